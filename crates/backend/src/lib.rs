@@ -1,0 +1,17 @@
+//! The port to whatever keeps a vault's objects, and the backends that need no network.
+//!
+//! Objects are write-once: [`Backend::put`] never replaces one. A successful `put` is durable:
+//! it survives a power cut right after. An object that is listed can be read whole.
+//!
+//! # After a crash
+//! A `put` that was under way either happened whole or did not happen. Half-written files of the
+//! local directory carry a name of their own, are never listed, and are removed by
+//! [`Backend::sweep`].
+
+mod error;
+mod name;
+mod port;
+
+pub use error::{Error, ErrorKind};
+pub use name::{NameError, ObjectName};
+pub use port::{Backend, ObjectMeta, Properties};

@@ -1,0 +1,66 @@
+//! Jobs and sub-tasks as the user sees them.
+
+use serde::{Deserialize, Serialize};
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Makes a recovery point.
+    Backup,
+    /// Brings disks back.
+    Restore,
+    /// Reads a recovery point back and checks it.
+    Verify,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Recorded, not begun.
+    Queued,
+    /// A process works on it.
+    InProgress,
+    /// Done.
+    Completed,
+    /// Done, and something is worth reading.
+    CompletedWithWarnings,
+    /// Unwound after a failure.
+    Failed,
+    /// Being unwound on request.
+    Cancelling,
+    /// Unwound on request.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::InProgress | Self::Cancelling => false,
+            Self::Completed | Self::CompletedWithWarnings | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// Where a sub-task is. Each change is recorded before the effect it announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubTaskState {
+    /// Not begun.
+    Pending,
+    /// Its action may have had effects.
+    Started,
+    /// Its action is done; its output is recorded.
+    Succeeded,
+    /// Its action gave up.
+    Failed,
+    /// Its undo may have had effects.
+    UndoStarted,
+    /// Its undo is done.
+    Undone,
+    /// Its undo gave up: something of ours may be left; the reconciler goes on.
+    UndoFailed,
+}

@@ -1,0 +1,27 @@
+//! The words of Tresor as types: ids, extents, consistency, machine definitions, recovery points,
+//! jobs and facts.
+//!
+//! Pure: no I/O, no clock, no async. Everything here that is stored (in the vault or the catalog)
+//! is JSON with named members; readers ignore members they do not know, and a member's meaning
+//! never changes.
+
+mod consistency;
+mod extent;
+mod fact;
+mod id;
+mod job;
+mod machine;
+mod point;
+mod tracking;
+
+pub use consistency::{Consistency, ConsistencyReport, Rung, RungAttempt};
+pub use extent::{Extent, ExtentSet};
+pub use fact::{Fact, Observation};
+pub use id::{IdError, JobId, PointId, SessionId, SnapshotTag, StreamName, VaultId, VmId};
+pub use job::{JobKind, JobState, SubTaskState};
+pub use machine::{
+    Attachment, AttachmentRole, Firmware, HypervisorSource, MachineDefinition, MachineDisk,
+    NetworkCard,
+};
+pub use point::{DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
+pub use tracking::{ReadMode, TrackingLedger};

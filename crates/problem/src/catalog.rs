@@ -1,0 +1,200 @@
+//! The catalog itself. Keep it grouped by what the user was doing.
+
+problems! {
+    // ---- calling Tresor
+    UsageError { what }
+        title "The command cannot be understood"
+        cause "{what}"
+        remedy ["Run the same command with --help: it shows each option and an example."]
+        retry AfterRemedy fault Usage exit Usage;
+    Interrupted { what }
+        title "Stopped on request"
+        cause "{what} was interrupted and unwound."
+        remedy ["Run the same command again: what was stored already is not sent again."]
+        retry Helps fault Usage exit Interrupted;
+
+    // ---- vaults and keys
+    VaultNotFound { location }
+        title "There is no vault at this place"
+        cause "{location} holds no vault: its header object `vault` is missing."
+        remedy [
+            "Check the path: `tresor vault list` shows the vaults this machine knows.",
+            "Make a new vault with `tresor vault create {location}`.",
+        ]
+        retry AfterRemedy fault Usage exit NotFound;
+    VaultExists { location }
+        title "There is a vault already"
+        cause "{location} already holds a vault, or files that are not Tresor's."
+        remedy ["Use the vault that is there, or name an empty or new directory."]
+        retry Never fault Usage exit Usage;
+    VaultVersionUnknown { location, found, supported }
+        title "The vault was made by a newer Tresor"
+        cause "The object {location} has format version {found}; this program reads up to {supported}."
+        remedy ["Install the Tresor release that made the vault, or a newer one."]
+        retry AfterRemedy fault Usage exit Failure;
+    VaultKeyRejected { location }
+        title "The key does not open the vault"
+        cause "No key slot of {location} opens with the key that was given."
+        remedy [
+            "Check that the key file or passphrase belongs to this vault.",
+            "Use the recovery key that `tresor vault create` printed: `--key-file` with that text in a file.",
+        ]
+        retry AfterRemedy fault Usage exit Key;
+    VaultKeyFileUnsafe { path, mode }
+        title "The key file can be read by others"
+        cause "{path} has mode {mode}; a key file must be readable by its owner only."
+        remedy ["Run `chmod 600 {path}`, and change the key if others could have read it."]
+        retry AfterRemedy fault Usage exit Key;
+    VaultKeyMissing { location }
+        title "No key was given for the vault"
+        cause "Opening {location} needs a key and none was given."
+        remedy [
+            "Give `--key-file PATH`, or set TRESOR_KEY_FILE, or pass the systemd credential `tresor-key`.",
+        ]
+        retry AfterRemedy fault Usage exit Key;
+    VaultStorageFull { location, object }
+        title "The vault's storage is full"
+        cause "Writing {object} to {location} failed: no space is left."
+        remedy [
+            "Free or add space where {location} lies.",
+            "Start the backup again: what was stored already is not sent again.",
+        ]
+        retry AfterRemedy fault Storage exit Storage;
+    VaultStorageFailed { location, object, reason }
+        title "The vault's storage failed"
+        cause "Access to {object} in {location} failed: {reason}"
+        remedy [
+            "Look for I/O errors of the storage (`dmesg`, the server's log) and check the mount and its permissions.",
+            "Run `tresor verify` once it works again.",
+        ]
+        retry Helps fault Storage exit Storage;
+    VaultDamaged { location, object, reason }
+        title "The vault is damaged"
+        cause "The object {object} in {location} is damaged or missing: {reason}"
+        remedy [
+            "Run `tresor verify` to learn which recovery points are affected.",
+            "Bring the object back from a copy of the vault; the next backup stores missing data again.",
+        ]
+        retry Never fault Storage exit Damage;
+    ChunkDamaged { chunk, disk, offset, object, reason }
+        title "A piece of a disk cannot be read from the vault"
+        cause "Chunk {chunk} of disk {disk} at byte {offset} cannot be read: {object} is damaged or missing ({reason})."
+        remedy [
+            "Restore an older or newer recovery point: `tresor points list` shows them.",
+            "Bring {object} back from a copy of the vault, and run `tresor verify`.",
+        ]
+        retry Never fault Storage exit Damage;
+    SessionLost { session }
+        title "Another process ended this backup's session"
+        cause "Session {session} was declared dead while it was still writing: this process stood still for too long."
+        remedy ["Start the backup again: what was stored already is not sent again."]
+        retry Helps fault Host exit Busy;
+
+    // ---- VMs
+    VmNotFound { vm }
+        title "Tresor does not know this VM"
+        cause "No VM named {vm} is registered."
+        remedy ["See `tresor vm list`, or register it: `tresor vm add {vm} --qmp SOCKET`."]
+        retry AfterRemedy fault Usage exit NotFound;
+    VmExists { vm }
+        title "A VM of this name is registered already"
+        cause "The name {vm} is taken."
+        remedy ["Choose another name, or see `tresor vm show {vm}`."]
+        retry Never fault Usage exit Usage;
+    VmUnreachable { vm, socket, reason }
+        title "The VM's QEMU cannot be reached"
+        cause "The QMP socket {socket} of VM {vm} does not answer: {reason}"
+        remedy [
+            "Check that the VM runs and was started with `-qmp unix:{socket},server=on,wait=off`.",
+            "A QMP socket serves one client at a time: close other programs that are connected to it.",
+        ]
+        retry AfterRemedy fault Host exit Vm;
+    VmIdentityMismatch { vm, expected, found }
+        title "Another VM answers at this socket"
+        cause "VM {vm} was registered with UUID {expected}, but the VM that answers has {found}."
+        remedy ["Register the VM that is there now under its own name: `tresor vm add`."]
+        retry AfterRemedy fault Host exit Vm;
+    VmBusy { vm, job }
+        title "Another job works on this VM"
+        cause "Job {job} holds VM {vm}."
+        remedy ["Wait for it (`tresor jobs show {job}`), or stop it: `tresor jobs cancel {job}`."]
+        retry Helps fault Usage exit Busy;
+    DiskUnsupported { vm, disk, reason }
+        title "A disk of the VM cannot be backed up"
+        cause "Disk {disk} of VM {vm} cannot be backed up: {reason}"
+        remedy ["Leave it out: register the VM with `--exclude {disk}`."]
+        retry AfterRemedy fault Host exit Vm;
+    SnapshotFailed { vm, step, reason }
+        title "The snapshot could not be taken"
+        cause "QEMU refused {step} on VM {vm}: {reason}"
+        remedy [
+            "See what QEMU is doing with this VM's disks (another backup, a migration, a block job), and let it end.",
+            "Start the backup again.",
+        ]
+        retry Helps fault Host exit Vm;
+    SnapshotLost { vm, disk, reason }
+        title "The snapshot was lost during the transfer"
+        cause "The point-in-time image of disk {disk} of VM {vm} broke: {reason}. The VM and its data are not affected."
+        remedy [
+            "Give the fleecing store more space or a faster place: `tresor backup --fleecing-dir DIR`.",
+            "Start the backup again: the next one is still incremental, and what was stored already is not sent again.",
+        ]
+        retry AfterRemedy fault Host exit Vm;
+    GuestLeftFrozen { vm, reason }
+        title "The guest may still be frozen"
+        cause "The guest agent of VM {vm} accepted a freeze and no thaw was confirmed: {reason}. A guard process goes on thawing until the agent answers."
+        remedy [
+            "Look into the VM's console: is the guest agent running? Restart it there if a shell still works.",
+            "If the guest stays frozen, resetting the VM (`system_reset` on its QMP socket) frees it; data that was synced before the freeze is safe.",
+        ]
+        retry AfterRemedy fault Guest exit Vm;
+
+    // ---- recovery points, restore, verify
+    PointNotFound { point }
+        title "There is no such recovery point"
+        cause "No recovery point {point} is in the vault."
+        remedy ["`tresor points list` shows the points of each VM."]
+        retry AfterRemedy fault Usage exit NotFound;
+    RestoreTargetInUse { path, holder }
+        title "The restore target is in use"
+        cause "{path} is held by {holder}."
+        remedy ["Stop the VM or program that uses it, or restore to another place with `--to DIR`."]
+        retry AfterRemedy fault Host exit Busy;
+    RestoreTargetExists { path }
+        title "The restore target exists"
+        cause "{path} exists and restoring would overwrite it."
+        remedy ["Give an empty directory with `--to DIR`, or allow it with `--overwrite`."]
+        retry AfterRemedy fault Usage exit Usage;
+    RestoreTargetFailed { path, reason }
+        title "The restore target cannot be written"
+        cause "Writing {path} failed: {reason}"
+        remedy ["Check space and permissions of the target, then run the same command again: it goes on where it stopped."]
+        retry AfterRemedy fault Host exit Failure;
+
+    // ---- jobs and the machine Tresor runs on
+    JobNotFound { job }
+        title "There is no such job"
+        cause "No job {job} is recorded."
+        remedy ["`tresor jobs list` shows the jobs."]
+        retry AfterRemedy fault Usage exit NotFound;
+    SubTaskTimedOut { sub_task, limit_s }
+        title "A sub-task took too long"
+        cause "{sub_task} did not end within its limit of {limit_s} s and was stopped."
+        remedy [
+            "See with `tresor jobs show` what it waited for.",
+            "Start the job again, with a higher limit if the work is really that long.",
+        ]
+        retry Helps fault Host exit Failure;
+    StateUnusable { path, reason }
+        title "Tresor's state directory cannot be used"
+        cause "The state in {path} cannot be used: {reason}"
+        remedy [
+            "Check permissions and free space of {path}, or choose another place with `--state-dir`.",
+        ]
+        retry AfterRemedy fault Host exit Failure;
+    Internal { what }
+        title "Tresor met a case it does not handle"
+        cause "{what}"
+        remedy ["This is a defect of Tresor: please report it with the output of `tresor jobs show`."]
+        retry Helps fault Tresor exit Failure;
+}

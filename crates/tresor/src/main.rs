@@ -1,0 +1,2 @@
+//! The `tresor` program.
+fn main() {}
