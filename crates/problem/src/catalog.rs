@@ -140,6 +140,15 @@ problems! {
             "Start the backup again: the next one is still incremental, and what was stored already is not sent again.",
         ]
         retry AfterRemedy fault Host exit Vm;
+    ConsistencyNotReached { vm, required, achieved, reason }
+        title "The recovery point would be less consistent than required"
+        cause "{vm} could only be backed up {achieved}, and {required} was required: {reason}"
+        remedy [
+            "Install and start the QEMU guest agent in the guest, and register its socket: `tresor vm add --agent SOCKET`.",
+            "For application consistency install Tresor's freeze hook in the guest (docs/guest.md).",
+            "Or accept less with `--require crash`.",
+        ]
+        retry AfterRemedy fault Guest exit Vm;
     GuestLeftFrozen { vm, reason }
         title "The guest may still be frozen"
         cause "The guest agent of VM {vm} accepted a freeze and no thaw was confirmed: {reason}. A guard process goes on thawing until the agent answers."
