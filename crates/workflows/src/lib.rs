@@ -15,6 +15,7 @@ pub mod verify;
 
 mod describe;
 mod translate;
+mod watch;
 
 pub use describe::last_point_of;
 pub use translate::{snapshot_problem, storage_problem, vault_problem};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tresor_jobs::{JobPlan, Scope, SubTask};
+use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
 use tresor_model::{JobId, JobKind, PointId};
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 use tresor_vault::{Vault, VerifyReport};
 
 use crate::translate::{damage_problem, vault_problem};
@@ -33,11 +33,16 @@ pub fn plan(job: JobId, points: &[PointId], location: &str) -> JobPlan<VerifyCon
     JobPlan {
         id: job,
         kind: JobKind::Verify,
-        subject: format!("verify {job}"),
-        title: format!("Verification of {} recovery points in {location}", points.len()),
+        subject: location.to_owned(),
+        lock: None,
+        recovery: RecoveryPolicy::default(),
         params: json!({ "points": points }),
         sub_tasks: vec![Box::new(ReadBack)],
     }
+}
+
+fn interrupted() -> Problem {
+    Kind::Interrupted { what: "The verification".to_owned() }.into()
 }
 
 struct ReadBack;
@@ -56,10 +61,10 @@ impl SubTask<VerifyContext> for ReadBack {
         let count = ctx.points.len() as u64;
         let mut first = None;
         for (at, id) in (0..).zip(ctx.points.clone()) {
-            scope.progress(at, count, &format!("recovery point {id}"));
+            scope.progress(at, Some(count), format!("recovery point {id}"));
             let report = tokio::select! {
                 biased;
-                () = scope.cancel().cancelled() => return Err(scope.cancelled_problem()),
+                () = scope.cancel().cancelled() => return Err(interrupted()),
                 report = ctx.vault.verify_point(id) => report,
             };
             let report =
@@ -68,14 +73,10 @@ impl SubTask<VerifyContext> for ReadBack {
             first = first.or_else(|| report.damage.first().map(damage_problem));
             ctx.reports.push((id, report));
         }
-        scope.progress(count, count, "all recovery points");
+        scope.progress(count, Some(count), "all recovery points");
         match first {
             Some(problem) => Err(problem),
             None => Ok(json!({ "points": count })),
         }
-    }
-
-    async fn undo(&self, _ctx: &mut VerifyContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(())
     }
 }

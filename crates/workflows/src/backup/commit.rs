@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tresor_jobs::{Scope, SubTask};
 use tresor_model::RecoveryPoint;
 use tresor_problem::Problem;
+use tresor_vault::Ended;
 
 use super::{BackupContext, context::handed_over, session_of};
 
@@ -22,9 +23,9 @@ impl SubTask<BackupContext> for Commit {
         Some(Duration::from_secs(600))
     }
 
-    async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
+    async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
         let writer = handed_over(ctx.writer.take(), "a vault session")?;
-        let point = assemble(ctx, scope.warnings())?;
+        let point = assemble(ctx)?;
         let committed = writer.commit(point.clone()).await;
         committed.map_err(|error| ctx.vault_problem(&error))?;
         let output = json!({ "point": point.id });
@@ -32,12 +33,28 @@ impl SubTask<BackupContext> for Commit {
         Ok(output)
     }
 
-    async fn undo(&self, _ctx: &mut BackupContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(()) // a commit cannot be taken back; Prepare's undo asks the vault whether it is there
+    fn commits(&self) -> bool {
+        true
+    }
+
+    /// The vault knows: whoever asks first ends the session, so that the answer is final.
+    async fn settle(&self, ctx: &mut BackupContext) -> Result<Option<Value>, Problem> {
+        let session = session_of(ctx.job);
+        let ended = ctx.services.vault.abort_session(session).await;
+        match ended.map_err(|error| ctx.vault_problem(&error))? {
+            Ended::WasCommitted => {
+                let point = ctx.services.vault.point(session.into()).await;
+                let point = point.map_err(|error| ctx.vault_problem(&error))?;
+                let output = json!({ "point": point.id });
+                ctx.point = Some(point);
+                Ok(Some(output))
+            }
+            Ended::AbortedNow | Ended::WasAborted => Ok(None),
+        }
     }
 }
 
-fn assemble(ctx: &mut BackupContext, warnings: Vec<String>) -> Result<RecoveryPoint, Problem> {
+fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
     let described = handed_over(ctx.described.as_ref(), "a description of the VM")?;
     Ok(RecoveryPoint {
         id: session_of(ctx.job).into(),
@@ -52,6 +69,6 @@ fn assemble(ctx: &mut BackupContext, warnings: Vec<String>) -> Result<RecoveryPo
         disks: std::mem::take(&mut ctx.disks),
         attachments: std::mem::take(&mut ctx.attachments),
         facts: std::mem::take(&mut ctx.facts),
-        warnings,
+        warnings: std::mem::take(&mut ctx.warnings),
     })
 }

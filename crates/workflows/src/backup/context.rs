@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
+use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
     Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, StreamName,
@@ -73,6 +74,7 @@ pub struct BackupContext {
     pub(super) consistency: Option<ConsistencyReport>,
     pub(super) disks: Vec<DiskRecord>,
     pub(super) attachments: Vec<StreamRecord>,
+    pub(super) warnings: Vec<String>,
     /// The point, once it is committed.
     pub point: Option<RecoveryPoint>,
 }
@@ -95,6 +97,7 @@ impl BackupContext {
             consistency: None,
             disks: Vec::new(),
             attachments: Vec::new(),
+            warnings: Vec::new(),
             point: None,
         }
     }
@@ -114,6 +117,12 @@ impl BackupContext {
         self.prepared = None;
         let released = self.services.provider.release(&tag_of(self.job), outcome).await;
         released.map(|_| ()).map_err(|error| self.snapshot_problem(&error))
+    }
+
+    /// Warns whoever watches the job, and whoever restores the point.
+    pub(super) fn warn(&mut self, scope: &Scope, text: String) {
+        self.warnings.push(text.clone());
+        scope.warn(text);
     }
 
     pub(super) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {

@@ -5,8 +5,8 @@
 //! | Prepare | look at the VM, begin the vault's session, make fleecing, judge bitmaps | end the session, end the snapshot as the vault says |
 //! | Take snapshot | freeze, swap, thaw | thaw if the guest says it is frozen |
 //! | Transfer data to vault | read what changed, store it | none: unreferenced data |
-//! | Commit recovery point | write the session's end | none: asked for by Prepare's undo |
-//! | Release snapshot | new bitmap replaces the old one, fleecing goes | by Prepare's undo |
+//! | Commit recovery point | write the session's end: from here on the backup happened | never undone |
+//! | Release snapshot | new bitmap replaces the old one, fleecing goes | never undone |
 //!
 //! # After a crash
 //! The next backup of the VM finds the dead job and unwinds it with the same undos. Had the commit
@@ -22,7 +22,7 @@ mod transfer;
 
 pub use context::{BackupContext, BackupRequest, BackupServices};
 
-use tresor_jobs::JobPlan;
+use tresor_jobs::{JobPlan, RecoveryPolicy};
 use tresor_model::{JobId, JobKind, SessionId, SnapshotTag};
 
 /// The table of sub-tasks.
@@ -31,9 +31,10 @@ pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
     JobPlan {
         id: job,
         kind: JobKind::Backup,
-        subject: request.vm.to_string(),
-        title: format!("Backup of {}", request.vm_name),
+        subject: request.vm_name.clone(),
+        lock: Some(lock_of(request)),
         params: request.to_params(),
+        recovery: RecoveryPolicy::default(),
         sub_tasks: vec![
             Box::new(prepare::Prepare),
             Box::new(snapshot::TakeSnapshot),
@@ -42,6 +43,12 @@ pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
             Box::new(release::ReleaseSnapshot),
         ],
     }
+}
+
+/// What backups of one VM exclude each other by.
+#[must_use]
+pub fn lock_of(request: &BackupRequest) -> String {
+    format!("vm:{}", request.vm)
 }
 
 /// The vault session of a job: the same UUID, so that each is found from the other.

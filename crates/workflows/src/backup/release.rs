@@ -8,7 +8,7 @@ use tresor_disk::Outcome;
 use tresor_jobs::{Scope, SubTask};
 use tresor_problem::Problem;
 
-use super::{BackupContext, context::handed_over};
+use super::{BackupContext, tag_of};
 
 pub(super) struct ReleaseSnapshot;
 
@@ -22,16 +22,16 @@ impl SubTask<BackupContext> for ReleaseSnapshot {
         Some(Duration::from_secs(120))
     }
 
-    async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
-        let snapshot = handed_over(ctx.snapshot.take(), "a snapshot")?;
-        // The point is durable: what is left behind now is for the next backup to clear.
-        if let Err(error) = snapshot.end(Outcome::Committed).await {
-            scope.warn(ctx.snapshot_problem(&error).to_string());
-        }
+    async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
+        // In a process that did not take the snapshot it is found by its tag.
+        let ended = match ctx.snapshot.take() {
+            Some(snapshot) => snapshot.end(Outcome::Committed).await,
+            None => {
+                let tag = tag_of(ctx.job);
+                ctx.services.provider.release(&tag, Outcome::Committed).await.map(|_| ())
+            }
+        };
+        ended.map_err(|error| ctx.snapshot_problem(&error))?;
         Ok(json!({}))
-    }
-
-    async fn undo(&self, _ctx: &mut BackupContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(()) // Prepare's undo ends the snapshot, whatever is left of it
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tresor_disk::{PauseMode, VmState};
 use tresor_jobs::{Scope, SubTask};
 use tresor_link::{Freeze, FreezeRequest, QuiesceError, QuiesceErrorKind};
-use tresor_model::{Consistency, ConsistencyReport, Fact, Rung};
+use tresor_model::{ConsistencyReport, Fact, Rung};
 use tresor_problem::{Kind, Problem};
 
 use super::{
@@ -47,7 +47,8 @@ impl SubTask<BackupContext> for TakeSnapshot {
         check_required(&ctx.request, &report)?;
         for attempt in &report.attempts {
             if let Some(failure) = &attempt.failure {
-                scope.warn(format!("not {}: {failure}", better_than(report.achieved)));
+                let text = format!("only {}: {failure}", report.achieved);
+                ctx.warn(scope, text);
             }
         }
         let output = serde_json::to_value(&report).unwrap_or_default();
@@ -61,13 +62,6 @@ impl SubTask<BackupContext> for TakeSnapshot {
             Ok(()) => Ok(()),
             Err(error) => lower_rung(&ctx.request, &error).map(|_| ()),
         }
-    }
-}
-
-fn better_than(achieved: Consistency) -> Consistency {
-    match achieved {
-        Consistency::Crash => Consistency::FileSystem,
-        Consistency::FileSystem | Consistency::Application => Consistency::Application,
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -19,7 +16,7 @@ use tresor_transfer::backup::{transfer_disk, transfer_file};
 use tresor_vault::WriteSession;
 
 use super::{BackupContext, context::handed_over};
-use crate::translate::transfer_problem;
+use crate::{translate::transfer_problem, watch::watched};
 
 pub(super) struct TransferData;
 
@@ -42,10 +39,6 @@ impl SubTask<BackupContext> for TransferData {
         let total = moved?;
         Ok(json!(total))
     }
-
-    async fn undo(&self, _ctx: &mut BackupContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(()) // data that no point names is not dangling; collecting it is not an undo's work
-    }
 }
 
 async fn move_all(
@@ -61,10 +54,11 @@ async fn move_all(
         let base = base_of(ctx, disk);
         let stream = writer.stream(disk.name.clone(), disk.size, base.as_ref()).await;
         let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
-        let done = Arc::new(AtomicU64::new(0));
+        let done = AtomicU64::new(0);
         let transfer = transfer_disk(snapshot, disk, stream, &done, scope.cancel());
-        let moved = watched(transfer, &done, |at| {
-            scope.progress(before + at, all_bytes, &format!("disk {}", disk.name));
+        let moved = watched(transfer, || {
+            let at = before + done.load(Ordering::Relaxed);
+            scope.progress(at, Some(all_bytes), format!("disk {}", disk.name));
         })
         .await
         .map_err(|error| transfer_problem(&error, ctx))?;
@@ -95,25 +89,6 @@ fn base_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<StreamRecord> {
     }
 }
 
-/// Runs a transfer and reports its progress a few times a second.
-async fn watched<T>(
-    transfer: impl Future<Output = T>,
-    done: &AtomicU64,
-    report: impl Fn(u64),
-) -> T {
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    tokio::pin!(transfer);
-    loop {
-        tokio::select! {
-            result = &mut transfer => {
-                report(done.load(Ordering::Relaxed));
-                return result;
-            }
-            _ = tick.tick() => report(done.load(Ordering::Relaxed)),
-        }
-    }
-}
-
 /// Stores the machine's own files. One that cannot be read does not cost the recovery point: it
 /// is left out of the definition, with a warning.
 async fn move_attachments(
@@ -131,10 +106,11 @@ async fn move_attachments(
                 kept.push(attachment);
             }
             Err(error) if matches!(error.kind, tresor_transfer::ErrorKind::File { .. }) => {
-                scope.warn(format!(
+                let text = format!(
                     "{} ({}) could not be read and is not in the recovery point",
                     attachment.name, attachment.path
-                ));
+                );
+                ctx.warn(scope, text);
             }
             Err(error) => return Err(transfer_problem(&error, ctx)),
         }

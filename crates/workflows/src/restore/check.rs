@@ -38,10 +38,6 @@ impl SubTask<RestoreContext> for CheckTarget {
         }
         Ok(json!({ "files": targets.len() }))
     }
-
-    async fn undo(&self, _ctx: &mut RestoreContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(())
-    }
 }
 
 fn check(target: &Target) -> Result<(), Problem> {

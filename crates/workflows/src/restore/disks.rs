@@ -11,7 +11,7 @@ use tresor_problem::Problem;
 use tresor_transfer::restore::{RestoreProgress, Target, restore_stream};
 
 use super::{RestoreContext, RestoredFile};
-use crate::translate::restore_problem;
+use crate::{translate::restore_problem, watch::watched};
 
 pub(super) struct RestoreDisks;
 
@@ -35,7 +35,7 @@ impl SubTask<RestoreContext> for RestoreDisks {
                 restore_stream(&ctx.vault, &stream, &target, &progress, scope.cancel());
             let report = || {
                 let done = before + progress.done.load(Ordering::Relaxed);
-                scope.progress(done, all_bytes, &format!("{}", stream.name));
+                scope.progress(done, Some(all_bytes), stream.name.to_string());
             };
             watched(restore, report)
                 .await
@@ -44,10 +44,6 @@ impl SubTask<RestoreContext> for RestoreDisks {
             ctx.restored.push(restored(stream, target, &progress));
         }
         Ok(json!({ "files": ctx.restored }))
-    }
-
-    async fn undo(&self, _ctx: &mut RestoreContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(()) // the next try goes on from what is there
     }
 }
 
@@ -58,20 +54,5 @@ fn restored(stream: StreamRecord, target: Target, progress: &RestoreProgress) ->
         size: stream.size,
         written: progress.written.load(Ordering::Relaxed),
         resumed: progress.resumed.load(Ordering::Relaxed),
-    }
-}
-
-/// Runs a restore and reports its progress a few times a second.
-async fn watched<T>(restore: impl Future<Output = T>, report: impl Fn()) -> T {
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    tokio::pin!(restore);
-    loop {
-        tokio::select! {
-            result = &mut restore => {
-                report();
-                return result;
-            }
-            _ = tick.tick() => report(),
-        }
     }
 }

@@ -48,10 +48,6 @@ impl SubTask<RestoreContext> for WriteMachine {
         write_file(&to.join("boot.sh"), &boot_script(&command_line), 0o700).map_err(failed)?;
         Ok(json!({ "boot": true }))
     }
-
-    async fn undo(&self, _ctx: &mut RestoreContext, _out: Option<&Value>) -> Result<(), Problem> {
-        Ok(())
-    }
 }
 
 /// The restored files that can stand in for the original ones: disks in their own format, and all

@@ -16,7 +16,7 @@ pub use boot::{Replacement, boot_script, plan_boot};
 use std::path::PathBuf;
 
 use serde_json::json;
-use tresor_jobs::JobPlan;
+use tresor_jobs::{JobPlan, RecoveryPolicy};
 use tresor_model::{JobId, JobKind, RecoveryPoint, StreamName, StreamRecord};
 use tresor_transfer::restore::{ImageFormat, Target};
 use tresor_vault::Vault;
@@ -97,14 +97,21 @@ impl RestoreContext {
     }
 }
 
+/// What restores into one directory exclude each other by.
+#[must_use]
+pub fn lock_of(request: &RestoreRequest) -> String {
+    format!("target:{}", request.to.display())
+}
+
 /// The table of sub-tasks.
 #[must_use]
 pub fn plan(job: JobId, request: &RestoreRequest) -> JobPlan<RestoreContext> {
     JobPlan {
         id: job,
         kind: JobKind::Restore,
-        subject: request.to.display().to_string(),
-        title: format!("Restore of {} to {}", request.point.vm_name, request.to.display()),
+        subject: request.point.vm_name.clone(),
+        lock: Some(lock_of(request)),
+        recovery: RecoveryPolicy::default(),
         params: json!({ "point": request.point.id, "to": request.to }),
         sub_tasks: vec![
             Box::new(check::CheckTarget),
