@@ -194,6 +194,11 @@ problems! {
             "Start the job again, with a higher limit if the work is really that long.",
         ]
         retry Helps fault Host exit Failure;
+    JobAbandoned { job }
+        title "The process that ran the job died"
+        cause "Job {job} was left behind by a process that ended without finishing it; what it had begun was undone."
+        remedy ["Start the job again: what was stored already is not sent again."]
+        retry Helps fault Host exit Failure;
     StateUnusable { path, reason }
         title "Tresor's state directory cannot be used"
         cause "The state in {path} cannot be used: {reason}"
