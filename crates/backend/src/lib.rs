@@ -9,9 +9,12 @@
 //! [`Backend::sweep`].
 
 mod error;
+mod memory;
 mod name;
 mod port;
+mod range;
 
 pub use error::{Error, ErrorKind};
+pub use memory::MemoryBackend;
 pub use name::{NameError, ObjectName};
 pub use port::{Backend, ObjectMeta, Properties};
