@@ -8,8 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::range::{check_range, check_whole};
-use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties};
 
 /// Keeps objects in memory, for tests and trials. Nothing survives the process.
 ///
@@ -44,6 +43,19 @@ impl MemoryBackend {
             .cloned()
             .ok_or_else(|| Error::new(ErrorKind::NotFound, operation, name.as_str()))
     }
+
+    fn read(
+        &self,
+        operation: &'static str,
+        name: &ObjectName,
+        part: &Part,
+    ) -> Result<Bytes, Error> {
+        let body = self.find(operation, name)?;
+        let bad_range = || Error::new(ErrorKind::BadRange, operation, name.as_str());
+        let (start, len) = part.place_in(size_of(&body)).ok_or_else(bad_range)?;
+        let start = usize::try_from(start).map_err(|_| bad_range())?;
+        Ok(body.slice(start..start + len))
+    }
 }
 
 /// Widens a length; lossless on every machine Rust runs on.
@@ -72,19 +84,11 @@ impl Backend for MemoryBackend {
     }
 
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error> {
-        let body = self.find("get", name)?;
-        check_whole(name, size_of(&body), max_size)?;
-        Ok(body)
+        self.read("get", name, &Part::Whole(max_size))
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
-        let body = self.find("get_range", name)?;
-        let len = check_range(name, &range, size_of(&body))?;
-        // The check has shown that the start fits: it is at most the body's length.
-        let start = body
-            .len()
-            .min(usize::try_from(range.start).unwrap_or(usize::MAX));
-        Ok(body.slice(start..start + len))
+        self.read("get_range", name, &Part::Range(range))
     }
 
     async fn stat(&self, name: &ObjectName) -> Result<ObjectMeta, Error> {

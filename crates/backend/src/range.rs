@@ -1,38 +1,30 @@
-//! The one place where a range is judged against an object's size.
+//! The one place where a wanted part is judged against an object's size.
 
 use std::ops::Range;
 
-use crate::{Error, ErrorKind, ObjectName};
-
-/// Checks that `range` lies in an object of `size` bytes and gives its length, which then is
-/// bounded by memory that the object itself needs: a wild range allocates nothing.
-///
-/// # Errors
-/// [`ErrorKind::BadRange`] when it starts after its end, ends after the object, or does not fit
-/// this machine's address space.
-pub(crate) fn check_range(
-    name: &ObjectName,
-    range: &Range<u64>,
-    size: u64,
-) -> Result<usize, Error> {
-    let bad = || Error::new(ErrorKind::BadRange, "get_range", name.as_str());
-    let len = range.end.checked_sub(range.start).ok_or_else(bad)?;
-    if range.end > size {
-        return Err(bad());
-    }
-    usize::try_from(len).map_err(|_| bad())
+/// What of an object is to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it, if it has at most so many bytes.
+    Whole(u64),
+    /// These bytes.
+    Range(Range<u64>),
 }
 
-/// Checks that a whole object of `size` bytes may be read into `max_size`.
-///
-/// # Errors
-/// [`ErrorKind::BadRange`] when it is larger.
-pub(crate) fn check_whole(name: &ObjectName, size: u64, max_size: u64) -> Result<usize, Error> {
-    let bad = || Error::new(ErrorKind::BadRange, "get", name.as_str());
-    if size > max_size {
-        return Err(bad());
+impl Part {
+    /// Where the part lies in an object of `size` bytes: offset and length. `None` when it does
+    /// not lie inside, or is larger than allowed, or than this machine can address. The length
+    /// never exceeds the object's: a wild range allocates nothing.
+    #[must_use]
+    pub fn place_in(&self, size: u64) -> Option<(u64, usize)> {
+        let (start, end) = match self {
+            Self::Whole(max_size) if size <= *max_size => (0, size),
+            Self::Range(range) if range.end <= size => (range.start, range.end),
+            Self::Whole(_) | Self::Range(_) => return None,
+        };
+        let len = end.checked_sub(start)?;
+        Some((start, usize::try_from(len).ok()?))
     }
-    usize::try_from(size).map_err(|_| bad())
 }
 
 #[cfg(test)]
@@ -40,23 +32,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_must_lie_inside() {
-        let name = ObjectName::new("a").unwrap();
-        for (range, size, want) in [
-            (0..0, 0, Some(0)),
-            (0..4, 4, Some(4)),
-            (4..4, 4, Some(0)),
-            (0..5, 4, None),
-            (5..5, 4, None),
-            #[expect(
-                clippy::reversed_empty_ranges,
-                reason = "a caller's mistake, on purpose"
-            )]
-            (3..2, 4, None),
-            (0..u64::MAX, 4, None),
+    fn a_part_must_lie_inside() {
+        #[expect(
+            clippy::reversed_empty_ranges,
+            reason = "a caller's mistake, on purpose"
+        )]
+        let reversed = 3..2;
+        for (part, size, want) in [
+            (Part::Range(0..0), 0, Some((0, 0))),
+            (Part::Range(1..4), 4, Some((1, 3))),
+            (Part::Range(4..4), 4, Some((4, 0))),
+            (Part::Range(0..5), 4, None),
+            (Part::Range(5..5), 4, None),
+            (Part::Range(reversed), 4, None),
+            (Part::Range(0..u64::MAX), 4, None),
+            (Part::Whole(4), 4, Some((0, 4))),
+            (Part::Whole(3), 4, None),
+            (Part::Whole(u64::MAX), 0, Some((0, 0))),
         ] {
-            let got = check_range(&name, &range, size).ok();
-            assert_eq!(got, want, "{range:?} of {size}");
+            assert_eq!(part.place_in(size), want, "{part:?} of {size}");
         }
     }
 }
