@@ -37,8 +37,8 @@ pub struct Properties {
 /// again: [`crate::ErrorKind::AlreadyExists`] vouches for durability too.
 ///
 /// # Names
-/// Do not use an object's name as a "directory" of another's (`a` and `a/b`): object stores keep
-/// both, a directory cannot, and answers [`crate::ErrorKind::Unfit`].
+/// Never use an object's name as a "directory" of another's (`a` and `a/b`), even after a
+/// delete: object stores keep both, a directory cannot, and answers [`crate::ErrorKind::Unfit`].
 ///
 /// # Cancellation
 /// Dropping a future abandons the call: a `put` or `delete` may or may not have happened.
