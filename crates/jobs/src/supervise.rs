@@ -1,6 +1,6 @@
 //! One call of a sub-task under supervision: limit, cancellation, panics, warnings.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, pin::pin, time::Duration};
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use serde_json::Value;
@@ -8,6 +8,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tresor_problem::{Kind, Problem};
 
 use crate::{EngineError, JobEvent, Scope, engine::Run};
@@ -33,7 +34,7 @@ impl<C: Send> Run<'_, C> {
         let committed = self.view.is_committed();
         let job_cancel = self.watch.cancel.clone();
         let cancel = if committed {
-            tokio_util::sync::CancellationToken::new()
+            CancellationToken::new()
         } else {
             job_cancel.child_token()
         };
@@ -43,10 +44,10 @@ impl<C: Send> Run<'_, C> {
             sub_task: index,
             cancel: cancel.clone(),
             deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
-            observer: std::sync::Arc::clone(&self.observer),
+            observer: Arc::clone(&self.observer),
             latest: self.watch.progress.clone(),
             warnings,
-            warned: std::sync::Arc::default(),
+            warned: Arc::default(),
         };
         let deadline = scope.deadline;
         let mut action = pin!(caught(task.name(), task.run(ctx, &scope)));
@@ -107,9 +108,10 @@ pub(crate) async fn limited<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    timeout(limit, caught(name, call))
-        .await
-        .unwrap_or_else(|_| Err(timed_out(name, limit, None)))
+    match timeout(limit, caught(name, call)).await {
+        Ok(result) => result,
+        Err(_) => Err(timed_out(name, limit, None)),
+    }
 }
 
 /// Turns a panic into a problem. The context may hold half a change then; undo is written for that.
@@ -117,13 +119,13 @@ async fn caught<T>(
     name: &str,
     call: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    AssertUnwindSafe(call)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|payload| {
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(result) => result,
+        Err(payload) => {
             let said = panic_text(payload.as_ref());
             Err(internal(format!("\"{name}\" panicked: {said}")))
-        })
+        }
+    }
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
