@@ -37,9 +37,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: OutputFormat,
 
-    /// Print no progress
-    #[arg(long, short, global = true)]
-    pub(crate) quiet: bool,
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: ProgressStyle,
 
     /// Log more to stderr; twice for everything [env: TRESOR_LOG]
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
@@ -53,6 +53,17 @@ pub(crate) enum OutputFormat {
     Text,
     /// One JSON object a line; each has a `message_type`
     Json,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A bar on a terminal, else lines; none with JSON output
+    Auto,
+    /// Plain lines
+    Lines,
+    /// Not at all
+    None,
 }
 
 /// What to do.

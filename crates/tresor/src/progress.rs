@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tresor_jobs::{JobEvent, JobView, Observer, Progress as Report};
 use tresor_model::JobId;
 
-use crate::output::note;
+use crate::{args::ProgressStyle, output::note};
 
 /// Plain lines come at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -27,17 +27,21 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Chooses by where stderr goes.
-    pub(crate) fn new(quiet: bool) -> Self {
-        if quiet {
-            return Self::Quiet;
+    /// Chooses by the option, the kind of output, and where stderr goes.
+    pub(crate) fn new(style: ProgressStyle, json: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        match style {
+            ProgressStyle::None => Self::Quiet,
+            ProgressStyle::Auto if json => Self::Quiet,
+            ProgressStyle::Auto if terminal => Self::bar(),
+            ProgressStyle::Auto | ProgressStyle::Lines => Self::Lines(Mutex::new(Instant::now())),
         }
-        if !std::io::stderr().is_terminal() {
-            return Self::Lines(Mutex::new(Instant::now()));
-        }
+    }
+
+    fn bar() -> Self {
         let bar = ProgressBar::new(100);
         if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {prefix}  {bar:30} {percent:>3}%  {msg}")
+            indicatif::ProgressStyle::with_template("{spinner} {prefix}  {bar:30} {percent:>3}%  {msg}")
         {
             bar.set_style(style);
         }

@@ -38,8 +38,7 @@ impl Session {
 
     /// A runner for jobs that are recorded in this catalog.
     pub(crate) fn runner(&self, catalog: &Arc<Catalog>) -> Runner<'_> {
-        let quiet = self.global.quiet || self.output.is_json();
-        let progress = Arc::new(Progress::new(quiet));
+        let progress = Arc::new(Progress::new(self.global.progress, self.output.is_json()));
         Runner { engine: Engine::new(catalog.clone()), progress, cancel: &self.cancel }
     }
 }
