@@ -1,4 +1,5 @@
 //! The kit itself: real guests on every QEMU that is supported.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{path::Path, time::Duration};
 
