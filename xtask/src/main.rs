@@ -1,11 +1,17 @@
 //! The repository's chores: `cargo xtask VERB`.
 
+mod bench;
+mod check;
+mod demo;
+mod package;
 mod process;
 mod setup;
+mod soak;
 mod term;
+mod test;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,6 +31,26 @@ enum Verb {
         #[arg(long)]
         no_install: bool,
     },
+    /// Protect a real virtual machine, destroy it, and bring it back
+    Demo(demo::Options),
+    /// Prepare what is needed, then run every test
+    Test(test::Options),
+    /// Measure, next to the tools that one would use instead
+    Bench(bench::Options),
+    /// Run a test in large numbers
+    Soak(soak::Options),
+    /// Check the rules of the house
+    Check {
+        /// Write the generated pages instead of complaining that they are not current
+        #[arg(long)]
+        write: bool,
+    },
+    /// Make packages to install
+    Package {
+        /// Where to put them
+        #[arg(long, default_value = "target/package")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -43,6 +69,12 @@ fn run(verb: Verb) -> Result<()> {
     runtime.block_on(async {
         match verb {
             Verb::Setup { no_install } => setup::run(!no_install).await,
+            Verb::Demo(options) => demo::run(&options).await,
+            Verb::Test(options) => test::run(&options).await,
+            Verb::Bench(options) => bench::run(&options).await,
+            Verb::Soak(options) => soak::run(&options).await,
+            Verb::Check { write } => check::run(write),
+            Verb::Package { out } => package::run(&out),
         }
     })
 }

@@ -204,17 +204,16 @@ impl Guest {
     /// It does not get there; the message has its console's end.
     pub async fn wait_ready(&self) -> Result<()> {
         let ready = async {
-            loop {
-                // Asked again and again: a request that the guest met half-booted may be lost.
-                let asked = self
-                    .running()?
-                    .control
-                    .exec("test -e /run/tresor/ready && pidof qemu-ga", LONG / 8);
-                if asked.await.is_ok_and(|answer| answer.code == 0) {
-                    return Ok(());
-                }
+            let running = self.running()?;
+            // What is sent before somebody in the guest listens is lost.
+            while !port_is_open(&running.monitor).await? {
                 tokio::time::sleep(POLL).await;
             }
+            let up = "test -e /run/tresor/ready && pidof qemu-ga";
+            while !is_ok(running.control.exec(up, LONG / 8).await) {
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
         };
         let waited = tokio::select! {
             ready = tokio::time::timeout(LONG, ready) => {
@@ -470,6 +469,21 @@ impl Guest {
         }
         Ok(copies)
     }
+}
+
+fn is_ok(answer: Result<Answer>) -> bool {
+    answer.is_ok_and(|answer| answer.code == 0)
+}
+
+/// Whether the guest's command loop has opened its port.
+async fn port_is_open(monitor: &Monitor) -> Result<bool> {
+    let devices = monitor.execute("query-chardev", json!({})).await?;
+    let open = devices.as_array().is_some_and(|devices| {
+        devices
+            .iter()
+            .any(|device| device["label"] == "test" && device["frontend-open"] == true)
+    });
+    Ok(open)
 }
 
 /// Waits until the saved state is in, then lets the guest go on.
