@@ -1,5 +1,7 @@
 //! What the engine does with actions that misbehave, and with wishes from outside.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
