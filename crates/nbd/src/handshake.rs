@@ -178,12 +178,7 @@ impl<'a> Handshake<'a> {
     async fn go(&mut self, export: &str) -> Result<ExportInfo> {
         let (replies, refusal) = self.ask(Opt::Go, &encode_go(export)).await?;
         if let Some((refusal, text)) = refusal {
-            return Err(match refusal {
-                Refusal::UnknownExport => {
-                    Error::new(ErrorKind::ExportUnknown, format!("{export:?} ({text})"))
-                }
-                other => refused(other, &text),
-            });
+            return Err(refused(refusal, &text));
         }
         Ok(judge_info(&replies)?)
     }
@@ -256,6 +251,7 @@ fn check_names(export: &str, contexts: &[String]) -> Result<()> {
 fn refused(refusal: Refusal, text: &str) -> Error {
     match refusal {
         Refusal::TlsRequired => Error::new(ErrorKind::TlsRequired, text.to_owned()),
+        Refusal::UnknownExport => Error::new(ErrorKind::ExportUnknown, text.to_owned()),
         other => Error::new(ErrorKind::Refused, format!("{other:?} ({text})")),
     }
 }

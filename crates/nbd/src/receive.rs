@@ -123,7 +123,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
                 read.hole(offset, length)?;
             }
             (ChunkKind::BlockStatus, work @ Work::Status(..)) => {
-                self.descriptors(header.length - 4, false, work).await?
+                self.descriptors(header.length - 4, false, work).await?;
             }
             (ChunkKind::BlockStatusExtended, work @ Work::Status(..)) => {
                 self.descriptors(header.length - 8, true, work).await?;

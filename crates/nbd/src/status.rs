@@ -73,7 +73,7 @@ impl Gathering {
                 let full = extents.len() == MAX_MAP_EXTENTS;
                 match extents.last_mut() {
                     Some(last) if last.flags == descriptor.flags => {
-                        last.length += descriptor.length
+                        last.length += descriptor.length;
                     }
                     _ if full => {
                         return Err(Error::new(
