@@ -1,6 +1,6 @@
 //! What callers see: an export, read through one connection or several.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
@@ -21,7 +21,8 @@ pub const MAX_CONNECTIONS: usize = 16;
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Connections wanted, if the server allows several; 1 to [`MAX_CONNECTIONS`].
+    /// Connections wanted, if the server allows several; 1 to [`MAX_CONNECTIONS`]. A server that admits fewer clients
+    /// than this lets the rest wait, and connecting passes its limit.
     pub connections: usize,
     /// Metadata contexts that must be there (see [`crate::BASE_ALLOCATION`], [`crate::dirty_bitmap_context`]).
     pub contexts: Vec<String>,
@@ -47,6 +48,15 @@ pub struct Client {
     info: ExportInfo,
     /// Never empty.
     connections: Vec<Connection>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("info", &self.info)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {

@@ -234,7 +234,7 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// The protocol's limit on strings holds for ours too.
+/// What a caller may ask for: the protocol's limit on strings holds for ours too.
 fn check_names(export: &str, contexts: &[String]) -> Result<()> {
     let names = contexts.iter().map(String::as_str).chain([export]);
     for name in names {
@@ -244,6 +244,10 @@ fn check_names(export: &str, contexts: &[String]) -> Result<()> {
                 "a name longer than 4096 bytes or with a NUL in it",
             ));
         }
+    }
+    // Two runs of one context could not be told apart in a reply.
+    if contexts.iter().enumerate().any(|(index, name)| contexts[..index].contains(name)) {
+        return Err(Error::new(ErrorKind::Invalid, "a context asked for twice"));
     }
     Ok(())
 }

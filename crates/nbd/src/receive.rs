@@ -113,6 +113,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         match (header.kind, work) {
             (ChunkKind::None, _) => {}
             (ChunkKind::OffsetData, Work::Read(read, _)) => {
+                read.admit(header.length - 8)?;
                 let offset = self.stream.read_u64().await.map_err(lost)?;
                 let part = read.claim(offset, header.length - 8)?;
                 self.stream.read_exact(part).await.map_err(lost)?;
@@ -153,15 +154,16 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         let Work::Status(status, _) = work else {
             return Ok(());
         };
-        let context = self.stream.read_u32().await.map_err(lost)?;
         let count = length / if wide { 16 } else { 8 };
+        status.admit(count)?;
+        let context = self.stream.read_u32().await.map_err(lost)?;
         if wide {
             let announced = self.stream.read_u32().await.map_err(lost)?;
             if announced != 0 && u64::from(announced) != count {
                 return Err(Violation::new("count of extents that is not their number").into());
             }
         }
-        status.begin(context, count)?;
+        status.begin(context)?;
         let mut left = length;
         let mut buffer = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
         while left > 0 {
@@ -181,4 +183,94 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
 
 fn lost(source: std::io::Error) -> Error {
     Error::lost("while receiving")(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::{BufMut, BytesMut};
+    use proptest::prelude::*;
+    use tokio::sync::{Semaphore, mpsc, oneshot};
+
+    use super::*;
+    use crate::{
+        assembly::{ReadAssembly, StatusAssembly},
+        plan::Window,
+    };
+
+    const WINDOW: Window = Window { offset: 512, length: 1024 };
+
+    /// Feeds a stream to a receiver with a read (cookie 1) and a block status (cookie 2) outstanding.
+    async fn feed(stream: &[u8], framing: Framing) -> (Error, Option<Result<bytes::Bytes>>) {
+        let budget = Arc::new(Semaphore::new(2));
+        let (writer, _requests) = mpsc::unbounded_channel();
+        let outstanding = Outstanding::new(framing, writer);
+        let (read_reply, mut read) = oneshot::channel();
+        let (status_reply, _status) = oneshot::channel();
+        let contexts = Arc::from([(1, Arc::from("a"))]);
+        for work in [
+            Work::Read(ReadAssembly::new(WINDOW), read_reply),
+            Work::Status(StatusAssembly::new(WINDOW, contexts, None), status_reply),
+        ] {
+            let permit = Arc::clone(&budget).acquire_owned().await.unwrap();
+            outstanding.send(work, permit).unwrap();
+        }
+        (Receiver::new(stream, framing, outstanding).run().await, read.try_recv().ok())
+    }
+
+    fn chunk(done: bool, kind: u16, cookie: u64, offset: u64, length: u32, data: &[u8]) -> BytesMut {
+        let mut out = BytesMut::new();
+        out.put_u32(MAGIC_STRUCTURED);
+        out.put_u16(u16::from(done));
+        out.put_u16(kind);
+        out.put_u64(cookie);
+        let mut payload = BytesMut::new();
+        match kind {
+            1 => payload.put_u64(offset),
+            2 => {
+                payload.put_u64(offset);
+                payload.put_u32(length);
+            }
+            5 => payload.put_slice(&[0, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 0]),
+            _ => {}
+        }
+        if kind == 1 || kind > 5 {
+            payload.put_slice(data);
+        }
+        out.put_u32(u32::try_from(payload.len()).unwrap());
+        out.extend_from_slice(&payload);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_stream_ends_in_an_error_and_never_in_a_panic(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for framing in [Framing::Simple, Framing::Structured, Framing::Extended] {
+                let (error, _) = runtime.block_on(feed(&stream, framing));
+                prop_assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::ConnectionLost));
+            }
+        }
+
+        #[test]
+        fn chunks_in_any_order_answer_a_read_in_full_or_not_at_all(
+            chunks in prop::collection::vec(
+                (any::<bool>(), prop::sample::select(vec![0_u16, 1, 1, 2, 2, 5, 0x8001]), 1_u64..3, 0_u64..4, 1_u32..3),
+                0..8,
+            ),
+        ) {
+            let mut stream = BytesMut::new();
+            for (done, kind, cookie, block, blocks) in chunks {
+                let data = vec![7; blocks as usize * 512];
+                stream.extend_from_slice(&chunk(done, kind, cookie, block * 512, blocks * 512, &data));
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (_, read) = runtime.block_on(feed(&stream, Framing::Structured));
+            if let Some(Ok(data)) = read {
+                prop_assert_eq!(data.len(), 1024);
+                prop_assert!(data.chunks(512).all(|block| block.iter().all(|byte| *byte == block[0])));
+            }
+        }
+    }
 }

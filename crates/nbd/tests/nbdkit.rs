@@ -1,5 +1,11 @@
 //! Against nbdkit: servers with fewer features, with faults, and servers that die.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -31,8 +37,7 @@ async fn without_structured_replies_reads_work_and_contexts_are_unknown() {
     let unknown = server
         .connect("", &options(1, &[BASE_ALLOCATION]))
         .await
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ContextUnknown);
 }
 
@@ -180,8 +185,7 @@ async fn an_address_where_nobody_listens_cannot_be_connected_to() {
     let nobody = Address::Unix(support::socket_in(dir.path()));
     let error = Client::connect(&nobody, "", &options(1, &[]))
         .await
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(std::error::Error::source(&error).is_some());
 }
@@ -197,8 +201,7 @@ async fn a_server_that_demands_tls_says_so() {
         let error = server
             .connect("", &options(1, contexts))
             .await
-            .err()
-            .unwrap();
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TlsRequired, "{error}");
     }
 }

@@ -1,5 +1,11 @@
 //! Against QEMU's servers: `qemu-nbd` and `qemu-storage-daemon`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests"
+)]
+
 mod support;
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
@@ -210,6 +216,8 @@ async fn a_storage_daemon_exports_a_bitmap_and_allocation() {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("disk.qcow2");
     qcow2_with_bitmap(&image);
+    // A bitmap that still records cannot be exported read-only.
+    qemu_img(&["bitmap", "--disable", text(&image), "changes"]);
     let mut command = Command::new("qemu-storage-daemon");
     command.args([
         "--blockdev",
@@ -250,6 +258,8 @@ async fn a_window_beyond_32_bits_is_covered() {
         .connect("disk", &options(1, &[BASE_ALLOCATION]))
         .await
         .unwrap();
+    let once = client.block_status(0, 9 << 40).await.unwrap();
+    assert!(once[BASE_ALLOCATION][0].length > 1 << 32, "64-bit headers are in use: {once:?}");
     let status = client.map(0, 9 << 40).await.unwrap();
     let zeroes = flagged(&status[BASE_ALLOCATION], ALLOCATION_ZERO);
     assert_eq!(
@@ -266,14 +276,12 @@ async fn unknown_exports_and_contexts_are_told_apart() {
     let unknown = server
         .connect("other", &options(1, &[]))
         .await
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ExportUnknown, "{unknown}");
     let unknown = server
         .connect("other", &options(1, &[BASE_ALLOCATION]))
         .await
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ExportUnknown, "{unknown}");
     let unknown = server
         .connect(
@@ -281,13 +289,14 @@ async fn unknown_exports_and_contexts_are_told_apart() {
             &options(1, &[BASE_ALLOCATION, "qemu:dirty-bitmap:none"]),
         )
         .await
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ContextUnknown, "{unknown}");
     assert!(
         unknown.to_string().contains(BASE_ALLOCATION),
         "says what there is: {unknown}"
     );
+    let twice = server.connect("disk", &options(1, &[BASE_ALLOCATION, BASE_ALLOCATION])).await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Invalid, "{twice}");
     let offered = Client::list_contexts(&server.address(), "disk", support::PATIENCE)
         .await
         .unwrap();

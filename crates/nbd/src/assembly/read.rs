@@ -44,6 +44,17 @@ impl ReadAssembly {
         self.window
     }
 
+    /// Judges the announced length of a chunk of data, before any of it is waited for.
+    pub(crate) fn admit(&self, length: u64) -> Result<(), Violation> {
+        if length > self.window.length {
+            return Err(Violation::new(format!(
+                "{length} bytes of data for {}",
+                self.window.length
+            )));
+        }
+        Ok(())
+    }
+
     /// Claims a part of the answer for a chunk of data; the caller fills it.
     pub(crate) fn claim(&mut self, offset: u64, length: u64) -> Result<&mut [u8], Violation> {
         self.chunks_left = self

@@ -48,19 +48,24 @@ impl StatusAssembly {
         self.window
     }
 
-    /// Begins the run of a context; `count` descriptors are to be pushed.
-    pub(crate) fn begin(&mut self, id: u32, count: u64) -> Result<(), Violation> {
-        let Some(index) = self.contexts.iter().position(|(known, _)| *known == id) else {
-            return Err(Violation::new("block status of a context not agreed on"));
-        };
-        if !self.runs[index].is_empty() {
-            return Err(Violation::new("block status of one context twice"));
-        }
+    /// Judges the announced number of descriptors, before any of them is waited for.
+    pub(crate) fn admit(&self, count: u64) -> Result<(), Violation> {
         if count == 0 || count > self.most {
             return Err(Violation::new(format!(
                 "block status of {count} extents for {} bytes",
                 self.window.length
             )));
+        }
+        Ok(())
+    }
+
+    /// Begins the run of a context.
+    pub(crate) fn begin(&mut self, id: u32) -> Result<(), Violation> {
+        let Some(index) = self.contexts.iter().position(|(known, _)| *known == id) else {
+            return Err(Violation::new("block status of a context not agreed on"));
+        };
+        if !self.runs[index].is_empty() {
+            return Err(Violation::new("block status of one context twice"));
         }
         self.current = (index, 0);
         Ok(())
@@ -133,9 +138,9 @@ mod tests {
     #[test]
     fn the_last_extent_is_cut_at_the_window() {
         let mut status = assembly();
-        status.begin(9, 1).unwrap();
+        status.begin(9).unwrap();
         status.push(extent(u64::MAX)).unwrap();
-        status.begin(3, 2).unwrap();
+        status.begin(3).unwrap();
         status.push(extent(512)).unwrap();
         status.push(extent(1024)).unwrap();
         assert_eq!(
@@ -146,15 +151,15 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_refused() {
-        assert!(assembly().begin(4, 1).is_err(), "unknown context");
-        assert!(assembly().begin(3, 10).is_err(), "more extents than blocks");
-        assert!(assembly().begin(3, 0).is_err());
+        assert!(assembly().begin(4).is_err(), "unknown context");
+        assert!(assembly().admit(10).is_err(), "more extents than blocks");
+        assert!(assembly().admit(0).is_err());
         let mut status = assembly();
-        status.begin(3, 2).unwrap();
+        status.begin(3).unwrap();
         assert!(status.push(extent(0)).is_err());
         status.push(extent(4096)).unwrap();
         assert!(status.push(extent(1)).is_err(), "past the window");
-        assert!(status.begin(3, 1).is_err(), "twice");
+        assert!(status.begin(3).is_err(), "twice");
         assert!(status.finish().is_err(), "context b is missing");
     }
 
@@ -163,7 +168,7 @@ mod tests {
         fn what_is_accepted_never_passes_the_window(lengths in prop::collection::vec(any::<u64>(), 1..9)) {
             let mut status = assembly();
             for id in [3, 9] {
-                status.begin(id, 9).unwrap();
+                status.begin(id).unwrap();
                 for length in &lengths {
                     if status.push(extent(length % 5000)).is_err() {
                         break;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -11,12 +12,12 @@ use tempfile::TempDir;
 use tresor_nbd::{Address, Client, ConnectOptions, Descriptor};
 
 /// Time any step of a test may take before it counts as stuck.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// A server process and the directory of its files; both go when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     dir: TempDir,
 }
@@ -29,7 +30,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts `command`, which is to listen on [`socket_in`] of `dir`, and waits until it does.
-    pub async fn start(dir: TempDir, mut command: Command, package: &str) -> Self {
+    pub(crate) async fn start(dir: TempDir, mut command: Command, package: &str) -> Self {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
@@ -37,7 +38,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("cannot run {program} (package {package}): {error}"));
         let mut server = Self { child, dir };
         let begun = Instant::now();
-        while !socket_in(server.dir.path()).exists() {
+        while UnixStream::connect(socket_in(server.dir.path())).is_err() {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("{program} ended before it listened: {status}");
             }
@@ -47,21 +48,21 @@ impl Server {
         server
     }
 
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         Address::Unix(socket_in(self.dir.path()))
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // Fails only when the process has ended by itself.
         drop(self.child.kill());
         self.child.wait().expect("the server can be waited for");
     }
 
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         export: &str,
         options: &ConnectOptions,
@@ -70,12 +71,12 @@ impl Server {
     }
 }
 
-pub fn socket_in(dir: &Path) -> PathBuf {
+pub(crate) fn socket_in(dir: &Path) -> PathBuf {
     dir.join("nbd.sock")
 }
 
 /// Runs a tool to its end; its failure is the test's.
-pub fn run(program: &str, arguments: &[&str], package: &str) -> Output {
+pub(crate) fn run(program: &str, arguments: &[&str], package: &str) -> Output {
     let output = Command::new(program)
         .args(arguments)
         .output()
@@ -88,11 +89,11 @@ pub fn run(program: &str, arguments: &[&str], package: &str) -> Output {
     output
 }
 
-pub fn qemu_img(arguments: &[&str]) -> String {
+pub(crate) fn qemu_img(arguments: &[&str]) -> String {
     String::from_utf8(run("qemu-img", arguments, "qemu-utils").stdout).unwrap()
 }
 
-pub fn qemu_io(image: &Path, format: &str, commands: &[&str]) {
+pub(crate) fn qemu_io(image: &Path, format: &str, commands: &[&str]) {
     let mut arguments = vec!["-f", format];
     commands
         .iter()
@@ -102,7 +103,7 @@ pub fn qemu_io(image: &Path, format: &str, commands: &[&str]) {
 }
 
 /// An nbdkit server with these arguments.
-pub async fn nbdkit(arguments: &[&str]) -> Server {
+pub(crate) async fn nbdkit(arguments: &[&str]) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new("nbdkit");
     command
@@ -112,11 +113,11 @@ pub async fn nbdkit(arguments: &[&str]) -> Server {
     Server::start(dir, command, "nbdkit").await
 }
 
-pub fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-pub fn options(connections: usize, contexts: &[&str]) -> ConnectOptions {
+pub(crate) fn options(connections: usize, contexts: &[&str]) -> ConnectOptions {
     ConnectOptions {
         connections,
         contexts: contexts.iter().map(|&name| name.to_owned()).collect(),
@@ -126,7 +127,7 @@ pub fn options(connections: usize, contexts: &[&str]) -> ConnectOptions {
 }
 
 /// Bytes that differ at every offset a test could confuse.
-pub fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -140,7 +141,7 @@ pub fn pattern(length: usize) -> Vec<u8> {
 }
 
 /// The windows (offset, length) whose flags have all of `mask`, neighbours joined.
-pub fn flagged(run: &[Descriptor], mask: u64) -> Vec<(u64, u64)> {
+pub(crate) fn flagged(run: &[Descriptor], mask: u64) -> Vec<(u64, u64)> {
     let mut at = 0;
     let mut found: Vec<(u64, u64)> = Vec::new();
     for extent in run {
