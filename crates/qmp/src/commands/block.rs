@@ -96,6 +96,24 @@ pub struct Node {
 pub struct Image {
     /// Virtual size in bytes.
     pub virtual_size: u64,
+    /// What only this format has.
+    pub format_specific: Option<FormatSpecific>,
+}
+
+/// What only one image format has, unread but for what is asked here.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FormatSpecific {
+    /// The format's own members.
+    #[serde(default)]
+    pub data: Value,
+}
+
+impl FormatSpecific {
+    /// The version of a qcow2 image (`0.10` or `1.1`).
+    #[must_use]
+    pub fn compat(&self) -> Option<&str> {
+        self.data.get("compat")?.as_str()
+    }
 }
 
 /// Drives, jobs and nodes, and who uses whom.
