@@ -246,7 +246,11 @@ fn check_names(export: &str, contexts: &[String]) -> Result<()> {
         }
     }
     // Two runs of one context could not be told apart in a reply.
-    if contexts.iter().enumerate().any(|(index, name)| contexts[..index].contains(name)) {
+    if contexts
+        .iter()
+        .enumerate()
+        .any(|(index, name)| contexts[..index].contains(name))
+    {
         return Err(Error::new(ErrorKind::Invalid, "a context asked for twice"));
     }
     Ok(())

@@ -199,7 +199,10 @@ mod tests {
         plan::Window,
     };
 
-    const WINDOW: Window = Window { offset: 512, length: 1024 };
+    const WINDOW: Window = Window {
+        offset: 512,
+        length: 1024,
+    };
 
     /// Feeds a stream to a receiver with a read (cookie 1) and a block status (cookie 2) outstanding.
     async fn feed(stream: &[u8], framing: Framing) -> (Error, Option<Result<bytes::Bytes>>) {
@@ -216,10 +219,20 @@ mod tests {
             let permit = Arc::clone(&budget).acquire_owned().await.unwrap();
             outstanding.send(work, permit).unwrap();
         }
-        (Receiver::new(stream, framing, outstanding).run().await, read.try_recv().ok())
+        (
+            Receiver::new(stream, framing, outstanding).run().await,
+            read.try_recv().ok(),
+        )
     }
 
-    fn chunk(done: bool, kind: u16, cookie: u64, offset: u64, length: u32, data: &[u8]) -> BytesMut {
+    fn chunk(
+        done: bool,
+        kind: u16,
+        cookie: u64,
+        offset: u64,
+        length: u32,
+        data: &[u8],
+    ) -> BytesMut {
         let mut out = BytesMut::new();
         out.put_u32(MAGIC_STRUCTURED);
         out.put_u16(u16::from(done));

@@ -198,10 +198,7 @@ async fn a_server_that_demands_tls_says_so() {
     let keys = format!("--tls-psk={}", support::text(&keys));
     let server = nbdkit(&["--tls=require", &keys, "pattern", "size=1M"]).await;
     for contexts in [&[][..], &[BASE_ALLOCATION]] {
-        let error = server
-            .connect("", &options(1, contexts))
-            .await
-            .unwrap_err();
+        let error = server.connect("", &options(1, contexts)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TlsRequired, "{error}");
     }
 }

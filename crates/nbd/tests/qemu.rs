@@ -259,7 +259,10 @@ async fn a_window_beyond_32_bits_is_covered() {
         .await
         .unwrap();
     let once = client.block_status(0, 9 << 40).await.unwrap();
-    assert!(once[BASE_ALLOCATION][0].length > 1 << 32, "64-bit headers are in use: {once:?}");
+    assert!(
+        once[BASE_ALLOCATION][0].length > 1 << 32,
+        "64-bit headers are in use: {once:?}"
+    );
     let status = client.map(0, 9 << 40).await.unwrap();
     let zeroes = flagged(&status[BASE_ALLOCATION], ALLOCATION_ZERO);
     assert_eq!(
@@ -273,10 +276,7 @@ async fn unknown_exports_and_contexts_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     sparse_raw(&dir.path().join("disk.raw"));
     let server = qemu_nbd(dir, "disk.raw", "raw", &[]).await;
-    let unknown = server
-        .connect("other", &options(1, &[]))
-        .await
-        .unwrap_err();
+    let unknown = server.connect("other", &options(1, &[])).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ExportUnknown, "{unknown}");
     let unknown = server
         .connect("other", &options(1, &[BASE_ALLOCATION]))
@@ -295,7 +295,10 @@ async fn unknown_exports_and_contexts_are_told_apart() {
         unknown.to_string().contains(BASE_ALLOCATION),
         "says what there is: {unknown}"
     );
-    let twice = server.connect("disk", &options(1, &[BASE_ALLOCATION, BASE_ALLOCATION])).await.unwrap_err();
+    let twice = server
+        .connect("disk", &options(1, &[BASE_ALLOCATION, BASE_ALLOCATION]))
+        .await
+        .unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Invalid, "{twice}");
     let offered = Client::list_contexts(&server.address(), "disk", support::PATIENCE)
         .await
