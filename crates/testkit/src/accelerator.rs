@@ -46,11 +46,7 @@ impl Accelerator {
         {
             return Ok(Self::Tcg);
         }
-        let kept = Assets::dir().join(format!(
-            "accelerator-{}-{}",
-            program.version,
-            &host_kernel().replace(['/', ' '], "_")
-        ));
+        let kept = Assets::dir().join(format!("accelerator-{}", host_kernel()));
         let _lock = lock_file(&kept.with_extension("lock")).await?;
         if let Some(verdict) = read(&kept) {
             return Ok(verdict);
@@ -93,5 +89,5 @@ fn host_kernel() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .unwrap_or_default()
         .trim()
-        .to_owned()
+        .replace('/', "_")
 }

@@ -64,7 +64,7 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Runs a command and gives what it returned.
+    /// Runs a command (`arguments` may be null) and gives what it returned.
     ///
     /// # Errors
     /// The command failed (with QEMU's words), or the monitor is gone.
@@ -80,8 +80,11 @@ impl Monitor {
             inbox.waiting.insert(id, sender);
             id
         };
-        let mut line = json!({"execute": command, "arguments": arguments, "id": id}).to_string();
-        line.push('\n');
+        let mut request = json!({"execute": command, "id": id});
+        if !arguments.is_null() {
+            request["arguments"] = arguments;
+        }
+        let line = format!("{request}\n");
         self.writer
             .lock()
             .await

@@ -12,7 +12,7 @@ use super::LazyApt;
 use crate::term::say;
 
 /// Raised when the way packages are chosen or unpacked changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the unpacked packages are.
 pub(crate) struct Unpacked {
@@ -100,7 +100,8 @@ fn userland_packages(apt: &mut LazyApt<'_>) -> Result<Vec<String>> {
     packages.extend(
         libraries
             .into_iter()
-            .filter(|name| name.starts_with("lib") || name == "zlib1g"),
+            .filter(|name| name.starts_with("lib") || name == "zlib1g")
+            .filter(|name| !name.contains("perl")),
     );
     // Dependencies may name packages that nobody has any more.
     let mut known = Vec::new();

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Guest,
-    command::{Machine, Places},
+    command::Machine,
     disk::{DiskFormat, DiskPlan, Origin},
     saved,
 };
@@ -189,10 +189,9 @@ impl GuestBuilder {
         for plan in &self.disks {
             disks.push(plan.make(&assets, dir.path()).await?);
         }
-        let places = Places {
-            dir: dir.path().to_path_buf(),
-        };
-        Guest::boot(machine, assets, program, disks, dir, places).await
+        let mut guest = Guest::new(machine, assets, program, disks, dir);
+        guest.launch(None).await?;
+        Ok(guest)
     }
 }
 

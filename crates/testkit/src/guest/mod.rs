@@ -3,16 +3,18 @@
 mod builder;
 mod command;
 mod disk;
+mod launch;
 mod saved;
+mod stop;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::Child,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -21,11 +23,7 @@ pub use self::{
     builder::GuestBuilder,
     disk::{DiskFormat, GuestDisk},
 };
-use crate::{
-    Accelerator, Answer, Assets, LONG, Monitor, QemuProgram,
-    control::Control,
-    spawn::{bound_to_us, spawn},
-};
+use crate::{Accelerator, Answer, Assets, LONG, Monitor, QemuProgram, control::Control};
 
 const POLL: Duration = Duration::from_millis(10);
 const CONSOLE_LINES: usize = 30;
@@ -56,27 +54,10 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// Kills a child and waits for it, whatever happens.
-struct Reaper(Option<Child>);
-
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            end(&mut child);
-        }
-    }
-}
-
-fn end(child: &mut Child) {
-    // Both fail only when it has ended and was waited for already.
-    drop(child.kill());
-    drop(child.wait());
-}
-
 impl Drop for Guest {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            end(&mut running.child);
+            launch::end(&mut running.child);
         }
     }
 }
@@ -88,162 +69,25 @@ impl Guest {
         GuestBuilder::new()
     }
 
-    async fn boot(
+    /// A guest that is not running yet.
+    fn new(
         machine: Machine,
         assets: Assets,
         program: QemuProgram,
         disks: Vec<GuestDisk>,
         dir: TempDir,
-        places: Places,
-    ) -> Result<Self> {
-        let mut guest = Self {
+    ) -> Self {
+        Self {
             machine,
             assets,
             program,
             disks,
-            places,
+            places: Places {
+                dir: dir.path().to_path_buf(),
+            },
             running: None,
             _dir: dir,
-        };
-        guest.launch(None).await?;
-        Ok(guest)
-    }
-
-    async fn resume(
-        machine: Machine,
-        assets: Assets,
-        program: QemuProgram,
-        disks: Vec<GuestDisk>,
-        dir: TempDir,
-        places: Places,
-        memory: &Path,
-    ) -> Result<Self> {
-        let mut guest = Self {
-            machine,
-            assets,
-            program,
-            disks,
-            places,
-            running: None,
-            _dir: dir,
-        };
-        guest.launch(Some(memory)).await?;
-        Ok(guest)
-    }
-
-    /// Starts QEMU (from a saved state where one is given) and waits until the guest is ready.
-    async fn launch(&mut self, memory: Option<&Path>) -> Result<()> {
-        for socket in [
-            self.places.qmp(),
-            self.places.test_qmp(),
-            self.places.agent(),
-            self.places.control(),
-        ] {
-            if socket.exists() {
-                fs::remove_file(socket)?;
-            }
         }
-        let started = self.start_qemu(memory).await;
-        match started {
-            Ok(running) => self.running = Some(running),
-            Err(error) => return Err(self.explain(error)),
-        }
-        self.wait_ready().await?;
-        if memory.is_some() {
-            self.set_clock().await?;
-        }
-        Ok(())
-    }
-
-    async fn start_qemu(&self, memory: Option<&Path>) -> Result<Running> {
-        let mut command = bound_to_us(&self.program.program);
-        command.args(self.arguments());
-        if let Some(memory) = memory {
-            command
-                .arg("-incoming")
-                .arg(format!("file:{}", memory.display()));
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(self.places.errors())?);
-        let mut reaper = Reaper(Some(spawn(command)?));
-        let monitor = tokio::time::timeout(LONG, self.connect(&mut reaper))
-            .await
-            .context("QEMU does not open its monitor")??;
-        if memory.is_some() {
-            tokio::time::timeout(LONG, arrive(&monitor))
-                .await
-                .context("QEMU does not take the saved state")??;
-        }
-        let control = Control::connect(&self.places.control()).await?;
-        let child = reaper.0.take().context("QEMU was not started")?;
-        Ok(Running {
-            child,
-            monitor,
-            control,
-        })
-    }
-
-    async fn connect(&self, reaper: &mut Reaper) -> Result<Monitor> {
-        loop {
-            let child = reaper.0.as_mut().context("QEMU was not started")?;
-            if let Some(status) = child.try_wait()? {
-                bail!("QEMU ended at once: {status}");
-            }
-            match Monitor::connect(&self.places.test_qmp()).await {
-                Ok(monitor) => return Ok(monitor),
-                Err(_) => tokio::time::sleep(POLL).await,
-            }
-        }
-    }
-
-    /// Waits until the guest has booted, its disks are mounted and its agent runs.
-    ///
-    /// # Errors
-    /// It does not get there; the message has its console's end.
-    pub async fn wait_ready(&self) -> Result<()> {
-        let ready = async {
-            let running = self.running()?;
-            // What is sent before somebody in the guest listens is lost.
-            while !port_is_open(&running.monitor).await? {
-                tokio::time::sleep(POLL).await;
-            }
-            let up = "test -e /run/tresor/ready && pidof qemu-ga";
-            while !is_ok(running.control.exec(up, LONG / 8).await) {
-                tokio::time::sleep(POLL).await;
-            }
-            Ok(())
-        };
-        let waited = tokio::select! {
-            ready = tokio::time::timeout(LONG, ready) => {
-                ready.context("the guest does not get ready").flatten()
-            }
-            gone = self.gone() => Err(gone),
-        };
-        waited.map_err(|error| self.explain(error))
-    }
-
-    /// Ends when QEMU has ended by itself.
-    async fn gone(&self) -> anyhow::Error {
-        loop {
-            match self.running().and_then(|running| {
-                let pid = running.child.id();
-                let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-                Ok(text.contains(") Z "))
-            }) {
-                Ok(false) => tokio::time::sleep(POLL).await,
-                Ok(true) | Err(_) => return anyhow!("QEMU ended"),
-            }
-        }
-    }
-
-    async fn set_clock(&self) -> Result<()> {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)?
-            .as_secs();
-        let answer = self.exec(&format!("date -s @{now}")).await?;
-        answer.ok().map(drop)
     }
 
     fn running(&self) -> Result<&Running> {
@@ -357,8 +201,8 @@ impl Guest {
         answer.map_err(|error| self.explain(error))
     }
 
-    /// Starts a shell command in the guest that goes on by itself, and gives its process id
-    /// there. What it prints is in `/run/tresor/PID.out`.
+    /// Starts one simple command (no `&&`, no `;`) in the guest that goes on by itself, and gives
+    /// its process id there. What it prints is in `/run/tresor/PID.out`.
     ///
     /// # Errors
     /// The guest does not answer in time.
@@ -373,67 +217,6 @@ impl Guest {
             .trim()
             .parse()
             .with_context(|| format!("the guest's shell printed {printed:?}"))
-    }
-
-    /// Kills QEMU at once (`SIGKILL`), as a crash or a power cut would.
-    ///
-    /// # Errors
-    /// The guest is not running.
-    pub async fn kill(&mut self) -> Result<()> {
-        let mut running = self.running.take().context("the guest is not running")?;
-        end(&mut running.child);
-        Ok(())
-    }
-
-    /// Ends QEMU in good order: it closes its images, dirty bitmaps are kept. To the guest it is
-    /// a power cut.
-    ///
-    /// # Errors
-    /// QEMU does not end in time (and is killed then).
-    pub async fn quit(&mut self) -> Result<()> {
-        let running = self.running()?;
-        // The answer may be lost: QEMU ends.
-        drop(running.monitor.execute("quit", json!({})).await);
-        self.wait_end().await
-    }
-
-    /// Shuts the guest down in good order; its file systems are clean then.
-    ///
-    /// # Errors
-    /// It does not end in time (and is killed then).
-    pub async fn power_off(&mut self) -> Result<()> {
-        self.exec("poweroff").await?.ok()?;
-        self.wait_end().await
-    }
-
-    async fn wait_end(&mut self) -> Result<()> {
-        let running = self.running.take().context("the guest is not running")?;
-        let mut reaper = Reaper(Some(running.child));
-        let wait = async {
-            loop {
-                let child = reaper.0.as_mut().context("QEMU was not started")?;
-                if child.try_wait()?.is_some() {
-                    return Ok(());
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        };
-        tokio::time::timeout(LONG, wait)
-            .await
-            .context("QEMU does not end")
-            .flatten()
-            .map_err(|error| self.explain(error))
-    }
-
-    /// Boots again with the same disks; when it still runs, it is ended in good order first.
-    ///
-    /// # Errors
-    /// It does not end, or does not come up.
-    pub async fn restart(&mut self) -> Result<()> {
-        if self.running.is_some() {
-            self.quit().await?;
-        }
-        self.launch(None).await
     }
 
     /// Stops the guest for as long as it takes to copy its image files into `dir`, and gives the
@@ -469,29 +252,6 @@ impl Guest {
         }
         Ok(copies)
     }
-}
-
-fn is_ok(answer: Result<Answer>) -> bool {
-    answer.is_ok_and(|answer| answer.code == 0)
-}
-
-/// Whether the guest's command loop has opened its port.
-async fn port_is_open(monitor: &Monitor) -> Result<bool> {
-    let devices = monitor.execute("query-chardev", json!({})).await?;
-    let open = devices.as_array().is_some_and(|devices| {
-        devices
-            .iter()
-            .any(|device| device["label"] == "test" && device["frontend-open"] == true)
-    });
-    Ok(open)
-}
-
-/// Waits until the saved state is in, then lets the guest go on.
-async fn arrive(monitor: &Monitor) -> Result<()> {
-    while monitor.status().await? == "inmigrate" {
-        tokio::time::sleep(POLL).await;
-    }
-    monitor.execute("cont", json!({})).await.map(drop)
 }
 
 /// An exclusive lock between processes, held until the value is dropped.

@@ -30,9 +30,6 @@ pub(super) async fn start(
 ) -> Result<Guest> {
     let state = prepare(&machine, &assets, &program, plans).await?;
     let dir = private_dir()?;
-    let places = Places {
-        dir: dir.path().to_path_buf(),
-    };
     let mut disks = Vec::new();
     for plan in plans {
         let disk = plan.in_dir(dir.path());
@@ -40,7 +37,9 @@ pub(super) async fn start(
         disks.push(disk);
     }
     let memory = state.join("memory");
-    Guest::resume(machine, assets, program, disks, dir, places, &memory).await
+    let mut guest = Guest::new(machine, assets, program, disks, dir);
+    guest.launch(Some(&memory)).await?;
+    Ok(guest)
 }
 
 /// The directory of a complete state; makes it when it is not there.
@@ -79,22 +78,13 @@ async fn make(
     state: &Path,
 ) -> Result<()> {
     let dir = private_dir()?;
-    let places = Places {
-        dir: dir.path().to_path_buf(),
-    };
     let mut disks = Vec::new();
     for plan in plans {
         disks.push(plan.make(assets, state).await?);
     }
-    let mut guest = Guest::boot(
-        machine.clone(),
-        assets.clone(),
-        program.clone(),
-        disks,
-        dir,
-        places,
-    )
-    .await?;
+    let (machine, assets, program) = (machine.clone(), assets.clone(), program.clone());
+    let mut guest = Guest::new(machine, assets, program, disks, dir);
+    guest.launch(None).await?;
     guest.exec("sync").await?.ok()?;
     let uri = format!("file:{}", state.join("memory").display());
     let monitor = guest.monitor()?;
