@@ -61,7 +61,11 @@ async fn guard(task: Task) -> ExitCode {
             };
             end_freeze(task, connection, sent, held, parent).await
         }
-        Err(error) => end_failed_freeze(task, error, parent).await,
+        Err(error) => {
+            // Out of step, and in the way: the agent's channel serves one client at a time.
+            drop(connection);
+            end_failed_freeze(task, error, parent).await
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use testkit::Guest;
+use tresor_testkit::Guest;
 
 use crate::lab::{Lab, VM};
 

@@ -1,6 +1,6 @@
 //! What an incremental backup reads.
 
-use testkit::{Guest, compare_images};
+use tresor_testkit::{Guest, compare_images};
 
 use crate::lab::{Lab, VM, assert_unharmed, bitmaps, restored};
 

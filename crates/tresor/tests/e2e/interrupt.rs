@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::Guest;
+use tresor_testkit::Guest;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Child,

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Guest, GuestDisk};
+use tresor_testkit::{Guest, GuestDisk};
 use tokio::process::{Child, Command};
 use tresor_problem::Kind;
 

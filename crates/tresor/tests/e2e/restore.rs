@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use testkit::{Guest, compare_images};
+use tresor_testkit::{Guest, compare_images};
 
 use crate::lab::{Lab, VM, restored};
 
