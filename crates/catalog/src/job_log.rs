@@ -15,7 +15,7 @@ use tresor_model::{JobId, JobState};
 
 use crate::{
     Catalog, CatalogError,
-    row::{Columns, count, from_json, to_json},
+    row::{Columns, count, from_json, to_json, to_word},
 };
 
 /// How often a refused job looks for the holder of its key, who may end at that very moment.
@@ -50,13 +50,9 @@ fn held(lease: &Lease, rows: u64) -> Result<(), LogError> {
 impl JobLog for Catalog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         for _ in 0..TRIES {
-            match self.insert_job(job, owner).await {
-                Ok(()) => {
-                    let job = job.id;
-                    return Ok(Lease { job, epoch: 1 });
-                }
-                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
-                Err(error) => return Err(self.failed(error).into()),
+            if self.insert_job(job, owner).await? {
+                let job = job.id;
+                return Ok(Lease { job, epoch: 1 });
             }
             if let Some(holder) = self.lock_holder(job.lock.as_deref()).await? {
                 let kind = LogErrorKind::Busy { holder };
@@ -79,7 +75,7 @@ impl JobLog for Catalog {
             "UPDATE jobs SET state = $1, ended = $2, next_seq = next_seq + 1 \
              WHERE id = $3 AND epoch = $4 AND next_seq = $5 AND ended = 0",
         )
-        .bind(to_json(&self.place, &state)?)
+        .bind(to_word(&self.place, &state)?)
         .bind(i64::from(state.is_final()))
         .bind(lease.job.to_string())
         .bind(count(lease.epoch))
@@ -210,27 +206,29 @@ impl JobLog for Catalog {
 }
 
 impl Catalog {
-    async fn insert_job(&self, job: &NewJob, owner: &Owner) -> Result<(), sqlx::Error> {
-        let json = |text: Result<String, serde_json::Error>| {
-            text.map_err(|error| sqlx::Error::Encode(error.into()))
-        };
-        sqlx::query(
+    /// Whether the job was recorded; not when another one holds its key (or has its id).
+    async fn insert_job(&self, job: &NewJob, owner: &Owner) -> Result<bool, CatalogError> {
+        let result = sqlx::query(
             "INSERT INTO jobs (id, kind, subject, lock_key, params, sub_tasks, created_at, \
              state, ended, next_seq, owner, epoch, heartbeat_at, cancel_requested) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, 1, $7, 0)",
         )
         .bind(job.id.to_string())
-        .bind(json(serde_json::to_string(&job.kind))?)
+        .bind(to_word(&self.place, &job.kind)?)
         .bind(&job.subject)
         .bind(job.lock.clone())
         .bind(job.params.to_string())
-        .bind(json(serde_json::to_string(&job.sub_tasks))?)
+        .bind(to_json(&self.place, &job.sub_tasks)?)
         .bind(job.created_at.as_microsecond())
-        .bind(json(serde_json::to_string(&JobState::Queued))?)
-        .bind(json(serde_json::to_string(owner))?)
+        .bind(to_word(&self.place, &JobState::Queued)?)
+        .bind(to_json(&self.place, owner)?)
         .execute(&self.pool)
-        .await
-        .map(|_| ())
+        .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
@@ -268,7 +266,7 @@ impl Catalog {
 fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
     let job = NewJob {
         id: row.id("id")?,
-        kind: row.json("kind")?,
+        kind: row.word("kind")?,
         subject: row.text("subject")?,
         lock: row.optional_text("lock_key")?,
         params: row.json("params")?,
@@ -278,7 +276,7 @@ fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
     let progress = row.optional_text("progress")?;
     Ok(JobHeader {
         job,
-        state: row.json("state")?,
+        state: row.word("state")?,
         owner: row.json("owner")?,
         epoch: row.unsigned("epoch")?,
         heartbeat_at: row.time("heartbeat_at")?,

@@ -8,7 +8,7 @@ use tresor_model::{Consistency, DiskStats, PointId, RecoveryPoint, VaultId, VmId
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object,
-    row::{Columns, count, to_json},
+    row::{Columns, count, to_json, to_word},
 };
 
 /// What a list of recovery points shows of one.
@@ -157,7 +157,7 @@ impl Catalog {
         .bind(&point.vm_name)
         .bind(point.taken_at.as_microsecond())
         .bind(point.committed_at.as_microsecond())
-        .bind(to_json(&self.place, &point.consistency)?)
+        .bind(to_word(&self.place, &point.consistency)?)
         .bind(count(point.size))
         .bind(count(point.stored))
         .bind(to_json(&self.place, &point.stats)?)
@@ -176,7 +176,7 @@ fn decode(row: &Columns<'_>) -> Result<PointRecord, CatalogError> {
         vm_name: row.text("vm_name")?,
         taken_at: row.time("taken_at")?,
         committed_at: row.time("committed_at")?,
-        consistency: row.json("consistency")?,
+        consistency: row.word("consistency")?,
         size: row.unsigned("size")?,
         stored: row.unsigned("stored")?,
         stats: row.json("stats")?,

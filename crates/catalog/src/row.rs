@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sqlx::{Row as _, any::AnyRow};
 
 use crate::{CatalogError, CatalogErrorKind};
@@ -61,6 +62,12 @@ impl Columns<'_> {
         from_json(&self.text(column)?).map_err(|error| self.damaged(error))
     }
 
+    /// A value that serializes as one word.
+    pub(crate) fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, CatalogError> {
+        let word = Value::String(self.text(column)?);
+        serde_json::from_value(word).map_err(|error| self.damaged(error))
+    }
+
     fn damaged(&self, source: impl Into<Source>) -> CatalogError {
         CatalogError::new(CatalogErrorKind::Damaged, self.place).caused_by(source)
     }
@@ -74,6 +81,17 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json
 pub(crate) fn to_json<T: Serialize>(place: &str, value: &T) -> Result<String, CatalogError> {
     serde_json::to_string(value)
         .map_err(|error| CatalogError::new(CatalogErrorKind::Unusable, place).caused_by(error))
+}
+
+/// A value that serializes as one word, bare, so that it can be read and compared in SQL.
+pub(crate) fn to_word<T: Serialize>(place: &str, value: &T) -> Result<String, CatalogError> {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => Ok(word),
+        other => {
+            let reason = format!("not one word: {other:?}");
+            Err(CatalogError::new(CatalogErrorKind::Unusable, place).caused_by(reason))
+        }
+    }
 }
 
 /// A count for a BIGINT column. Beyond 2^63 - 1 no disk, log or vault can be: clamped.

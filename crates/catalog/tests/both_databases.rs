@@ -1,11 +1,12 @@
 //! The same suite on SQLite and on PostgreSQL: schema, repositories, job log.
 
-mod support;
+#[path = "support/postgres.rs"]
+mod postgres;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
-use support::Postgres;
+use postgres::Postgres;
 use tresor_catalog::{
     Catalog, CatalogError, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord,
     VmRecord,

@@ -1,14 +1,11 @@
 //! Several processes on one file, some of them killed.
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+#[path = "support/process.rs"]
+mod process;
 
+use std::{sync::Arc, time::Duration};
+
+use process::{Process, place};
 use tresor_catalog::Catalog;
 use tresor_jobs::{
     Engine, JobEvent, JobLog, LogErrorKind, Owner, RecordedEvent, Warning,
@@ -16,43 +13,7 @@ use tresor_jobs::{
 };
 use tresor_model::JobState;
 
-const PLACE: &str = "TRESOR_TEST_CATALOG";
 const LOCK: &str = "vm:contended";
-
-/// Another process that runs one of the `child_` functions below; killed with its guard.
-struct Process(Child);
-
-impl Process {
-    fn start(function: &str, catalog: &Path) -> Self {
-        let program = env::current_exe().expect("this program");
-        let child = Command::new(program)
-            .args(["--exact", function, "--ignored", "--nocapture"])
-            .env(PLACE, catalog)
-            .stdout(Stdio::piped())
-            .spawn();
-        Self(child.expect("a child process"))
-    }
-
-    /// Lines that the child says to us; the test harness in it prints others.
-    fn said(&mut self) -> impl Iterator<Item = String> + use<> {
-        let output = self.0.stdout.take().expect("piped");
-        BufReader::new(output)
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|line| line.split_once("SAID ").map(|(_, said)| said.to_owned()))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-fn place() -> PathBuf {
-    env::var_os(PLACE).expect("the parent sets it").into()
-}
 
 #[tokio::test]
 #[ignore = "a child process of one_process_wins_the_lock"]
@@ -141,7 +102,7 @@ async fn a_killed_writer_loses_nothing_it_was_told_is_recorded() {
         for seq in said.by_ref() {
             last = seq.parse().expect("number");
             if last == kill_after {
-                child.0.kill().expect("kill");
+                child.kill();
             }
         }
         drop(child);

@@ -16,14 +16,14 @@ use tresor_catalog::Catalog;
 const NOBODY: u32 = 65534;
 
 /// A running server.
-pub struct Postgres {
+pub(crate) struct Postgres {
     server: Child,
     directory: TempDir,
 }
 
 impl Postgres {
     /// Starts a server that listens on a Unix socket in a temporary directory only.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let programs = programs();
         let directory = tempfile::tempdir().expect("temporary directory");
         if rustix::process::getuid().is_root() {
@@ -54,7 +54,7 @@ impl Postgres {
     }
 
     /// The catalog in this server; waits until the server answers.
-    pub async fn catalog(&self) -> Catalog {
+    pub(crate) async fn catalog(&self) -> Catalog {
         let socket = self.directory.path().display();
         let url = format!("postgres://postgres@localhost/postgres?host={socket}&sslmode=disable");
         let begun = Instant::now();
