@@ -87,14 +87,25 @@ impl From<&LogError> for Problem {
             LogErrorKind::LeaseLost => Kind::SessionLost { session: context },
             LogErrorKind::Unusable => Kind::StateUnusable {
                 path: context,
-                reason: std::error::Error::source(error).map_or_else(
-                    || "no further reason is known".to_owned(),
-                    ToString::to_string,
-                ),
+                reason: reasons(error),
             },
         };
         Self::caused_by(kind, error)
     }
+}
+
+/// The chain below an error as one line.
+fn reasons(error: &LogError) -> String {
+    let mut texts = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(below) = next {
+        texts.push(below.to_string());
+        next = below.source();
+    }
+    if texts.is_empty() {
+        return "no further reason is known".to_owned();
+    }
+    texts.join(": ")
 }
 
 /// Why the engine gave up without bringing a job to an end. The job's own failure is not an

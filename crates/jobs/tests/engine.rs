@@ -1,6 +1,9 @@
 //! What the engine does with actions that misbehave, and with wishes from outside.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,6 +1,9 @@
 //! The generic plan tests, on a small plan that has one row of each kind.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
 
 use std::sync::{Arc, Mutex};
 
