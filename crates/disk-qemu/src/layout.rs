@@ -49,6 +49,8 @@ pub(crate) struct Disk {
     pub(crate) format: String,
     /// Path of the image, as QEMU knows it.
     pub(crate) file: Option<String>,
+    /// What QEMU calls the image, file or not.
+    pub(crate) source: String,
     /// Virtual size in bytes.
     pub(crate) size: u64,
     /// Whether the guest can only read it.
@@ -131,6 +133,7 @@ impl Layout {
                 driver => driver.to_owned(),
             },
             file: self.file_of(&root),
+            source: format.file.clone(),
             size: image.map(|image| image.virtual_size)?,
             read_only: medium.read_only || format.read_only,
             keeps_bitmaps: format.driver == "qcow2" && !old_qcow2,

@@ -17,9 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tresor_disk::{
-    BitmapJudgement, Error, ErrorKind, Outcome, PauseMode, Prepared, Session, SnapshotDisk,
-};
+use tresor_disk::{BitmapJudgement, Error, Outcome, PauseMode, Prepared, Session, SnapshotDisk};
 use tresor_model::{ReadMode, SnapshotTag, StreamName, TrackingLedger, VmId};
 use tresor_qmp::{
     Command,

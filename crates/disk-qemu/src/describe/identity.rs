@@ -45,7 +45,7 @@ fn derived(machine: &str, socket: &Path) -> VmId {
 /// Device and inode of the image's file, or what QEMU calls it when it is no file.
 pub(crate) async fn image_identity(peer: Peer, disk: &Disk) -> io::Result<String> {
     let Some(file) = &disk.file else {
-        return Ok(format!("node:{}", disk.format_node));
+        return Ok(format!("source:{}", disk.source));
     };
     let path = process::resolve(peer.pid, file).await;
     let metadata = tokio::fs::metadata(&path).await?;
