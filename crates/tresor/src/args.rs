@@ -185,7 +185,7 @@ Start QEMU with sockets for Tresor alone (each serves one client at a time):
         /// Socket of the QEMU guest agent's channel; without it points are crash-consistent
         #[arg(long, value_name = "SOCKET")]
         agent: Option<PathBuf>,
-        /// Name or directory of the vault for its recovery points
+        /// Name of the vault for its recovery points [default: the only one known]
         #[arg(long, value_name = "VAULT")]
         vault: Option<String>,
         /// A disk to leave out; may be repeated

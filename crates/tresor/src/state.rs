@@ -33,13 +33,7 @@ impl StateDir {
     /// Opens the catalog, or makes it.
     pub(crate) async fn catalog(&self) -> Result<Catalog, Problem> {
         let path = self.0.join("catalog.db");
-        Catalog::open(&path).await.map_err(|error| {
-            let kind = Kind::StateUnusable {
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            };
-            Problem::caused_by(kind, &error)
-        })
+        Catalog::open(&path).await.map_err(|error| Problem::from(&error))
     }
 
     /// The key file that `vault create` makes for a vault of this name.

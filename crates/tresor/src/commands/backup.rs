@@ -1,9 +1,9 @@
 //! `tresor backup`
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use tresor_catalog::{Catalog, PointEntry, VmEntry};
+use tresor_catalog::{Catalog, PointRecord, VmRecord};
 use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer};
 use tresor_model::{Consistency, DiskStats, JobId, JobKind, ReadMode, RecoveryPoint};
 use tresor_problem::Problem;
@@ -57,7 +57,7 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
         .map_err(print_problem)
 }
 
-fn request(args: &BackupArgs, vm: &VmEntry, session: &Session) -> Result<BackupRequest, Problem> {
+fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<BackupRequest, Problem> {
     let fleecing_dir = match &args.fleecing_dir {
         Some(dir) => open::absolute(dir),
         None => open::absolute(&session.state()?.fleecing_dir()),
@@ -65,8 +65,8 @@ fn request(args: &BackupArgs, vm: &VmEntry, session: &Session) -> Result<BackupR
     Ok(BackupRequest {
         vm: vm.id,
         vm_name: vm.name.clone(),
-        socket: vm.qmp_socket.clone(),
-        excluded: vm.excluded.iter().cloned().collect(),
+        socket: vm.qmp_socket.display().to_string(),
+        excluded: vm.excluded_disks.iter().cloned().collect(),
         fleecing_dir,
         fleecing_limit: args.fleecing_limit.map(|mib| mib << 20),
         required: match args.require {
@@ -79,17 +79,17 @@ fn request(args: &BackupArgs, vm: &VmEntry, session: &Session) -> Result<BackupR
 }
 
 /// The VM's guest agent, with this program as its guard.
-pub(super) fn guest_agent(vm: &VmEntry) -> Result<Option<QemuGuestAgent>, Problem> {
+pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
     let Some(socket) = &vm.agent_socket else { return Ok(None) };
     let program = std::env::current_exe()
         .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
     let guard = GuardCommand::new(program).arg("thaw-guard");
-    Ok(Some(QemuGuestAgent::new(Path::new(socket), guard)))
+    Ok(Some(QemuGuestAgent::new(socket, guard)))
 }
 
 /// The catalog's copy is a convenience; the vault is the truth.
 async fn remember(catalog: &Catalog, vault: &Vault, point: &RecoveryPoint) {
-    let entry = PointEntry::of(vault.id(), point);
+    let entry = PointRecord::of(point, vault.id());
     if let Err(error) = catalog.upsert_point(&entry).await {
         note(&format!("warning: the point is in the vault, but not in the catalog: {error}"));
     }

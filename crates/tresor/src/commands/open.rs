@@ -6,7 +6,7 @@ use std::{
 };
 
 use tresor_backend::LocalBackend;
-use tresor_catalog::{Catalog, VaultEntry, VmEntry};
+use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointSummary, Vault};
@@ -17,9 +17,14 @@ use crate::{
     keys,
 };
 
+/// How the catalog notes that a key lies in a file.
+pub(crate) const KEY_FILE: &str = "file:";
+
 /// A vault that was found, not opened yet.
 #[derive(Debug, Clone)]
 pub(crate) struct VaultPlace {
+    /// Its name, if this machine knows it.
+    pub(crate) name: Option<String>,
     /// Its directory.
     pub(crate) path: PathBuf,
     /// The key file that was made with it.
@@ -27,8 +32,9 @@ pub(crate) struct VaultPlace {
 }
 
 impl VaultPlace {
-    fn of(entry: &VaultEntry) -> Self {
-        Self { path: entry.location.clone().into(), key_file: entry.key_file.clone().map(Into::into) }
+    fn of(entry: &VaultRecord) -> Self {
+        let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
+        Self { name: Some(entry.name.clone()), path: entry.location.clone().into(), key_file }
     }
 }
 
@@ -36,17 +42,17 @@ impl VaultPlace {
 pub(crate) async fn find_vault(
     catalog: &Catalog,
     named: Option<&str>,
-    of_vm: Option<&VmEntry>,
+    of_vm: Option<&VmRecord>,
 ) -> Result<VaultPlace, Problem> {
     let vaults = catalog.vaults().await.map_err(|error| Problem::from(&error))?;
-    let wanted = named.or_else(|| of_vm.and_then(|vm| vm.vault.as_deref()));
+    let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
     match wanted {
         Some(wanted) => {
             let location = absolute(Path::new(wanted));
             let known = vaults.iter().find(|vault| {
                 vault.name == wanted || Path::new(&vault.location) == location
             });
-            Ok(known.map_or(VaultPlace { path: location, key_file: None }, VaultPlace::of))
+            Ok(known.map_or(VaultPlace { name: None, path: location, key_file: None }, VaultPlace::of))
         }
         None => match vaults.as_slice() {
             [only] => Ok(VaultPlace::of(only)),
@@ -79,11 +85,8 @@ pub(crate) async fn vault(catalog: &Catalog, access: &VaultAccess) -> Result<Vau
 }
 
 /// A registered VM.
-pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmEntry, Problem> {
-    let vms = catalog.vms().await.map_err(|error| Problem::from(&error))?;
-    vms.into_iter()
-        .find(|vm| vm.name == name)
-        .ok_or_else(|| Kind::VmNotFound { vm: name.to_owned() }.into())
+pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmRecord, Problem> {
+    catalog.vm(name).await.map_err(|error| Problem::from(&error))
 }
 
 /// All points of a vault, oldest first.

@@ -2,15 +2,17 @@
 
 use std::{path::Path, sync::Arc};
 
+use serde::Serialize;
 use serde_json::json;
 use tresor_backend::LocalBackend;
-use tresor_catalog::VaultEntry;
+use tresor_catalog::VaultRecord;
+use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CreateOptions, Vault};
 use tresor_workflows::{storage_problem, vault_problem};
 
 use super::{
-    open::{absolute, find_vault, open_vault, points, usage},
+    open::{KEY_FILE, absolute, find_vault, open_vault, points, usage},
     session::{Session, print_problem},
 };
 use crate::{
@@ -63,11 +65,12 @@ async fn create(
             return Err(problem);
         }
     };
-    let entry = VaultEntry {
+    let entry = VaultRecord {
         name: name.clone(),
+        id: vault.id(),
         location: location.clone(),
-        vault_id: vault.id(),
-        key_file: Some(key_file.display().to_string()),
+        key_source: format!("{KEY_FILE}{}", key_file.display()),
+        created_at: jiff::Timestamp::now(),
     };
     catalog.add_vault(&entry).await.map_err(|error| Problem::from(&error))?;
     let result = json!({
@@ -119,18 +122,31 @@ fn warn_if_near(path: &Path) {
 async fn list(session: &Session) -> Result<(), Problem> {
     let vaults = session.catalog().await?.vaults().await;
     let vaults = vaults.map_err(|error| Problem::from(&error))?;
+    let vaults: Vec<_> = vaults.into_iter().map(Row::from).collect();
     session
         .output
         .list(
             "vault",
             &["name", "location", "id"],
             &vaults,
-            |vault| {
-                vec![vault.name.clone(), vault.location.clone(), vault.vault_id.to_string()]
-            },
+            |vault| vec![vault.name.clone(), vault.location.clone(), vault.id.to_string()],
             "no vaults are known here: `tresor vault create DIR` makes one",
         )
         .map_err(print_problem)
+}
+
+/// A vault in a list.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    id: VaultId,
+    location: String,
+}
+
+impl From<VaultRecord> for Row {
+    fn from(vault: VaultRecord) -> Self {
+        Self { name: vault.name, id: vault.id, location: vault.location }
+    }
 }
 
 async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {

@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use serde::Serialize;
 use serde_json::json;
-use tresor_catalog::VmEntry;
+use tresor_catalog::VmRecord;
 use tresor_disk::{SnapshotProvider as _, VmDescription, VmState};
 use tresor_disk_qemu::QemuProvider;
 use tresor_link::{QemuGuestAgent, Quiescer as _};
-use tresor_model::StreamName;
+use tresor_model::{StreamName, VmId};
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::snapshot_problem;
 
@@ -40,14 +41,18 @@ struct Registration {
 }
 
 /// Connects to a VM's QEMU.
-pub(super) async fn connect(vm: &VmEntry) -> Result<QemuProvider, Problem> {
+pub(super) async fn connect(vm: &VmRecord) -> Result<QemuProvider, Problem> {
     let provider = QemuProvider::connect(tresor_disk_qemu::QemuConfig::new(&vm.qmp_socket)).await;
-    provider.map_err(|error| snapshot_problem(&error, &vm.name, &vm.qmp_socket))
+    provider.map_err(|error| vm_problem(&error, vm))
 }
 
-async fn describe(vm: &VmEntry) -> Result<VmDescription, Problem> {
+async fn describe(vm: &VmRecord) -> Result<VmDescription, Problem> {
     let described = connect(vm).await?.describe().await;
-    described.map_err(|error| snapshot_problem(&error, &vm.name, &vm.qmp_socket))
+    described.map_err(|error| vm_problem(&error, vm))
+}
+
+fn vm_problem(error: &tresor_disk::Error, vm: &VmRecord) -> Problem {
+    snapshot_problem(error, &vm.name, &vm.qmp_socket.display().to_string())
 }
 
 async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
@@ -56,19 +61,19 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
     if known.iter().any(|vm| vm.name == asked.name) {
         return Err(Kind::VmExists { vm: asked.name }.into());
     }
-    let vault = match &asked.vault {
-        Some(named) => {
-            Some(find_vault(&catalog, Some(named), None).await?.path.display().to_string())
-        }
-        None => None,
+    let place = find_vault(&catalog, asked.vault.as_deref(), None).await?;
+    let Some(vault) = place.name else {
+        let location = place.path.display().to_string();
+        return Err(Kind::VaultNotFound { location }.into());
     };
-    let mut entry = VmEntry {
+    let mut entry = VmRecord {
         name: asked.name,
-        id: tresor_model::VmId::generate(),
-        qmp_socket: absolute(&asked.qmp).display().to_string(),
-        agent_socket: asked.agent.map(|path| absolute(&path).display().to_string()),
-        excluded: asked.exclude,
+        id: VmId::generate(), // until the VM itself has said it
+        qmp_socket: absolute(&asked.qmp),
+        agent_socket: asked.agent.map(|path| absolute(&path)),
+        excluded_disks: asked.exclude,
         vault,
+        created_at: jiff::Timestamp::now(),
     };
     let described = describe(&entry).await?;
     entry.id = described.id;
@@ -85,25 +90,50 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
 
 async fn list(session: &Session) -> Result<(), Problem> {
     let vms = session.catalog().await?.vms().await.map_err(|error| Problem::from(&error))?;
+    let rows: Vec<_> = vms.into_iter().map(Row::from).collect();
     session
         .output
         .list(
             "vm",
             &["name", "id", "QMP socket", "agent socket", "vault"],
-            &vms,
+            &rows,
             |vm| {
-                let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+                let agent = vm.agent_socket.as_ref();
                 vec![
                     vm.name.clone(),
                     vm.id.to_string(),
-                    vm.qmp_socket.clone(),
-                    or_dash(&vm.agent_socket),
-                    or_dash(&vm.vault),
+                    vm.qmp_socket.display().to_string(),
+                    agent.map_or("-".to_owned(), |path| path.display().to_string()),
+                    vm.vault.clone(),
                 ]
             },
             "no VMs are registered: `tresor vm add NAME --qmp SOCKET` does",
         )
         .map_err(print_problem)
+}
+
+/// A VM in a list.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    id: VmId,
+    qmp_socket: PathBuf,
+    agent_socket: Option<PathBuf>,
+    excluded_disks: Vec<StreamName>,
+    vault: String,
+}
+
+impl From<VmRecord> for Row {
+    fn from(vm: VmRecord) -> Self {
+        Self {
+            name: vm.name,
+            id: vm.id,
+            qmp_socket: vm.qmp_socket,
+            agent_socket: vm.agent_socket,
+            excluded_disks: vm.excluded_disks,
+            vault: vm.vault,
+        }
+    }
 }
 
 async fn show(session: &Session, name: &str) -> Result<(), Problem> {
