@@ -160,7 +160,7 @@ async fn points(catalog: &Catalog, vault: VaultId) {
         .await
         .expect("replace");
     let all = catalog.points(&PointFilter::default()).await;
-    assert_eq!(all.expect("points"), [new.clone()]);
+    assert_eq!(all.expect("points"), vec![new.clone()]);
     assert_eq!(catalog.point(new.id).await.expect("point"), new);
     let missing = CatalogErrorKind::NotFound(Object::Point);
     assert_eq!(kind(catalog.point(old.id).await), missing);

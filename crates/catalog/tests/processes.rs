@@ -5,7 +5,7 @@ mod process;
 
 use std::{sync::Arc, time::Duration};
 
-use process::{Process, place};
+use process::{Process, place, say};
 use tresor_catalog::Catalog;
 use tresor_jobs::{
     Engine, JobEvent, JobLog, LogErrorKind, Owner, RecordedEvent, Warning,
@@ -25,10 +25,10 @@ async fn child_contends() {
     }
     let job = new_job("contended", Some(LOCK.to_owned()));
     match catalog.begin(&job, &Owner::current()).await {
-        Ok(_) => println!("SAID won {}", job.id),
+        Ok(_) => say(format!("won {}", job.id)),
         Err(error) => match error.kind {
-            LogErrorKind::Busy { holder } => println!("SAID busy {holder}"),
-            other => println!("SAID {other:?}"),
+            LogErrorKind::Busy { holder } => say(format!("busy {holder}")),
+            other => say(format!("{other:?}")),
         },
     }
 }
@@ -69,7 +69,7 @@ async fn child_writes_forever() {
     let job = new_job("written", None);
     let owner = Owner::current();
     let lease = catalog.begin(&job, &owner).await.expect("begin");
-    println!("SAID {}", job.id);
+    say(job.id);
     for seq in 0.. {
         let warning = Warning::from("w");
         let sub_task = None;
@@ -86,7 +86,7 @@ async fn child_writes_forever() {
             .append(&lease, &recorded, state)
             .await
             .expect("append");
-        println!("SAID {seq}");
+        say(seq);
     }
 }
 

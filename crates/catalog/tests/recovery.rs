@@ -7,7 +7,7 @@ mod process;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use process::{Process, place};
+use process::{Process, place, say};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::Catalog;
@@ -51,7 +51,7 @@ impl SubTask<PathBuf> for Hang {
         "Hang"
     }
     async fn run(&self, _: &mut PathBuf, scope: &Scope) -> Result<Value, Problem> {
-        println!("SAID {}", scope.job());
+        say(scope.job());
         std::future::pending().await
     }
 }

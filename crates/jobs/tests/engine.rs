@@ -249,6 +249,29 @@ async fn only_jobs_of_dead_processes_are_abandoned() {
     assert_eq!(ids, [dead.id]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_call_was_dropped_is_recovered_by_the_same_process() {
+    let engine = Engine::new(memory());
+    let mut calls = Calls::default();
+    let cancel = CancellationToken::new();
+    let dropped = plan(vec![row("Long", hangs)]);
+    let again = JobPlan {
+        id: dropped.id,
+        ..plan(vec![row("Long", hangs)])
+    };
+    let running = engine.run(dropped, &mut calls, &cancel, Arc::new(Silent));
+    let ended = tokio::time::timeout(Duration::from_secs(5), running).await;
+    assert!(ended.is_err(), "it hangs");
+    assert_eq!(engine.abandoned().await.unwrap().len(), 1);
+    let ended = engine
+        .recover(again, &mut calls, &cancel, Arc::new(Silent))
+        .await
+        .unwrap();
+    assert!(ended.cause().unwrap().is("JobAbandoned"));
+    assert_eq!(*calls.lock().unwrap(), ["run Long", "undo Long"]);
+    assert!(engine.abandoned().await.unwrap().is_empty());
+}
+
 /// A log that fails from some event on.
 struct FailingLog {
     inner: MemoryJobLog,

@@ -50,3 +50,12 @@ impl Drop for Process {
 pub(crate) fn place() -> PathBuf {
     env::var_os(PLACE).expect("the parent sets it").into()
 }
+
+/// For the child: tells the parent something.
+#[expect(
+    clippy::print_stdout,
+    reason = "standard output is the pipe to the parent"
+)]
+pub(crate) fn say(text: impl std::fmt::Display) {
+    println!("SAID {text}");
+}
