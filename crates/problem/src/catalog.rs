@@ -27,9 +27,9 @@ problems! {
         cause "{location} already holds a vault, or files that are not Tresor's."
         remedy ["Use the vault that is there, or name an empty or new directory."]
         retry Never fault Usage exit Usage;
-    VaultVersionUnknown { location, found, supported }
+    VaultVersionUnknown { location, found }
         title "The vault was made by a newer Tresor"
-        cause "The object {location} has format version {found}; this program reads up to {supported}."
+        cause "The object {location} has format version {found}, which this program cannot read."
         remedy ["Install the Tresor release that made the vault, or a newer one."]
         retry AfterRemedy fault Usage exit Failure;
     VaultKeyRejected { location }

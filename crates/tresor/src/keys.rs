@@ -11,7 +11,7 @@ use tresor_problem::{Kind, Problem};
 use tresor_vault::KeyMaterial;
 use zeroize::Zeroizing;
 
-use crate::args::KeyArgs;
+use crate::{args::KeyArgs, state::internal};
 
 /// Larger key files are refused.
 const MAX_SIZE: u64 = 64 << 10;
@@ -40,7 +40,19 @@ pub(crate) fn find(
             return Err(Kind::VaultKeyMissing { location: location.to_owned() }.into());
         }
     };
-    Ok(KeyMaterial::from_key_file(read_secret(&path)?))
+    Ok(KeyMaterial::KeyFile(read_secret(&path)?))
+}
+
+/// A new key for a key file: 256 random bits, as text that survives copying.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub(crate) fn generate() -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *random)
+        .map_err(|error| internal(format!("The system gives no random numbers: {error}.")))?;
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Zeroizing::new(format!("{hex}\n").into_bytes()))
 }
 
 /// Reads a passphrase: the file's text without the line end.

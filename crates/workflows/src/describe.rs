@@ -11,6 +11,7 @@ pub async fn last_point_of(vault: &Vault, vm: VmId) -> Result<Option<RecoveryPoi
     let newest = vault
         .points()
         .await?
+        .points
         .into_iter()
         .filter(|point| point.vm == vm)
         .max_by_key(|point| (point.taken_at, point.id));

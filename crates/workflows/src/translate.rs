@@ -37,19 +37,28 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
     let kind = match error.kind() {
         Vault::NotAVault => Kind::VaultNotFound { location },
         Vault::Exists => Kind::VaultExists { location },
-        Vault::VersionUnknown { object, found, supported } => Kind::VaultVersionUnknown {
+        Vault::VersionUnknown { object, found } => Kind::VaultVersionUnknown {
             location: format!("{location}/{object}"),
             found: found.to_string(),
-            supported: supported.to_string(),
         },
-        Vault::KeyRejected => Kind::VaultKeyRejected { location },
+        Vault::KeyRejected | Vault::KeyUnusable | Vault::KeyMissing { .. } => Kind::VaultKeyRejected { location },
         Vault::PointNotFound { point } => Kind::PointNotFound { point: point.to_string() },
         Vault::Damaged { object, reason } => {
             Kind::VaultDamaged { location, object: object.clone(), reason: reason.clone() }
         }
-        Vault::ChunkDamaged(damage) => return damage_problem(damage),
-        Vault::SessionLost { session } => Kind::SessionLost { session: session.to_string() },
-        Vault::Storage(error) => return storage_problem(error, &location),
+        Vault::ChunkDamaged { chunk, stream, offset, object, reason } => Kind::ChunkDamaged {
+            chunk: chunk.clone(),
+            disk: stream.to_string(),
+            offset: offset.to_string(),
+            object: object.clone(),
+            reason: reason.clone(),
+        },
+        Vault::SessionLost { session } | Vault::SessionExists { session } => {
+            Kind::SessionLost { session: session.to_string() }
+        }
+        Vault::Storage { object, kind } => {
+            storage_kind(*kind, &location, object, innermost(error))
+        }
         Vault::Cancelled => Kind::Interrupted { what: "The work on the vault".to_owned() },
         _ => Kind::Internal { what: error.to_string() },
     };
@@ -59,26 +68,21 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
 /// What a failed store means for the user.
 #[must_use]
 pub fn storage_problem(error: &tresor_backend::Error, location: &str) -> Problem {
-    let location = location.to_owned();
-    let object = error.object().to_owned();
-    let kind = match error.kind() {
-        tresor_backend::ErrorKind::Full => Kind::VaultStorageFull { location, object },
-        _ => Kind::VaultStorageFailed { location, object, reason: innermost(error) },
-    };
+    let kind = storage_kind(error.kind(), location, error.object(), innermost(error));
     Problem::caused_by(kind, error)
 }
 
-/// A damaged chunk, by name.
-#[must_use]
-pub(crate) fn damage_problem(damage: &tresor_vault::ChunkDamage) -> Problem {
-    Kind::ChunkDamaged {
-        chunk: damage.chunk.to_string(),
-        disk: damage.stream.to_string(),
-        offset: damage.offset.to_string(),
-        object: damage.object.to_string(),
-        reason: damage.reason.clone(),
+fn storage_kind(
+    kind: tresor_backend::ErrorKind,
+    location: &str,
+    object: &str,
+    reason: String,
+) -> Kind {
+    let (location, object) = (location.to_owned(), object.to_owned());
+    match kind {
+        tresor_backend::ErrorKind::Full => Kind::VaultStorageFull { location, object },
+        _ => Kind::VaultStorageFailed { location, object, reason },
     }
-    .into()
 }
 
 /// A failed transfer of a backup.

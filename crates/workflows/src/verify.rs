@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
 use tresor_model::{JobId, JobKind, PointId};
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{Vault, VerifyReport};
+use tresor_vault::{Error, Vault};
 
-use crate::translate::{damage_problem, vault_problem};
+use crate::translate::vault_problem;
 
 /// A verification's service, request and result.
 pub struct VerifyContext {

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tresor_disk::{DiskReader, Session, SnapshotDisk};
 use tresor_model::{DiskStats, Extent, StreamRecord};
-use tresor_vault::StreamWriter;
+use tresor_vault::{CHUNK_SIZE, StreamStats, StreamWriter};
 
 use super::plan::{Step, plan_steps};
 use crate::{Error, ErrorKind};
@@ -51,13 +51,19 @@ pub async fn transfer_disk(
     while start < disk.size {
         let window = Extent::between(start, disk.size.min(start + WINDOW));
         let extents = session.extents(&disk.name, window).await.map_err(snapshot_error)?;
-        let steps = plan_steps(&extents, window, writer.chunk_size(), READ_SIZE);
+        let steps = plan_steps(&extents, window, CHUNK_SIZE as u64, READ_SIZE);
         changed += move_steps(&reader, disk, &mut writer, steps, done, cancel).await?;
         start = window.end();
         done.fetch_max(start, Ordering::Relaxed);
     }
     let (stream, stats) = writer.finish().await.map_err(|error| vault_error(error, disk))?;
-    Ok(DiskTransfer { stream, stats: DiskStats { changed, ..stats } })
+    Ok(DiskTransfer { stream, stats: disk_stats(changed, stats) })
+}
+
+/// The vault's counts, and what the tracking listed.
+pub(super) fn disk_stats(changed: u64, moved: StreamStats) -> DiskStats {
+    let StreamStats { read, zero, new, stored } = moved;
+    DiskStats { changed, read, zero, new, stored }
 }
 
 /// Reads ahead with the reader's parallelism, and hands the pieces to the vault in order. Gives

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
-use tresor_model::{DiskStats, StreamName, StreamRecord};
+use tresor_model::{StreamName, StreamRecord};
 use tresor_vault::StreamWriter;
 
 use crate::{Error, ErrorKind};
@@ -21,7 +21,7 @@ pub async fn transfer_file(
     name: &StreamName,
     size: u64,
     mut writer: StreamWriter,
-) -> Result<(StreamRecord, DiskStats), Error> {
+) -> Result<StreamRecord, Error> {
     let file_error = |error: io::Error| {
         Error::new(ErrorKind::File { path: path.to_owned(), error }, name)
     };
@@ -35,5 +35,6 @@ pub async fn transfer_file(
         writer.write(offset, Bytes::from(piece)).await.map_err(vault_error)?;
         offset += length as u64;
     }
-    writer.finish().await.map_err(vault_error)
+    let (record, _) = writer.finish().await.map_err(vault_error)?;
+    Ok(record)
 }

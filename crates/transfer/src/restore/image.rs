@@ -13,13 +13,16 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use tresor_model::{Extent, StreamRecord};
-use tresor_vault::{ExtentKind, StreamReader, Vault};
+use tresor_vault::{ExtentKind, Piece, StreamReader, Vault};
 
 use super::{ImageFormat, holder, journal::Journal, qcow2};
 use crate::{Error, ErrorKind};
 
 /// Data is made durable and noted in windows of this many bytes.
 const WINDOW: u64 = 64 << 20;
+
+/// Reads of the vault that are under way at once.
+const FETCHES: usize = 8;
 
 /// Where a stream goes.
 #[derive(Debug, Clone)]
@@ -140,7 +143,7 @@ impl Image<'_> {
         cancel: &CancellationToken,
     ) -> Result<bool, Error> {
         let base = self.format.data_start(self.stream.size);
-        let mut pieces = self.reader.fetch(window);
+        let mut pieces = self.reader.fetch(window, FETCHES);
         let mut any = false;
         loop {
             let piece = tokio::select! {
@@ -151,7 +154,7 @@ impl Image<'_> {
                 piece = pieces.next() => piece,
             };
             let Some(piece) = piece else { return Ok(any) };
-            let (offset, data) = piece.map_err(|error| self.vault_error(error))?;
+            let Piece { offset, bytes: data } = piece.map_err(|error| self.vault_error(error))?;
             // A write of at most a frame into the page cache: not worth a thread's round trip.
             self.file.write_all_at(&data, base + offset).map_err(|error| self.file_error(error))?;
             progress.written.fetch_add(data.len() as u64, Ordering::Relaxed);

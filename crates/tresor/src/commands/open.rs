@@ -15,6 +15,7 @@ use tresor_workflows::{storage_problem, vault_problem};
 use crate::{
     args::{PointSelector, VaultAccess},
     keys,
+    output::note,
 };
 
 /// How the catalog notes that a key lies in a file.
@@ -92,9 +93,11 @@ pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmRecord, Proble
 /// All points of a vault, oldest first.
 pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> {
     let points = vault.points().await;
-    let mut points = points.map_err(|error| vault_problem(&error, vault.location()))?;
-    points.sort_by_key(|point| (point.taken_at, point.id));
-    Ok(points)
+    let list = points.map_err(|error| vault_problem(&error, vault.location()))?;
+    for damaged in &list.damaged {
+        note(&format!("warning: a recovery point cannot be read: {damaged}"));
+    }
+    Ok(list.points)
 }
 
 /// The recovery point that is meant.

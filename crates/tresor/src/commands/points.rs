@@ -27,7 +27,7 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
         .output
         .list(
             "point",
-            &["point", "VM", "taken at", "consistency", "size", "read", "stored"],
+            &["point", "VM", "taken at", "consistency", "size", "stored", "warnings"],
             &points,
             |point| {
                 vec![
@@ -36,8 +36,8 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
                     point.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
                     point.consistency.to_string(),
                     bytes(point.size),
-                    bytes(point.stats.read),
-                    bytes(point.stats.stored),
+                    bytes(point.stored),
+                    point.warnings.to_string(),
                 ]
             },
             "there are no recovery points",

@@ -8,8 +8,9 @@ use tresor_backend::LocalBackend;
 use tresor_catalog::VaultRecord;
 use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{CreateOptions, Vault};
+use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
 use tresor_workflows::{storage_problem, vault_problem};
+use zeroize::Zeroizing;
 
 use super::{
     open::{KEY_FILE, absolute, find_vault, open_vault, points, usage},
@@ -51,13 +52,13 @@ async fn create(
     }
     let key_file = state.key_file(&name);
     let key = keys::generate()?;
-    keys::write_key_file(&key_file, key.as_bytes()).map_err(|error| {
+    keys::write_key_file(&key_file, &key).map_err(|error| {
         let path = key_file.display().to_string();
         Problem::caused_by(Kind::StateUnusable { path, reason: error.to_string() }, &error)
     })?;
 
-    let created = create_in(&path, &location, CreateOptions { key_file: key.clone(), passphrase });
-    let (vault, recovery) = match created.await {
+    let material = KeyMaterial::KeyFile(key.clone());
+    let (vault, recovery) = match create_in(&path, &location, material, passphrase).await {
         Ok(created) => created,
         Err(problem) => {
             // The key opens nothing; a leftover would only make the next try fail.
@@ -73,9 +74,10 @@ async fn create(
         created_at: jiff::Timestamp::now(),
     };
     catalog.add_vault(&entry).await.map_err(|error| Problem::from(&error))?;
+    let recovery_text = Zeroizing::new(recovery.to_text());
     let result = json!({
         "name": name, "id": vault.id(), "location": location,
-        "key_file": key_file, "recovery_key": recovery.as_str(),
+        "key_file": key_file, "recovery_key": *recovery_text,
     });
     session
         .output
@@ -87,7 +89,7 @@ async fn create(
                  without it or the key file nobody can read the vault:\n\n    {}\n",
                 vault.id(),
                 key_file.display(),
-                recovery.as_str(),
+                *recovery_text,
             )
         })
         .map_err(print_problem)?;
@@ -98,13 +100,18 @@ async fn create(
 async fn create_in(
     path: &Path,
     location: &str,
-    options: CreateOptions,
-) -> Result<(Vault, tresor_vault::RecoveryKey), Problem> {
+    key: KeyMaterial,
+    passphrase: Option<KeyMaterial>,
+) -> Result<(Vault, RecoveryKey), Problem> {
+    let failed = |error| vault_problem(&error, location);
     let backend = LocalBackend::create(path).await;
     let backend = backend.map_err(|error| storage_problem(&error, location))?;
-    Vault::create(Arc::new(backend), options)
-        .await
-        .map_err(|error| vault_problem(&error, location))
+    let options = CreateOptions::new(key);
+    let (vault, recovery) = Vault::create(Arc::new(backend), options).await.map_err(failed)?;
+    if let Some(passphrase) = passphrase {
+        vault.add_key_slot(&passphrase, "passphrase").await.map_err(failed)?;
+    }
+    Ok((vault, recovery))
 }
 
 /// A vault on the disk that this machine runs from is lost with it.

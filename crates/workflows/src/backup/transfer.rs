@@ -131,6 +131,5 @@ async fn move_attachment(
         stream: attachment.name.to_string(),
     })?;
     let path = Path::new(&attachment.path);
-    let (record, _) = transfer_file(path, &attachment.name, attachment.size, stream).await?;
-    Ok(record)
+    transfer_file(path, &attachment.name, attachment.size, stream).await
 }
