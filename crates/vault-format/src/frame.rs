@@ -147,3 +147,14 @@ fn decompress(coded: &[u8], plain_len: usize) -> Result<Vec<u8>> {
         }
     })
 }
+
+/// Takes the plain bytes of a frame as they are: manifest nodes are mostly ids, which do not
+/// compress.
+#[must_use]
+pub const fn raw(plain: &[u8]) -> Coded<'_> {
+    Coded {
+        codec: Codec::Raw,
+        plain_len: plain.len(),
+        bytes: plain,
+    }
+}
