@@ -16,6 +16,7 @@ mod name;
 mod port;
 mod range;
 pub mod sim;
+pub mod wrap;
 
 pub use error::{Error, ErrorKind};
 pub use local::{DirFs, LocalBackend};
