@@ -31,7 +31,8 @@ async fn assert_thawed(guest: &Guest) {
 }
 
 async fn is_frozen(guest: &Guest) -> bool {
-    guest.start_background("echo x > /data/frozen-probe && sync && touch /run/wrote").await.unwrap();
+    let probe = "sh -c 'echo x > /data/frozen-probe && sync && touch /run/wrote'";
+    guest.start_background(probe).await.unwrap();
     let seen = guest.exec("sleep 1; test -e /run/wrote").await.unwrap();
     seen.code != 0
 }
@@ -74,6 +75,8 @@ impl Drop for ByHand {
 #[tokio::test]
 async fn freezes_thaws_and_says_what_was_quiesced() {
     let guest = guest().await;
+    assert!(!is_frozen(&guest).await, "the probe itself can tell");
+    guest.exec("rm /run/wrote").await.unwrap().ok().unwrap();
     let mut agent = agent(&guest);
     let info = agent.probe(Duration::from_secs(10)).await.unwrap();
     assert!(info.can_freeze, "{info:?}");

@@ -31,14 +31,11 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     let verified = runner.run(plan, &mut ctx).await;
     for (point, report) in &ctx.reports {
         for damage in &report.damage {
-            note(&format!(
-                "recovery point {point}: chunk {} of {} at byte {}: {} ({})",
-                damage.chunk, damage.stream, damage.offset, damage.object, damage.reason
-            ));
+            note(&format!("recovery point {point}: {damage}"));
         }
     }
     verified?;
-    let read: u64 = ctx.reports.iter().map(|(_, report)| report.bytes).sum();
+    let read: u64 = ctx.reports.iter().map(|(_, report)| report.good_bytes).sum();
     let result = json!({ "points": points, "bytes": read });
     session
         .output
