@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -42,11 +43,19 @@ impl Parkable {
         if !self.request.exists() {
             return Ok(());
         }
-        status::put(&self.parked, "").during("park in", &self.parked)?;
         while self.request.exists() {
+            // The hook takes the sign away when it thaws, so that the next freeze asks anew.
+            if !self.parked.exists() {
+                status::put(&self.parked, "").during("park in", &self.parked)?;
+            }
             status::rest(POLL);
         }
-        fs::remove_file(&self.parked).during("leave", &self.parked)
+        match fs::remove_file(&self.parked) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).during("leave", &self.parked)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub struct QemuProgram {
     pub program: PathBuf,
     /// Where it finds firmware (`-L`), when that is not the built-in place.
     pub firmware: Vec<PathBuf>,
+    /// A firmware that starts a given kernel with less ado than the built-in one, where it is.
+    pub quick_boot: Option<PathBuf>,
 }
 
 impl QemuProgram {

@@ -10,6 +10,9 @@ use crate::{
     term::say,
 };
 
+/// Where distributions keep firmware.
+const FIRMWARE: &[&str] = &["/usr/share/qemu", "/usr/share/qboot"];
+
 /// The host's, and the unpacked 7.2 where there is one (or where the host's is 7.2).
 pub(crate) fn programs(old: Option<&Path>) -> Result<Vec<QemuProgram>> {
     let program = find("qemu-system-x86_64").context("qemu-system-x86_64 is not installed")?;
@@ -42,8 +45,15 @@ fn describe(qemu: Qemu, program: PathBuf, firmware: Vec<PathBuf>) -> Result<Qemu
         .nth(1)
         .context("qemu-system-x86_64 --version says nothing of a version")?
         .to_owned();
+    let quick_boot = firmware
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(FIRMWARE.iter().map(Path::new))
+        .map(|dir| dir.join("qboot.rom"))
+        .find(|image| image.is_file());
     Ok(QemuProgram {
         qemu,
+        quick_boot,
         version,
         program,
         firmware,

@@ -77,7 +77,9 @@ pub(crate) fn arguments(
     for dir in &program.firmware {
         words.option("-L", &shown(dir));
     }
-    words.option("-bios", "qboot.rom");
+    if let Some(image) = &program.quick_boot {
+        words.option("-bios", &shown(image));
+    }
     words.option("-kernel", &shown(&assets.kernel));
     words.option("-initrd", &shown(&assets.initrd));
     words.option("-append", "console=ttyS0 quiet panic=-1");

@@ -118,7 +118,11 @@ fn key(machine: &Machine, assets: &Assets, program: &QemuProgram, plans: &[DiskP
         .iter()
         .map(|plan| plan.in_dir(Path::new("/")))
         .collect();
-    let words = arguments(machine, assets, program, &disks, &nowhere);
+    let nameless = Machine {
+        name: String::new(),
+        ..machine.clone()
+    };
+    let words = arguments(&nameless, assets, program, &disks, &nowhere);
     let mut hasher = DefaultHasher::new();
     (&words, plans, &assets.stamp, &program.version).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
