@@ -40,7 +40,10 @@ impl QuiesceError {
     /// An error in words.
     #[must_use]
     pub fn new(kind: QuiesceErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 }
 

@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use tresor_testkit::Guest;
 use tresor_link::{FreezeRequest, GuardCommand, QemuGuestAgent, QuiesceErrorKind, Quiescer as _};
 use tresor_model::Consistency;
+use tresor_testkit::Guest;
 
 const GUARD: &str = env!("CARGO_BIN_EXE_tresor-thaw-guard");
 
-const REQUEST: FreezeRequest =
-    FreezeRequest { freeze_limit: Duration::from_secs(20), hold_limit: Duration::from_secs(60) };
+const REQUEST: FreezeRequest = FreezeRequest {
+    freeze_limit: Duration::from_secs(20),
+    hold_limit: Duration::from_secs(60),
+};
 
 async fn guest() -> Guest {
     Guest::builder().data_disk().start().await.unwrap()
@@ -27,7 +29,12 @@ fn agent(guest: &Guest) -> QemuGuestAgent {
 /// Writes end only in a guest that is thawed.
 async fn assert_thawed(guest: &Guest) {
     let write = "echo x > /data/probe && sync && echo x > /probe && sync";
-    guest.exec_within(write, Duration::from_secs(60)).await.unwrap().ok().unwrap();
+    guest
+        .exec_within(write, Duration::from_secs(60))
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
 }
 
 async fn is_frozen(guest: &Guest) -> bool {
@@ -51,7 +58,13 @@ impl ByHand {
             .unwrap();
         let mut guard = Self(child);
         assert_eq!(guard.line(), "\"ready\"");
-        guard.0.stdin.as_mut().unwrap().write_all(b"\"freeze\"\n").unwrap();
+        guard
+            .0
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"\"freeze\"\n")
+            .unwrap();
         assert!(guard.line().starts_with("{\"frozen\""));
         guard
     }
@@ -96,7 +109,12 @@ async fn freezes_thaws_and_says_what_was_quiesced() {
 #[tokio::test]
 async fn without_scripts_a_freeze_is_good_for_file_systems_only() {
     let guest = guest().await;
-    guest.exec("rm -f /etc/tresor/fsfreeze-hook.d/*").await.unwrap().ok().unwrap();
+    guest
+        .exec("rm -f /etc/tresor/fsfreeze-hook.d/*")
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
     let mut agent = agent(&guest);
     agent.freeze(REQUEST).await.unwrap();
     let thaw = agent.thaw().await.unwrap();
@@ -160,7 +178,13 @@ fn kill_guard_of(guest: &Guest) {
             && words.get(1) == Some(&socket.as_os_str().as_encoded_bytes())
         {
             let pid = process.file_name().into_string().unwrap();
-            assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+            assert!(
+                Command::new("kill")
+                    .args(["-KILL", &pid])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             killed += 1;
         }
     }
@@ -186,7 +210,10 @@ async fn a_freeze_that_comes_late_is_thawed() {
                 > /etc/tresor/fsfreeze-hook.d/10-slow && chmod 755 /etc/tresor/fsfreeze-hook.d/10-slow";
     guest.exec(slow).await.unwrap().ok().unwrap();
     let mut agent = agent(&guest);
-    let request = FreezeRequest { freeze_limit: Duration::from_secs(1), ..REQUEST };
+    let request = FreezeRequest {
+        freeze_limit: Duration::from_secs(1),
+        ..REQUEST
+    };
     let error = agent.freeze(request).await.unwrap_err();
     assert_eq!(error.kind, QuiesceErrorKind::FreezeTimedOut, "{error}");
     assert_thawed(&guest).await;
@@ -195,7 +222,15 @@ async fn a_freeze_that_comes_late_is_thawed() {
 #[tokio::test]
 async fn a_hanging_agent_is_silent() {
     let guest = guest().await;
-    guest.exec("kill -STOP $(pidof qemu-ga)").await.unwrap().ok().unwrap();
-    let error = agent(&guest).probe(Duration::from_secs(2)).await.unwrap_err();
+    guest
+        .exec("kill -STOP $(pidof qemu-ga)")
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
+    let error = agent(&guest)
+        .probe(Duration::from_secs(2))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, QuiesceErrorKind::Silent, "{error}");
 }

@@ -41,7 +41,10 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, stream: impl fmt::Display) -> Self {
-        Self { kind, stream: stream.to_string() }
+        Self {
+            kind,
+            stream: stream.to_string(),
+        }
     }
 }
 

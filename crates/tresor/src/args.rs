@@ -8,7 +8,12 @@ use tresor_model::{JobId, PointId, StreamName};
 /// Backs up virtual machines of this host into a deduplicated, encrypted vault, and brings them
 /// back.
 #[derive(Debug, Parser)]
-#[command(name = "tresor", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "tresor",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "\
 Examples:
   tresor vault create /srv/vault
@@ -133,7 +138,12 @@ pub(crate) struct KeyArgs {
     pub(crate) key_file: Option<PathBuf>,
 
     /// File with the vault's passphrase, readable by its owner only
-    #[arg(long, value_name = "FILE", env = "TRESOR_PASSPHRASE_FILE", conflicts_with = "key_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TRESOR_PASSPHRASE_FILE",
+        conflicts_with = "key_file"
+    )]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
@@ -274,7 +284,10 @@ impl std::str::FromStr for PointSelector {
         match text.strip_prefix("latest:") {
             Some("") => Err("`latest:` needs the name of a VM behind it".to_owned()),
             Some(vm) => Ok(Self::Latest(vm.to_owned())),
-            None => text.parse().map(Self::Id).map_err(|error| format!("{error}, nor `latest:VM`")),
+            None => text
+                .parse()
+                .map(Self::Id)
+                .map_err(|error| format!("{error}, nor `latest:VM`")),
         }
     }
 }

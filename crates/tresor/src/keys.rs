@@ -37,7 +37,10 @@ pub(crate) fn find(
         (None, Some(path), _) => path,
         (None, None, Some(path)) => path.to_owned(),
         (None, None, None) => {
-            return Err(Kind::VaultKeyMissing { location: location.to_owned() }.into());
+            return Err(Kind::VaultKeyMissing {
+                location: location.to_owned(),
+            }
+            .into());
         }
     };
     Ok(KeyMaterial::KeyFile(read_secret(&path)?))
@@ -66,7 +69,10 @@ pub(crate) fn passphrase(path: &Path) -> Result<KeyMaterial, Problem> {
         Ok(text) if !text.is_empty() => {
             Ok(KeyMaterial::Passphrase(Zeroizing::new(text.to_owned())))
         }
-        _ => Err(usage(format!("{} holds no passphrase: one line of text.", path.display()))),
+        _ => Err(usage(format!(
+            "{} holds no passphrase: one line of text.",
+            path.display()
+        ))),
     }
 }
 
@@ -77,21 +83,34 @@ fn credential() -> Option<PathBuf> {
 
 /// Reads a secret from a file that only its owner (this user or root) can read.
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let unreadable =
-        |error: io::Error| usage(format!("The key file {} cannot be read: {error}.", path.display()));
+    let unreadable = |error: io::Error| {
+        usage(format!(
+            "The key file {} cannot be read: {error}.",
+            path.display()
+        ))
+    };
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
     let mode = meta.mode() & 0o777;
     let own = meta.uid() == rustix::process::geteuid().as_raw() || meta.uid() == 0;
     if mode & 0o077 != 0 || !own {
         let mode = format!("{mode:04o} and owner {}", meta.uid());
-        return Err(Kind::VaultKeyFileUnsafe { path: path.display().to_string(), mode }.into());
+        return Err(Kind::VaultKeyFileUnsafe {
+            path: path.display().to_string(),
+            mode,
+        }
+        .into());
     }
     if meta.len() > MAX_SIZE {
-        return Err(usage(format!("{} is too large for a key file.", path.display())));
+        return Err(usage(format!(
+            "{} is too large for a key file.",
+            path.display()
+        )));
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_SIZE).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_SIZE)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -102,7 +121,11 @@ fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
 pub(crate) fn write_key_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)?;
     file.sync_all()?;
     File::open(dir)?.sync_all()

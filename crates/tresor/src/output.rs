@@ -49,9 +49,9 @@ impl Output {
         when_empty: &str,
     ) -> io::Result<()> {
         match self.format {
-            OutputFormat::Json => {
-                rows.iter().try_for_each(|row| write_line(&json_line(message_type, row)?))
-            }
+            OutputFormat::Json => rows
+                .iter()
+                .try_for_each(|row| write_line(&json_line(message_type, row)?)),
             OutputFormat::Text if rows.is_empty() => {
                 note(when_empty);
                 Ok(())
@@ -70,10 +70,15 @@ impl Output {
     pub(crate) fn problem(self, problem: &Problem) {
         if self.is_json() {
             // A closed stdout cannot be told anything; the exit code still tells.
-            json_line("problem", problem).and_then(|line| write_line(&line)).ok();
+            json_line("problem", problem)
+                .and_then(|line| write_line(&line))
+                .ok();
             return;
         }
-        let mut text = format!("error: {} [{}]\n  {}\n", problem.title, problem.code, problem.cause);
+        let mut text = format!(
+            "error: {} [{}]\n  {}\n",
+            problem.title, problem.code, problem.cause
+        );
         text.push_str("what to do:\n");
         for (step, remedy) in problem.remedy.iter().enumerate() {
             text.push_str(&format!("  {}. {remedy}\n", step + 1));
@@ -88,7 +93,9 @@ impl Output {
 /// A table without vertical lines, which wraps at the terminal's width.
 pub(crate) fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_header(header.to_vec());
     table
 }
 
@@ -131,7 +138,11 @@ pub(crate) fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if value < 10.0 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+    if value < 10.0 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
 }
 
 /// A duration in microseconds as people read it.

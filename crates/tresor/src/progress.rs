@@ -40,9 +40,9 @@ impl Progress {
 
     fn bar() -> Self {
         let bar = ProgressBar::new(100);
-        if let Ok(style) =
-            indicatif::ProgressStyle::with_template("{spinner} {prefix}  {bar:30} {percent:>3}%  {msg}")
-        {
+        if let Ok(style) = indicatif::ProgressStyle::with_template(
+            "{spinner} {prefix}  {bar:30} {percent:>3}%  {msg}",
+        ) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -79,16 +79,27 @@ impl Observer for Progress {
             }
             JobEvent::Succeeded { sub_task, .. } => {
                 let took = task(sub_task).and_then(|task| {
-                    Some(task.ended_at?.duration_since(task.started_at?).as_secs_f64())
+                    Some(
+                        task.ended_at?
+                            .duration_since(task.started_at?)
+                            .as_secs_f64(),
+                    )
                 });
-                self.line(&format!("{}: done in {:.1} s", name(sub_task), took.unwrap_or(0.0)));
+                self.line(&format!(
+                    "{}: done in {:.1} s",
+                    name(sub_task),
+                    took.unwrap_or(0.0)
+                ));
             }
             JobEvent::Failed { sub_task, problem } => {
                 self.line(&format!("{}: failed ({})", name(sub_task), problem.code));
             }
             JobEvent::Undone { sub_task } => self.line(&format!("{}: undone", name(sub_task))),
             JobEvent::UndoFailed { sub_task, problem } => {
-                self.line(&format!("{}: could not be undone: {problem}", name(sub_task)));
+                self.line(&format!(
+                    "{}: could not be undone: {problem}",
+                    name(sub_task)
+                ));
             }
             _ => {}
         }

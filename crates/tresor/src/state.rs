@@ -18,9 +18,11 @@ impl StateDir {
         if rustix::process::geteuid().is_root() {
             return Ok(Self("/var/lib/tresor".into()));
         }
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
-            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
-        });
+        let state = std::env::var_os("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| {
+                std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+            });
         match state {
             Some(state) => Ok(Self(state.join("tresor"))),
             None => Err(Kind::UsageError {
@@ -33,7 +35,9 @@ impl StateDir {
     /// Opens the catalog, or makes it.
     pub(crate) async fn catalog(&self) -> Result<Catalog, Problem> {
         let path = self.0.join("catalog.db");
-        Catalog::open(&path).await.map_err(|error| Problem::from(&error))
+        Catalog::open(&path)
+            .await
+            .map_err(|error| Problem::from(&error))
     }
 
     /// The key file that `vault create` makes for a vault of this name.
@@ -44,11 +48,6 @@ impl StateDir {
     /// Where fleecing images go unless asked otherwise.
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")
-    }
-
-    /// The directory itself.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 }
 

@@ -15,17 +15,37 @@ pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> P
     let disk = || error.disk().unwrap_or("(unknown)").to_owned();
     let reason = innermost(error);
     let kind = match error.kind() {
-        Disk::Unreachable => Kind::VmUnreachable { vm, socket: socket.to_owned(), reason },
-        Disk::WrongVm => {
-            Kind::VmIdentityMismatch { vm, expected: "its own".to_owned(), found: reason }
-        }
-        Disk::Unsupported => Kind::DiskUnsupported { vm, disk: disk(), reason },
-        Disk::SnapshotLost => Kind::SnapshotLost { vm, disk: disk(), reason },
-        Disk::Cancelled => Kind::Interrupted { what: format!("The backup of {vm}") },
-        Disk::Refused | Disk::Protocol | Disk::Host | Disk::Timeout => {
-            Kind::SnapshotFailed { vm, step: error.step().to_owned(), reason }
-        }
-        _ => Kind::Internal { what: error.to_string() },
+        Disk::Unreachable => Kind::VmUnreachable {
+            vm,
+            socket: socket.to_owned(),
+            reason,
+        },
+        Disk::WrongVm => Kind::VmIdentityMismatch {
+            vm,
+            expected: "its own".to_owned(),
+            found: reason,
+        },
+        Disk::Unsupported => Kind::DiskUnsupported {
+            vm,
+            disk: disk(),
+            reason,
+        },
+        Disk::SnapshotLost => Kind::SnapshotLost {
+            vm,
+            disk: disk(),
+            reason,
+        },
+        Disk::Cancelled => Kind::Interrupted {
+            what: format!("The backup of {vm}"),
+        },
+        Disk::Refused | Disk::Protocol | Disk::Host | Disk::Timeout => Kind::SnapshotFailed {
+            vm,
+            step: error.step().to_owned(),
+            reason,
+        },
+        _ => Kind::Internal {
+            what: error.to_string(),
+        },
     };
     Problem::caused_by(kind, error)
 }
@@ -41,26 +61,40 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
             location: format!("{location}/{object}"),
             found: found.to_string(),
         },
-        Vault::KeyRejected | Vault::KeyUnusable | Vault::KeyMissing { .. } => Kind::VaultKeyRejected { location },
-        Vault::PointNotFound { point } => Kind::PointNotFound { point: point.to_string() },
-        Vault::Damaged { object, reason } => {
-            Kind::VaultDamaged { location, object: object.clone(), reason: reason.clone() }
+        Vault::KeyRejected | Vault::KeyUnusable | Vault::KeyMissing { .. } => {
+            Kind::VaultKeyRejected { location }
         }
-        Vault::ChunkDamaged { chunk, stream, offset, object, reason } => Kind::ChunkDamaged {
+        Vault::PointNotFound { point } => Kind::PointNotFound {
+            point: point.to_string(),
+        },
+        Vault::Damaged { object, reason } => Kind::VaultDamaged {
+            location,
+            object: object.clone(),
+            reason: reason.clone(),
+        },
+        Vault::ChunkDamaged {
+            chunk,
+            stream,
+            offset,
+            object,
+            reason,
+        } => Kind::ChunkDamaged {
             chunk: chunk.clone(),
             disk: stream.to_string(),
             offset: offset.to_string(),
             object: object.clone(),
             reason: reason.clone(),
         },
-        Vault::SessionLost { session } | Vault::SessionExists { session } => {
-            Kind::SessionLost { session: session.to_string() }
-        }
-        Vault::Storage { object, kind } => {
-            storage_kind(*kind, &location, object, innermost(error))
-        }
-        Vault::Cancelled => Kind::Interrupted { what: "The work on the vault".to_owned() },
-        _ => Kind::Internal { what: error.to_string() },
+        Vault::SessionLost { session } | Vault::SessionExists { session } => Kind::SessionLost {
+            session: session.to_string(),
+        },
+        Vault::Storage { object, kind } => storage_kind(*kind, &location, object, innermost(error)),
+        Vault::Cancelled => Kind::Interrupted {
+            what: "The work on the vault".to_owned(),
+        },
+        _ => Kind::Internal {
+            what: error.to_string(),
+        },
     };
     Problem::caused_by(kind, error)
 }
@@ -81,7 +115,11 @@ fn storage_kind(
     let (location, object) = (location.to_owned(), object.to_owned());
     match kind {
         tresor_backend::ErrorKind::Full => Kind::VaultStorageFull { location, object },
-        _ => Kind::VaultStorageFailed { location, object, reason },
+        _ => Kind::VaultStorageFailed {
+            location,
+            object,
+            reason,
+        },
     }
 }
 
@@ -102,15 +140,19 @@ pub(crate) fn restore_problem(error: &tresor_transfer::Error, location: &str) ->
             path: path.display().to_string(),
             reason: error.to_string(),
         },
-        Transfer::TargetExists(path) => {
-            Kind::RestoreTargetExists { path: path.display().to_string() }
-        }
+        Transfer::TargetExists(path) => Kind::RestoreTargetExists {
+            path: path.display().to_string(),
+        },
         Transfer::TargetInUse { path, holder } => Kind::RestoreTargetInUse {
             path: path.display().to_string(),
             holder: holder.clone(),
         },
-        Transfer::Cancelled => Kind::Interrupted { what: format!("The work on {}", error.stream) },
-        _ => Kind::Internal { what: error.to_string() },
+        Transfer::Cancelled => Kind::Interrupted {
+            what: format!("The work on {}", error.stream),
+        },
+        _ => Kind::Internal {
+            what: error.to_string(),
+        },
     };
     Problem::caused_by(kind, error)
 }

@@ -43,7 +43,11 @@ impl VerifyContext {
     /// A context for a run that has not begun.
     #[must_use]
     pub fn new(vault: Vault, points: Vec<PointId>) -> Self {
-        Self { vault, points, reports: Vec::new() }
+        Self {
+            vault,
+            points,
+            reports: Vec::new(),
+        }
     }
 }
 
@@ -55,7 +59,7 @@ pub fn plan(job: JobId, points: &[PointId], location: &str) -> JobPlan<VerifyCon
         kind: JobKind::Verify,
         subject: location.to_owned(),
         lock: None,
-        recovery: RecoveryPolicy::default(),
+        recovery: RecoveryPolicy::Unwind,
         params: json!({ "points": points }),
         sub_tasks: vec![Box::new(ReadBack)],
     }
@@ -79,7 +83,11 @@ impl SubTask<VerifyContext> for ReadBack {
             // Every point is read before the first damage is reported: the reports are whole.
             let report = match verify_point(&ctx.vault, id, scope).await? {
                 Ok(report) => report,
-                Err(error) => PointReport { damaged: 1, damage: vec![error], good_bytes: 0 },
+                Err(error) => PointReport {
+                    damaged: 1,
+                    damage: vec![error],
+                    good_bytes: 0,
+                },
             };
             first = first.or_else(|| report.damage.first().cloned());
             ctx.reports.push((id, report));
@@ -159,9 +167,15 @@ impl PointReport {
 }
 
 fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::ChunkDamaged { .. })
+    matches!(
+        error.kind(),
+        ErrorKind::Damaged { .. } | ErrorKind::ChunkDamaged { .. }
+    )
 }
 
 fn interrupted() -> Problem {
-    Kind::Interrupted { what: "The verification".to_owned() }.into()
+    Kind::Interrupted {
+        what: "The verification".to_owned(),
+    }
+    .into()
 }

@@ -37,7 +37,10 @@ impl GuardCommand {
     /// A guard in this program.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new() }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+        }
     }
 
     /// Adds an argument.
@@ -73,7 +76,10 @@ impl Guard {
         socket: &Path,
         request: FreezeRequest,
     ) -> Result<Self, QuiesceError> {
-        let task = Task { socket: socket.to_owned(), request };
+        let task = Task {
+            socket: socket.to_owned(),
+            request,
+        };
         let mut child = Command::new(&command.program)
             .args(&command.args)
             .args(task.to_args())
@@ -89,7 +95,13 @@ impl Guard {
         };
         let reports = BufReader::new(reports);
         let socket = task.socket;
-        let mut guard = Self { child, orders, reports, socket, sent: Instant::now() };
+        let mut guard = Self {
+            child,
+            orders,
+            reports,
+            socket,
+            sent: Instant::now(),
+        };
         match guard.report(START_LIMIT).await {
             Some(Report::Ready) => Ok(guard),
             Some(Report::Failed { kind, message }) => Err(QuiesceError::new(kind, message)),
@@ -102,7 +114,11 @@ impl Guard {
         self.sent = Instant::now();
         let ordered = self.order(Order::Freeze).await;
         let limit = request.freeze_limit + THAW_LIMIT;
-        let report = if ordered { self.report(limit).await } else { None };
+        let report = if ordered {
+            self.report(limit).await
+        } else {
+            None
+        };
         match report {
             Some(Report::Frozen { file_systems: 0 }) => {
                 let text = "the guest agent found no file system to freeze";
@@ -113,7 +129,9 @@ impl Guard {
             Some(Report::Failed { kind, message }) => Err(QuiesceError::new(kind, message)),
             _ => {
                 self.thaw_here().await?;
-                Err(no_guard("it ended during the freeze; the guest was thawed without it"))
+                Err(no_guard(
+                    "it ended during the freeze; the guest was thawed without it",
+                ))
             }
         }
     }
@@ -121,9 +139,17 @@ impl Guard {
     /// Thaws and ends the guard.
     pub(crate) async fn thaw(mut self) -> Result<Thawed, QuiesceError> {
         let ordered = self.order(Order::Thaw).await;
-        let report = if ordered { self.report(THAW_LIMIT).await } else { None };
+        let report = if ordered {
+            self.report(THAW_LIMIT).await
+        } else {
+            None
+        };
         let result = match report {
-            Some(Report::Thawed { file_systems, frozen_us, held }) => Ok(Thawed {
+            Some(Report::Thawed {
+                file_systems,
+                frozen_us,
+                held,
+            }) => Ok(Thawed {
                 count: file_systems,
                 frozen_for: Duration::from_micros(frozen_us),
                 held,
@@ -132,7 +158,9 @@ impl Guard {
             _ => self.thaw_here().await,
         };
         // It has nothing left to do; not waiting for it would leave a zombie.
-        timeout(Duration::from_secs(5), self.child.wait()).await.ok();
+        timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .ok();
         result
     }
 
@@ -143,7 +171,11 @@ impl Guard {
         let thawed = thaw_until(&self.socket, None, Instant::now() + OWN_LIMIT).await;
         let frozen_for = self.sent.elapsed();
         match thawed {
-            Some(count) => Ok(Thawed { count, frozen_for, held: false }),
+            Some(count) => Ok(Thawed {
+                count,
+                frozen_for,
+                held: false,
+            }),
             None => Err(QuiesceError::new(
                 QuiesceErrorKind::LeftFrozen,
                 "the guard died, and the guest agent does not confirm a thaw",
@@ -152,7 +184,9 @@ impl Guard {
     }
 
     async fn order(&mut self, order: Order) -> bool {
-        let Ok(mut line) = serde_json::to_vec(&order) else { return false };
+        let Ok(mut line) = serde_json::to_vec(&order) else {
+            return false;
+        };
         line.push(b'\n');
         self.orders.write_all(&line).await.is_ok()
     }

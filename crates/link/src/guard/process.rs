@@ -28,11 +28,15 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The guard's whole life. `args` is what [`super::GuardCommand`] added to its command line.
 #[must_use]
 pub fn run(args: &[OsString]) -> ExitCode {
-    let Some(task) = Task::from_args(args) else { return ExitCode::from(2) };
+    let Some(task) = Task::from_args(args) else {
+        return ExitCode::from(2);
+    };
     // Away from the terminal: its hang-up or Ctrl-C is the parent's business. It fails only where
     // the process leads a group already, and then it is away.
     rustix::process::setsid().ok();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => runtime.block_on(guard(task)),
         Err(_) => ExitCode::FAILURE,
@@ -40,7 +44,9 @@ pub fn run(args: &[OsString]) -> ExitCode {
 }
 
 async fn guard(task: Task) -> ExitCode {
-    let Ok(mut parent) = Parent::new() else { return ExitCode::FAILURE };
+    let Ok(mut parent) = Parent::new() else {
+        return ExitCode::FAILURE;
+    };
     let mut connection = match Connection::open(&task.socket, OPEN_LIMIT).await {
         Ok(connection) => connection,
         Err(error) => return parent.failed(error).await,
@@ -84,7 +90,13 @@ async fn end_freeze(
         let text = "it was frozen, and the guest agent does not thaw it";
         return go_on(&task, text, parent).await;
     };
-    parent.report(&Report::Thawed { file_systems, frozen_us, held }).await;
+    parent
+        .report(&Report::Thawed {
+            file_systems,
+            frozen_us,
+            held,
+        })
+        .await;
     ExitCode::SUCCESS
 }
 
@@ -100,7 +112,9 @@ async fn end_failed_freeze(task: Task, error: QuiesceError, mut parent: Parent) 
 }
 
 async fn go_on(task: &Task, text: &str, mut parent: Parent) -> ExitCode {
-    parent.failed(QuiesceError::new(QuiesceErrorKind::LeftFrozen, text)).await;
+    parent
+        .failed(QuiesceError::new(QuiesceErrorKind::LeftFrozen, text))
+        .await;
     let deadline = Instant::now() + GIVE_UP_AFTER;
     match thaw_until(&task.socket, None, deadline).await {
         Some(_) => ExitCode::SUCCESS,
@@ -148,14 +162,20 @@ impl Parent {
     }
 
     async fn report(&mut self, report: &Report) {
-        let Ok(mut line) = serde_json::to_vec(report) else { return };
+        let Ok(mut line) = serde_json::to_vec(report) else {
+            return;
+        };
         line.push(b'\n');
         // A parent that is gone needs no report; what follows does not depend on it.
         self.reports.write_all(&line).await.ok();
     }
 
     async fn failed(&mut self, error: QuiesceError) -> ExitCode {
-        self.report(&Report::Failed { kind: error.kind, message: error.message }).await;
+        self.report(&Report::Failed {
+            kind: error.kind,
+            message: error.message,
+        })
+        .await;
         ExitCode::FAILURE
     }
 }

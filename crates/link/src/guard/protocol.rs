@@ -65,7 +65,9 @@ impl Task {
     }
 
     pub(super) fn from_args(args: &[OsString]) -> Option<Self> {
-        let [socket, freeze_limit, hold_limit] = args else { return None };
+        let [socket, freeze_limit, hold_limit] = args else {
+            return None;
+        };
         let millis = |text: &OsString| text.to_str()?.parse().ok().map(Duration::from_millis);
         Some(Self {
             socket: socket.into(),
@@ -98,12 +100,22 @@ mod tests {
     fn messages_are_as_documented() {
         let line = |report: &Report| serde_json::to_string(report).unwrap();
         assert_eq!(line(&Report::Ready), r#""ready""#);
-        assert_eq!(line(&Report::Frozen { file_systems: 2 }), r#"{"frozen":{"file_systems":2}}"#);
-        let thawed = Report::Thawed { file_systems: 2, frozen_us: 41_000, held: true };
+        assert_eq!(
+            line(&Report::Frozen { file_systems: 2 }),
+            r#"{"frozen":{"file_systems":2}}"#
+        );
+        let thawed = Report::Thawed {
+            file_systems: 2,
+            frozen_us: 41_000,
+            held: true,
+        };
         assert_eq!(
             line(&thawed),
             r#"{"thawed":{"file_systems":2,"frozen_us":41000,"held":true}}"#
         );
-        assert_eq!(serde_json::to_string(&Order::Freeze).unwrap(), r#""freeze""#);
+        assert_eq!(
+            serde_json::to_string(&Order::Freeze).unwrap(),
+            r#""freeze""#
+        );
     }
 }

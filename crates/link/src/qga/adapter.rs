@@ -54,7 +54,9 @@ impl QemuGuestAgent {
     /// The hook's note; reading it is best effort, its absence only lowers what is claimed.
     async fn note(&self) -> Option<Note> {
         let mut connection = self.open().await.ok()?;
-        let bytes = commands::read_file(&mut connection, evidence::NOTE).await.ok()??;
+        let bytes = commands::read_file(&mut connection, evidence::NOTE)
+            .await
+            .ok()??;
         evidence::parse(&bytes)
     }
 }

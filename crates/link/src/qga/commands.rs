@@ -19,7 +19,9 @@ const MAX_FILE: u64 = 64 << 10;
 
 /// Asks the agent who it is.
 pub(super) async fn info(connection: &mut Connection) -> Result<AgentInfo, QuiesceError> {
-    let info = connection.execute("guest-info", Value::Null, prompt()).await?;
+    let info = connection
+        .execute("guest-info", Value::Null, prompt())
+        .await?;
     let commands = info["supported_commands"].as_array();
     let enabled = |name: &str| {
         commands.into_iter().flatten().any(|command| {
@@ -27,7 +29,12 @@ pub(super) async fn info(connection: &mut Connection) -> Result<AgentInfo, Quies
         })
     };
     Ok(AgentInfo {
-        version: info["version"].as_str().unwrap_or("of no version").chars().take(60).collect(),
+        version: info["version"]
+            .as_str()
+            .unwrap_or("of no version")
+            .chars()
+            .take(60)
+            .collect(),
         can_freeze: enabled("guest-fsfreeze-freeze") && enabled("guest-fsfreeze-thaw"),
         has_hook: None,
     })
@@ -37,11 +44,15 @@ pub(super) async fn info(connection: &mut Connection) -> Result<AgentInfo, Quies
 /// where running programs is blocked (as Red Hat's packages do), the freeze does the flushing.
 pub(super) async fn sync(connection: &mut Connection, limit: Duration) -> Result<(), QuiesceError> {
     let deadline = Instant::now() + limit;
-    let started = connection.execute("guest-exec", json!({ "path": "sync" }), prompt()).await?;
+    let started = connection
+        .execute("guest-exec", json!({ "path": "sync" }), prompt())
+        .await?;
     let pid = started["pid"].clone();
     loop {
         let status = json!({ "pid": pid });
-        let status = connection.execute("guest-exec-status", status, prompt()).await?;
+        let status = connection
+            .execute("guest-exec-status", status, prompt())
+            .await?;
         if status["exited"].as_bool() == Some(true) {
             return Ok(());
         }
@@ -62,7 +73,9 @@ pub(crate) async fn freeze(
     limit: Duration,
 ) -> Result<u32, QuiesceError> {
     let deadline = Instant::now() + limit;
-    let frozen = connection.execute("guest-fsfreeze-freeze", Value::Null, deadline).await;
+    let frozen = connection
+        .execute("guest-fsfreeze-freeze", Value::Null, deadline)
+        .await;
     let count = frozen.map_err(|error| match error.kind {
         QuiesceErrorKind::Silent => QuiesceError::new(
             QuiesceErrorKind::FreezeTimedOut,
@@ -70,10 +83,13 @@ pub(crate) async fn freeze(
         ),
         _ => error,
     })?;
-    count.as_u64().and_then(|count| u32::try_from(count).ok()).ok_or_else(|| {
-        let text = "the guest agent cannot be understood: it froze no number of file systems";
-        QuiesceError::new(QuiesceErrorKind::Garbage, text)
-    })
+    count
+        .as_u64()
+        .and_then(|count| u32::try_from(count).ok())
+        .ok_or_else(|| {
+            let text = "the guest agent cannot be understood: it froze no number of file systems";
+            QuiesceError::new(QuiesceErrorKind::Garbage, text)
+        })
 }
 
 /// Thaws until the guest says that it is thawed, on new connections where the old one fails.
@@ -105,9 +121,15 @@ pub(crate) async fn thaw_until(
 
 /// One try; says whether the guest is thawed now.
 async fn thaw_once(connection: &mut Connection, thawed: &mut u32) -> Result<bool, QuiesceError> {
-    match connection.execute("guest-fsfreeze-thaw", Value::Null, prompt()).await {
+    match connection
+        .execute("guest-fsfreeze-thaw", Value::Null, prompt())
+        .await
+    {
         Ok(count) => {
-            let count = count.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+            let count = count
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok())
+                .unwrap_or(0);
             *thawed = thawed.saturating_add(count);
         }
         // A refusal says nothing about the state: ask.
@@ -119,7 +141,9 @@ async fn thaw_once(connection: &mut Connection, thawed: &mut u32) -> Result<bool
 
 /// Asks whether the guest is frozen.
 pub(super) async fn is_frozen(connection: &mut Connection) -> Result<bool, QuiesceError> {
-    let status = connection.execute("guest-fsfreeze-status", Value::Null, prompt()).await?;
+    let status = connection
+        .execute("guest-fsfreeze-status", Value::Null, prompt())
+        .await?;
     Ok(status.as_str() != Some("thawed"))
 }
 
@@ -138,7 +162,9 @@ pub(super) async fn read_file(
     let read = json!({ "handle": handle, "count": MAX_FILE });
     let read = connection.execute("guest-file-read", read, prompt()).await;
     let close = json!({ "handle": handle });
-    connection.execute("guest-file-close", close, prompt()).await?;
+    connection
+        .execute("guest-file-close", close, prompt())
+        .await?;
     let text = read?;
     let text = text["buf-b64"].as_str().unwrap_or_default();
     Ok(base64::engine::general_purpose::STANDARD.decode(text).ok())

@@ -49,7 +49,10 @@ impl Connection {
             Ok(Err(error)) => return Err(no_channel(socket, &error)),
             Err(_) => return Err(silent("the channel's socket does not accept a client")),
         };
-        let mut connection = Self { stream, ahead: Vec::new() };
+        let mut connection = Self {
+            stream,
+            ahead: Vec::new(),
+        };
         connection.sync(deadline).await?;
         Ok(connection)
     }
@@ -67,7 +70,9 @@ impl Connection {
         self.send(&bytes, deadline).await?;
         let mut stale = 0;
         loop {
-            stale += self.skip_past_delimiter(deadline, MAX_STALE - stale).await?;
+            stale += self
+                .skip_past_delimiter(deadline, MAX_STALE - stale)
+                .await?;
             let line = self.line(deadline).await?;
             stale += line.len();
             // The answer to an earlier sync has another id: go on.
@@ -76,7 +81,9 @@ impl Connection {
                 return Ok(());
             }
             if stale >= MAX_STALE {
-                return Err(garbage("it floods the channel with something else than an answer"));
+                return Err(garbage(
+                    "it floods the channel with something else than an answer",
+                ));
             }
         }
     }
@@ -96,7 +103,8 @@ impl Connection {
         if !arguments.is_null() {
             request["arguments"] = arguments;
         }
-        self.send(format!("{request}\n").as_bytes(), deadline).await?;
+        self.send(format!("{request}\n").as_bytes(), deadline)
+            .await?;
         let line = self.line(deadline).await?;
         let answer: Value = serde_json::from_slice(&line)
             .map_err(|_| garbage(&format!("to {command} it answers `{}`", quote(&line))))?;
@@ -126,7 +134,9 @@ impl Connection {
             skipped += self.ahead.len();
             self.ahead.clear();
             if skipped >= most {
-                return Err(garbage("it floods the channel with something else than an answer"));
+                return Err(garbage(
+                    "it floods the channel with something else than an answer",
+                ));
             }
             self.fill(deadline).await?;
         }
@@ -136,7 +146,10 @@ impl Connection {
     async fn line(&mut self, deadline: Instant) -> Result<Vec<u8>, QuiesceError> {
         let mut searched = 0;
         loop {
-            if let Some(at) = self.ahead[searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(at) = self.ahead[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+            {
                 let mut line: Vec<u8> = self.ahead.drain(..=searched + at).collect();
                 line.pop();
                 return Ok(line);
@@ -169,7 +182,9 @@ fn decide_answer(command: &str, mut answer: Value) -> Result<Value, QuiesceError
         return Ok(value.take());
     }
     let Some(error) = answer.get("error") else {
-        return Err(garbage(&format!("to {command} it answers neither a value nor an error")));
+        return Err(garbage(&format!(
+            "to {command} it answers neither a value nor an error"
+        )));
     };
     let text = error["desc"].as_str().unwrap_or_default();
     let text: String = text.chars().take(MAX_QUOTE).collect();
@@ -180,33 +195,56 @@ fn decide_answer(command: &str, mut answer: Value) -> Result<Value, QuiesceError
         }
         _ => QuiesceErrorKind::Refused,
     };
-    Err(QuiesceError::new(kind, format!("the guest agent refuses {command}: {text}")))
+    Err(QuiesceError::new(
+        kind,
+        format!("the guest agent refuses {command}: {text}"),
+    ))
 }
 
 fn fresh_id() -> u64 {
     // The agent's integers are signed 64 bit.
-    u64::from_le_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[7; 8])) >> 1
+    u64::from_le_bytes(
+        *uuid::Uuid::new_v4()
+            .as_bytes()
+            .first_chunk()
+            .unwrap_or(&[7; 8]),
+    ) >> 1
 }
 
 fn quote(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().take(MAX_QUOTE).collect()
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .take(MAX_QUOTE)
+        .collect()
 }
 
 fn no_channel(socket: &Path, error: &io::Error) -> QuiesceError {
-    let text = format!("nobody listens on the guest agent's socket {}: {error}", socket.display());
+    let text = format!(
+        "nobody listens on the guest agent's socket {}: {error}",
+        socket.display()
+    );
     QuiesceError::new(QuiesceErrorKind::NoChannel, text)
 }
 
 fn silent(why: &str) -> QuiesceError {
-    QuiesceError::new(QuiesceErrorKind::Silent, format!("the guest agent is silent: {why}"))
+    QuiesceError::new(
+        QuiesceErrorKind::Silent,
+        format!("the guest agent is silent: {why}"),
+    )
 }
 
 fn lost(error: &io::Error) -> QuiesceError {
-    QuiesceError::new(QuiesceErrorKind::Silent, format!("the guest agent's channel broke: {error}"))
+    QuiesceError::new(
+        QuiesceErrorKind::Silent,
+        format!("the guest agent's channel broke: {error}"),
+    )
 }
 
 fn garbage(why: &str) -> QuiesceError {
-    QuiesceError::new(QuiesceErrorKind::Garbage, format!("the guest agent cannot be understood: {why}"))
+    QuiesceError::new(
+        QuiesceErrorKind::Garbage,
+        format!("the guest agent cannot be understood: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -214,18 +252,32 @@ mod tests {
     use super::*;
 
     fn kind(answer: Value) -> QuiesceErrorKind {
-        decide_answer("guest-fsfreeze-freeze", answer).unwrap_err().kind
+        decide_answer("guest-fsfreeze-freeze", answer)
+            .unwrap_err()
+            .kind
     }
 
     #[test]
     fn errors_are_told_apart() {
         let class = |class: &str, desc: &str| json!({"error": {"class": class, "desc": desc}});
-        assert_eq!(kind(class("CommandNotFound", "no such")), QuiesceErrorKind::Disabled);
+        assert_eq!(
+            kind(class("CommandNotFound", "no such")),
+            QuiesceErrorKind::Disabled
+        );
         let disabled = "Command guest-fsfreeze-freeze has been disabled";
-        assert_eq!(kind(class("GenericError", disabled)), QuiesceErrorKind::Disabled);
-        assert_eq!(kind(class("GenericError", "hook failed")), QuiesceErrorKind::Refused);
+        assert_eq!(
+            kind(class("GenericError", disabled)),
+            QuiesceErrorKind::Disabled
+        );
+        assert_eq!(
+            kind(class("GenericError", "hook failed")),
+            QuiesceErrorKind::Refused
+        );
         assert_eq!(kind(json!({"event": "x"})), QuiesceErrorKind::Garbage);
-        assert_eq!(decide_answer("x", json!({"return": 3, "new": 1})).unwrap(), 3);
+        assert_eq!(
+            decide_answer("x", json!({"return": 3, "new": 1})).unwrap(),
+            3
+        );
     }
 
     #[test]

@@ -62,13 +62,19 @@ pub(super) fn decide_consistency(
         (true, failed, _) => {
             let failed: Vec<_> = failed.iter().take(5).map(|name| cut(name)).collect();
             let names = failed.join(", ");
-            (Consistency::FileSystem, format!("the freeze hook's scripts failed: {names}"))
+            (
+                Consistency::FileSystem,
+                format!("the freeze hook's scripts failed: {names}"),
+            )
         }
     }
 }
 
 fn cut(name: &str) -> String {
-    name.chars().filter(|character| !character.is_control()).take(60).collect()
+    name.chars()
+        .filter(|character| !character.is_control())
+        .take(60)
+        .collect()
 }
 
 #[cfg(test)]
@@ -77,7 +83,12 @@ mod tests {
 
     fn note(sequence: u64, phase: &str, scripts: u32, failed: &[&str]) -> Note {
         let failed = failed.iter().map(|name| (*name).to_owned()).collect();
-        Note { sequence, phase: phase.to_owned(), scripts, failed }
+        Note {
+            sequence,
+            phase: phase.to_owned(),
+            scripts,
+            failed,
+        }
     }
 
     fn achieved(before: Option<Note>, after: Option<Note>) -> Consistency {
@@ -90,16 +101,30 @@ mod tests {
         let good = || Some(note(8, "thaw", 2, &[]));
         assert_eq!(achieved(Some(note(7, "thaw", 2, &[])), good()), Application);
         assert_eq!(achieved(None, good()), Application);
-        assert_eq!(achieved(good(), good()), FileSystem, "a note of an earlier freeze");
+        assert_eq!(
+            achieved(good(), good()),
+            FileSystem,
+            "a note of an earlier freeze"
+        );
         assert_eq!(achieved(None, Some(note(8, "freeze", 2, &[]))), FileSystem);
-        assert_eq!(achieved(None, Some(note(8, "thaw", 2, &["db"]))), FileSystem);
+        assert_eq!(
+            achieved(None, Some(note(8, "thaw", 2, &["db"]))),
+            FileSystem
+        );
         assert_eq!(achieved(None, Some(note(8, "thaw", 0, &[]))), FileSystem);
         assert_eq!(achieved(None, None), FileSystem);
     }
 
     #[test]
     fn a_strange_note_is_no_note() {
-        for bytes in [&b""[..], b"null", b"{}", b"{\"version\":2}", b"{\"version\":1}", b"\xff"] {
+        for bytes in [
+            &b""[..],
+            b"null",
+            b"{}",
+            b"{\"version\":2}",
+            b"{\"version\":1}",
+            b"\xff",
+        ] {
             assert_eq!(parse(bytes), None);
         }
         let bytes = br#"{"version":1,"sequence":8,"phase":"thaw","scripts":2,"failed":[],"x":1}"#;

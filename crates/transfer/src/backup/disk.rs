@@ -50,20 +50,40 @@ pub async fn transfer_disk(
     let mut start = 0;
     while start < disk.size {
         let window = Extent::between(start, disk.size.min(start + WINDOW));
-        let extents = session.extents(&disk.name, window).await.map_err(snapshot_error)?;
+        let extents = session
+            .extents(&disk.name, window)
+            .await
+            .map_err(snapshot_error)?;
         let steps = plan_steps(&extents, window, CHUNK_SIZE as u64, READ_SIZE);
         changed += move_steps(&reader, disk, &mut writer, steps, done, cancel).await?;
         start = window.end();
         done.fetch_max(start, Ordering::Relaxed);
     }
-    let (stream, stats) = writer.finish().await.map_err(|error| vault_error(error, disk))?;
-    Ok(DiskTransfer { stream, stats: disk_stats(changed, stats) })
+    let (stream, stats) = writer
+        .finish()
+        .await
+        .map_err(|error| vault_error(error, disk))?;
+    Ok(DiskTransfer {
+        stream,
+        stats: disk_stats(changed, stats),
+    })
 }
 
 /// The vault's counts, and what the tracking listed.
 pub(super) fn disk_stats(changed: u64, moved: StreamStats) -> DiskStats {
-    let StreamStats { read, zero, new, stored } = moved;
-    DiskStats { changed, read, zero, new, stored }
+    let StreamStats {
+        read,
+        zero,
+        new,
+        stored,
+    } = moved;
+    DiskStats {
+        changed,
+        read,
+        zero,
+        new,
+        stored,
+    }
 }
 
 /// Reads ahead with the reader's parallelism, and hands the pieces to the vault in order. Gives
@@ -93,11 +113,15 @@ async fn move_steps(
             () = cancel.cancelled() => return Err(Error::new(ErrorKind::Cancelled, &disk.name)),
             piece = pieces.next() => piece,
         };
-        let Some(piece) = piece else { return Ok(changed) };
+        let Some(piece) = piece else {
+            return Ok(changed);
+        };
         let (extent, data) =
             piece.map_err(|error| Error::new(ErrorKind::Snapshot(error), &disk.name))?;
         changed += extent.length;
-        submit(writer, extent, data).await.map_err(|error| vault_error(error, disk))?;
+        submit(writer, extent, data)
+            .await
+            .map_err(|error| vault_error(error, disk))?;
         done.fetch_max(extent.end(), Ordering::Relaxed);
     }
 }

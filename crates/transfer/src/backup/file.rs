@@ -23,7 +23,13 @@ pub async fn transfer_file(
     mut writer: StreamWriter,
 ) -> Result<StreamRecord, Error> {
     let file_error = |error: io::Error| {
-        Error::new(ErrorKind::File { path: path.to_owned(), error }, name)
+        Error::new(
+            ErrorKind::File {
+                path: path.to_owned(),
+                error,
+            },
+            name,
+        )
     };
     let vault_error = |error| Error::new(ErrorKind::Vault(error), name);
     let mut file = tokio::fs::File::open(path).await.map_err(file_error)?;
@@ -32,7 +38,10 @@ pub async fn transfer_file(
         let length = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
         let mut piece = vec![0; length];
         file.read_exact(&mut piece).await.map_err(file_error)?;
-        writer.write(offset, Bytes::from(piece)).await.map_err(vault_error)?;
+        writer
+            .write(offset, Bytes::from(piece))
+            .await
+            .map_err(vault_error)?;
         offset += length as u64;
     }
     let (record, _) = writer.finish().await.map_err(vault_error)?;

@@ -60,7 +60,12 @@ fn aligned(
     let chosen = extents
         .iter()
         .filter(|changed| choose(changed.kind))
-        .map(|changed| changed.extent.intersect(&window).align_out(chunk, window.end()))
+        .map(|changed| {
+            changed
+                .extent
+                .intersect(&window)
+                .align_out(chunk, window.end())
+        })
         .collect();
     ExtentSet::from_unsorted(chosen)
 }
@@ -83,11 +88,17 @@ mod tests {
     const READ: u64 = 256;
 
     fn data(start: u64, end: u64) -> ChangedExtent {
-        ChangedExtent { extent: Extent::between(start, end), kind: ExtentKind::Data }
+        ChangedExtent {
+            extent: Extent::between(start, end),
+            kind: ExtentKind::Data,
+        }
     }
 
     fn zero(start: u64, end: u64) -> ChangedExtent {
-        ChangedExtent { extent: Extent::between(start, end), kind: ExtentKind::Zero }
+        ChangedExtent {
+            extent: Extent::between(start, end),
+            kind: ExtentKind::Zero,
+        }
     }
 
     fn plan(extents: &[ChangedExtent], size: u64) -> Vec<Step> {
@@ -112,7 +123,10 @@ mod tests {
         let steps = plan(&[data(64, 128), data(512, 576)], 1024);
         assert_eq!(
             steps,
-            [Step::Read(Extent::between(64, 128)), Step::Read(Extent::between(512, 576))]
+            [
+                Step::Read(Extent::between(64, 128)),
+                Step::Read(Extent::between(512, 576))
+            ]
         );
     }
 

@@ -66,9 +66,15 @@ pub async fn restore_stream(
     let partial = with_suffix(&target.path, ".partial");
     let (file, mut journal) =
         open_partial(&partial, stream, target.format).map_err(file_error(&partial))?;
-    let reader =
-        vault.reader(stream).map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
-    let mut image = Image { file: Arc::new(file), format: target.format, stream, reader };
+    let reader = vault
+        .reader(stream)
+        .map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
+    let mut image = Image {
+        file: Arc::new(file),
+        format: target.format,
+        stream,
+        reader,
+    };
 
     let mut start = 0;
     while start < stream.size {
@@ -76,7 +82,11 @@ pub async fn restore_stream(
         if journal.is_done(start) {
             progress.resumed.fetch_add(window.length, Ordering::Relaxed);
         } else if image.write_window(window, progress, cancel).await? {
-            image.file.sync_data().and_then(|()| journal.note(start)).map_err(file_error(&partial))?;
+            image
+                .file
+                .sync_data()
+                .and_then(|()| journal.note(start))
+                .map_err(file_error(&partial))?;
         }
         start = window.end();
         progress.done.store(start, Ordering::Relaxed);
@@ -111,7 +121,11 @@ fn open_partial(
     fs::create_dir_all(parent(partial))?;
     let root = stream.root.as_ref().map_or("zero", |root| root.id.as_str());
     let subject = format!("tresor restore 1 {root} {} {format}", stream.size);
-    let known = if partial.exists() { Journal::open(partial, &subject)? } else { None };
+    let known = if partial.exists() {
+        Journal::open(partial, &subject)?
+    } else {
+        None
+    };
     let fresh = known.is_none();
     let journal = match known {
         Some(journal) => journal,
@@ -121,8 +135,12 @@ fn open_partial(
                 .ok_or_else(|| io::Error::other("the restore's journal changed under it"))?
         }
     };
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(fresh).open(partial)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(fresh)
+        .open(partial)?;
     file.set_len(format.file_size(stream.size))?;
     Ok((file, journal))
 }
@@ -154,10 +172,17 @@ impl Image<'_> {
                 piece = pieces.next() => piece,
             };
             let Some(piece) = piece else { return Ok(any) };
-            let Piece { offset, bytes: data } = piece.map_err(|error| self.vault_error(error))?;
+            let Piece {
+                offset,
+                bytes: data,
+            } = piece.map_err(|error| self.vault_error(error))?;
             // A write of at most a frame into the page cache: not worth a thread's round trip.
-            self.file.write_all_at(&data, base + offset).map_err(|error| self.file_error(error))?;
-            progress.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+            self.file
+                .write_all_at(&data, base + offset)
+                .map_err(|error| self.file_error(error))?;
+            progress
+                .written
+                .fetch_add(data.len() as u64, Ordering::Relaxed);
             any = true;
         }
     }
@@ -179,7 +204,9 @@ impl Image<'_> {
                 .map(|(extent, _)| (extent.start, extent.end()))
                 .collect();
             if let Some((at, bytes)) = metadata.l2_table(table, &data) {
-                self.file.write_all_at(&bytes, at).map_err(|error| self.file_error(error))?;
+                self.file
+                    .write_all_at(&bytes, at)
+                    .map_err(|error| self.file_error(error))?;
             }
         }
         let file = Arc::clone(&self.file);

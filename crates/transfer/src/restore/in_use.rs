@@ -47,7 +47,10 @@ fn is_locked(file: &File) -> io::Result<bool> {
 fn process_that_writes(target: &Metadata) -> Option<String> {
     let own = std::process::id();
     for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
         else {
             continue;
         };
@@ -60,7 +63,9 @@ fn process_that_writes(target: &Metadata) -> Option<String> {
 }
 
 fn has_open_for_writing(pid: u32, target: &Metadata) -> bool {
-    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
     files.flatten().any(|file| {
         fs::metadata(file.path())
             .is_ok_and(|meta| meta.dev() == target.dev() && meta.ino() == target.ino())
@@ -88,9 +93,17 @@ mod tests {
         let path = dir.path().join("disk.raw");
         assert_eq!(holder(&path).unwrap(), None);
         let log = File::create(&path).unwrap();
-        assert_eq!(holder(&path).unwrap(), None, "our own handle does not count");
+        assert_eq!(
+            holder(&path).unwrap(),
+            None,
+            "our own handle does not count"
+        );
         let child = Killed(
-            Command::new("sleep").arg("600").stdout(Stdio::from(log)).spawn().unwrap(),
+            Command::new("sleep")
+                .arg("600")
+                .stdout(Stdio::from(log))
+                .spawn()
+                .unwrap(),
         );
         let found = holder(&path).unwrap().unwrap();
         assert!(found.contains(&child.0.id().to_string()), "{found}");

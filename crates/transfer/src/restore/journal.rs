@@ -37,7 +37,9 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let Some(done) = parse(&text, subject) else { return Ok(None) };
+        let Some(done) = parse(&text, subject) else {
+            return Ok(None);
+        };
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         if text.is_empty() {
             writeln!(file, "{subject}")?;

@@ -53,7 +53,9 @@ impl FromStr for ImageFormat {
         match text {
             "raw" => Ok(Self::Raw),
             "qcow2" => Ok(Self::Qcow2),
-            other => Err(format!("`{other}` is no image format that can be written: raw, qcow2")),
+            other => Err(format!(
+                "`{other}` is no image format that can be written: raw, qcow2"
+            )),
         }
     }
 }

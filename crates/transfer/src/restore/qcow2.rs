@@ -39,8 +39,13 @@ impl Geometry {
         let l1_clusters = (l2_tables * 8).div_ceil(CLUSTER).max(1);
         // Refcount blocks count themselves, so their number is found by going round until it
         // holds still; two or three rounds do.
-        let mut geometry =
-            Self { disk_size, l2_tables, l1_clusters, refcount_blocks: 1, refcount_table_clusters: 1 };
+        let mut geometry = Self {
+            disk_size,
+            l2_tables,
+            l1_clusters,
+            refcount_blocks: 1,
+            refcount_table_clusters: 1,
+        };
         loop {
             let blocks = geometry.file_size().div_ceil(REFCOUNT_SPAN);
             let table_clusters = (blocks * 8).div_ceil(CLUSTER).max(1);
@@ -112,7 +117,9 @@ impl Metadata {
     }
 
     fn is_used(&self, cluster: usize) -> bool {
-        self.used.get(cluster / 64).is_some_and(|word| word >> (cluster % 64) & 1 == 1)
+        self.used
+            .get(cluster / 64)
+            .is_some_and(|word| word >> (cluster % 64) & 1 == 1)
     }
 
     /// The L2 table for the guest bytes from `table * L2_SPAN`, with its place in the file; the
@@ -144,8 +151,11 @@ impl Metadata {
     pub(super) fn l1_table(&self) -> (u64, Vec<u8>) {
         let mut bytes = Vec::with_capacity(self.l2_used.len() * 8);
         for (table, used) in (0..).zip(&self.l2_used) {
-            let entry =
-                if *used { (self.geometry.l2_start() + table * CLUSTER) | COPIED } else { 0 };
+            let entry = if *used {
+                (self.geometry.l2_start() + table * CLUSTER) | COPIED
+            } else {
+                0
+            };
             bytes.extend_from_slice(&entry.to_be_bytes());
         }
         (self.geometry.l1_start(), bytes)
@@ -170,19 +180,28 @@ impl Metadata {
         }
         let table: Vec<u8> = (0..blocks)
             .flat_map(|block| {
-                let at = if present[index(block)] { start + block * CLUSTER } else { 0 };
+                let at = if present[index(block)] {
+                    start + block * CLUSTER
+                } else {
+                    0
+                };
                 at.to_be_bytes()
             })
             .collect();
         let this = &*self;
-        let contents = (0..blocks).filter(move |block| present[index(*block)]).map(move |block| {
-            let first = index(block) * per_block;
-            let counts = (first..first + per_block)
-                .flat_map(|cluster| u16::from(this.is_used(cluster)).to_be_bytes())
-                .collect();
-            (start + block * CLUSTER, counts)
-        });
-        contents.chain(std::iter::once((self.geometry.refcount_table_start(), table)))
+        let contents = (0..blocks)
+            .filter(move |block| present[index(*block)])
+            .map(move |block| {
+                let first = index(block) * per_block;
+                let counts = (first..first + per_block)
+                    .flat_map(|cluster| u16::from(this.is_used(cluster)).to_be_bytes())
+                    .collect();
+                (start + block * CLUSTER, counts)
+            });
+        contents.chain(std::iter::once((
+            self.geometry.refcount_table_start(),
+            table,
+        )))
     }
 
     /// The header: written last, because it makes the file an image.

@@ -80,7 +80,9 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
 
 /// The VM's guest agent, with this program as its guard.
 pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
-    let Some(socket) = &vm.agent_socket else { return Ok(None) };
+    let Some(socket) = &vm.agent_socket else {
+        return Ok(None);
+    };
     let program = std::env::current_exe()
         .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
     let guard = GuardCommand::new(program).arg("thaw-guard");
@@ -91,12 +93,17 @@ pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Probl
 async fn remember(catalog: &Catalog, vault: &Vault, point: &RecoveryPoint) {
     let entry = PointRecord::of(point, vault.id());
     if let Err(error) = catalog.upsert_point(&entry).await {
-        note(&format!("warning: the point is in the vault, but not in the catalog: {error}"));
+        note(&format!(
+            "warning: the point is in the vault, but not in the catalog: {error}"
+        ));
     }
 }
 
 fn total(point: &RecoveryPoint) -> DiskStats {
-    point.disks.iter().fold(DiskStats::default(), |sum, disk| sum.plus(&disk.stats))
+    point
+        .disks
+        .iter()
+        .fold(DiskStats::default(), |sum, disk| sum.plus(&disk.stats))
 }
 
 fn summary(point: &RecoveryPoint) -> serde_json::Value {

@@ -23,8 +23,16 @@ pub(super) async fn run(command: JobsCommand, session: &Session) -> Result<(), P
 }
 
 async fn list(session: &Session, limit: u32) -> Result<(), Problem> {
-    let filter = JobFilter { limit: Some(limit), ..JobFilter::default() };
-    let jobs = session.catalog().await?.list(&filter).await.map_err(|e| Problem::from(&e))?;
+    let filter = JobFilter {
+        limit: Some(limit),
+        ..JobFilter::default()
+    };
+    let jobs = session
+        .catalog()
+        .await?
+        .list(&filter)
+        .await
+        .map_err(|e| Problem::from(&e))?;
     let rows: Vec<_> = jobs.into_iter().map(Row::from).collect();
     session
         .output
@@ -71,7 +79,12 @@ impl From<JobHeader> for Row {
 }
 
 async fn show(session: &Session, job: JobId) -> Result<(), Problem> {
-    let story = session.catalog().await?.load(job).await.map_err(|e| Problem::from(&e))?;
+    let story = session
+        .catalog()
+        .await?
+        .load(job)
+        .await
+        .map_err(|e| Problem::from(&e))?;
     let view = story.view().map_err(|error| internal(error.to_string()))?;
     let result = json!({
         "job": job, "kind": story.header.job.kind, "subject": story.header.job.subject,
@@ -98,8 +111,14 @@ fn text(story: &JobStory, view: &JobView) -> String {
     if let Some(progress) = &story.header.progress
         && !story.header.state.is_final()
     {
-        let total = progress.total.map_or(String::new(), |total| format!(" of {}", bytes(total)));
-        text.push_str(&format!("  {}{total} {}\n", bytes(progress.done), progress.message));
+        let total = progress
+            .total
+            .map_or(String::new(), |total| format!(" of {}", bytes(total)));
+        text.push_str(&format!(
+            "  {}{total} {}\n",
+            bytes(progress.done),
+            progress.message
+        ));
     }
     let mut table = plain_table(&["sub-task", "state", "took", "what went wrong"]);
     for task in &view.sub_tasks {
@@ -119,7 +138,10 @@ fn text(story: &JobStory, view: &JobView) -> String {
         text.push_str(&format!("\nwarning: {}", warning.warning));
     }
     if let Some(cause) = &view.cause {
-        text.push_str(&format!("\n{} [{}]\n  {}\nwhat to do:", cause.title, cause.code, cause.cause));
+        text.push_str(&format!(
+            "\n{} [{}]\n  {}\nwhat to do:",
+            cause.title, cause.code, cause.cause
+        ));
         for (step, remedy) in (1..).zip(&cause.remedy) {
             text.push_str(&format!("\n  {step}. {remedy}"));
         }
@@ -129,12 +151,22 @@ fn text(story: &JobStory, view: &JobView) -> String {
 
 async fn cancel(session: &Session, job: JobId) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
-    let header = catalog.load(job).await.map_err(|e| Problem::from(&e))?.header;
+    let header = catalog
+        .load(job)
+        .await
+        .map_err(|e| Problem::from(&e))?
+        .header;
     if header.state.is_final() {
-        note(&format!("job {job} has ended already: {}", state_name(header.state)));
+        note(&format!(
+            "job {job} has ended already: {}",
+            state_name(header.state)
+        ));
         return Ok(());
     }
-    catalog.request_cancel(job).await.map_err(|e| Problem::from(&e))?;
+    catalog
+        .request_cancel(job)
+        .await
+        .map_err(|e| Problem::from(&e))?;
     let result = json!({ "job": job });
     session
         .output

@@ -35,7 +35,11 @@ pub(crate) struct VaultPlace {
 impl VaultPlace {
     fn of(entry: &VaultRecord) -> Self {
         let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
-        Self { name: Some(entry.name.clone()), path: entry.location.clone().into(), key_file }
+        Self {
+            name: Some(entry.name.clone()),
+            path: entry.location.clone().into(),
+            key_file,
+        }
     }
 }
 
@@ -45,19 +49,31 @@ pub(crate) async fn find_vault(
     named: Option<&str>,
     of_vm: Option<&VmRecord>,
 ) -> Result<VaultPlace, Problem> {
-    let vaults = catalog.vaults().await.map_err(|error| Problem::from(&error))?;
+    let vaults = catalog
+        .vaults()
+        .await
+        .map_err(|error| Problem::from(&error))?;
     let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
     match wanted {
         Some(wanted) => {
             let location = absolute(Path::new(wanted));
-            let known = vaults.iter().find(|vault| {
-                vault.name == wanted || Path::new(&vault.location) == location
-            });
-            Ok(known.map_or(VaultPlace { name: None, path: location, key_file: None }, VaultPlace::of))
+            let known = vaults
+                .iter()
+                .find(|vault| vault.name == wanted || Path::new(&vault.location) == location);
+            Ok(known.map_or(
+                VaultPlace {
+                    name: None,
+                    path: location,
+                    key_file: None,
+                },
+                VaultPlace::of,
+            ))
         }
         None => match vaults.as_slice() {
             [only] => Ok(VaultPlace::of(only)),
-            [] => Err(usage("No vault is known here: say which with --vault, or make one with `tresor vault create`.")),
+            [] => Err(usage(
+                "No vault is known here: say which with --vault, or make one with `tresor vault create`.",
+            )),
             _ => Err(usage("Several vaults are known: say which with --vault.")),
         },
     }
@@ -69,9 +85,10 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
     let backend = LocalBackend::open(&place.path)
         .await
         .map_err(|error| match error.kind() {
-            tresor_backend::ErrorKind::NotFound => {
-                Kind::VaultNotFound { location: location.clone() }.into()
+            tresor_backend::ErrorKind::NotFound => Kind::VaultNotFound {
+                location: location.clone(),
             }
+            .into(),
             _ => storage_problem(&error, &location),
         })?;
     let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
@@ -87,7 +104,10 @@ pub(crate) async fn vault(catalog: &Catalog, access: &VaultAccess) -> Result<Vau
 
 /// A registered VM.
 pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmRecord, Problem> {
-    catalog.vm(name).await.map_err(|error| Problem::from(&error))
+    catalog
+        .vm(name)
+        .await
+        .map_err(|error| Problem::from(&error))
 }
 
 /// All points of a vault, oldest first.
@@ -95,7 +115,9 @@ pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> 
     let points = vault.points().await;
     let list = points.map_err(|error| vault_problem(&error, vault.location()))?;
     for damaged in &list.damaged {
-        note(&format!("warning: a recovery point cannot be read: {damaged}"));
+        note(&format!(
+            "warning: a recovery point cannot be read: {damaged}"
+        ));
     }
     Ok(list.points)
 }
@@ -112,10 +134,15 @@ pub(crate) async fn point(
             let latest = all.iter().rev().find(|point| point.vm_name == *vm);
             latest
                 .map(|point| point.id)
-                .ok_or_else(|| Kind::PointNotFound { point: format!("of VM {vm}") })?
+                .ok_or_else(|| Kind::PointNotFound {
+                    point: format!("of VM {vm}"),
+                })?
         }
     };
-    vault.point(id).await.map_err(|error| vault_problem(&error, vault.location()))
+    vault
+        .point(id)
+        .await
+        .map_err(|error| vault_problem(&error, vault.location()))
 }
 
 /// A path that still means the same when it is read in another directory.
@@ -124,5 +151,8 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 }
 
 pub(crate) fn usage(what: &str) -> Problem {
-    Kind::UsageError { what: what.to_owned() }.into()
+    Kind::UsageError {
+        what: what.to_owned(),
+    }
+    .into()
 }

@@ -27,7 +27,15 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
         .output
         .list(
             "point",
-            &["point", "VM", "taken at", "consistency", "size", "stored", "warnings"],
+            &[
+                "point",
+                "VM",
+                "taken at",
+                "consistency",
+                "size",
+                "stored",
+                "warnings",
+            ],
             &points,
             |point| {
                 vec![
@@ -52,7 +60,10 @@ async fn show(
 ) -> Result<(), Problem> {
     let vault = open::vault(&*session.catalog().await?, access).await?;
     let point = open::point(&vault, selector).await?;
-    session.output.result("point", &point, || text(&point)).map_err(print_problem)
+    session
+        .output
+        .result("point", &point, || text(&point))
+        .map_err(print_problem)
 }
 
 fn text(point: &RecoveryPoint) -> String {
@@ -90,7 +101,15 @@ fn text(point: &RecoveryPoint) -> String {
 }
 
 fn disks(point: &RecoveryPoint) -> String {
-    let mut table = plain_table(&["disk", "size", "how it was read", "changed", "read", "new", "stored"]);
+    let mut table = plain_table(&[
+        "disk",
+        "size",
+        "how it was read",
+        "changed",
+        "read",
+        "new",
+        "stored",
+    ]);
     for disk in &point.disks {
         let how = match &disk.read_mode {
             ReadMode::Incremental { bitmap } => format!("changes in {bitmap}"),

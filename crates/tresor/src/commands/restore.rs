@@ -29,7 +29,10 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
         overwrite: args.overwrite,
     };
     let make = |job: JobId| {
-        (restore::plan(job, &request), RestoreContext::new(vault.clone(), request.clone()))
+        (
+            restore::plan(job, &request),
+            RestoreContext::new(vault.clone(), request.clone()),
+        )
     };
     let runner = session.runner(&catalog);
     let lock = restore::lock_of(&request);
@@ -58,7 +61,13 @@ fn text(request: &RestoreRequest, ctx: &RestoreContext) -> String {
     let how = if boot.exists() {
         format!("Boot it with {}", boot.display())
     } else {
-        format!("The machine definition is in {}", request.to.join("machine.json").display())
+        format!(
+            "The machine definition is in {}",
+            request.to.join("machine.json").display()
+        )
     };
-    format!("Recovery point {} of {}\n{table}\n{how}", request.point.id, request.point.vm_name)
+    format!(
+        "Recovery point {} of {}\n{table}\n{how}",
+        request.point.id, request.point.vm_name
+    )
 }

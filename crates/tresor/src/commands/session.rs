@@ -25,7 +25,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(global: Global, output: Output, cancel: CancellationToken) -> Self {
-        Self { global, output, cancel }
+        Self {
+            global,
+            output,
+            cancel,
+        }
     }
 
     pub(crate) fn state(&self) -> Result<StateDir, Problem> {
@@ -39,7 +43,11 @@ impl Session {
     /// A runner for jobs that are recorded in this catalog.
     pub(crate) fn runner(&self, catalog: &Arc<Catalog>) -> Runner<'_> {
         let progress = Arc::new(Progress::new(self.global.progress, self.output.is_json()));
-        Runner { engine: Engine::new(catalog.clone()), progress, cancel: &self.cancel }
+        Runner {
+            engine: Engine::new(catalog.clone()),
+            progress,
+            cancel: &self.cancel,
+        }
     }
 }
 
@@ -58,11 +66,17 @@ impl Runner<'_> {
         context: &mut C,
     ) -> Result<JobOutcome, Problem> {
         let job = plan.id;
-        let outcome = self.engine.run(plan, context, self.cancel, self.progress.clone()).await;
+        let outcome = self
+            .engine
+            .run(plan, context, self.cancel, self.progress.clone())
+            .await;
         self.progress.finish();
         let outcome = outcome.map_err(|error| Problem::from(&error))?;
         match outcome.state() {
-            JobState::Cancelled => Err(Kind::Interrupted { what: format!("Job {job}") }.into()),
+            JobState::Cancelled => Err(Kind::Interrupted {
+                what: format!("Job {job}"),
+            }
+            .into()),
             JobState::Completed | JobState::CompletedWithWarnings => {
                 for warning in &outcome.view.warnings {
                     note(&format!("warning: {}", warning.warning));
@@ -81,17 +95,28 @@ impl Runner<'_> {
         lock: Option<&str>,
         make: impl Fn(JobId) -> (JobPlan<C>, C),
     ) -> Result<(), Problem> {
-        let abandoned = self.engine.abandoned().await.map_err(|error| Problem::from(&error))?;
+        let abandoned = self
+            .engine
+            .abandoned()
+            .await
+            .map_err(|error| Problem::from(&error))?;
         for header in abandoned {
             if header.job.kind != kind || header.job.lock.as_deref() != lock {
                 continue;
             }
             let job = header.job.id;
-            note(&format!("job {job} was left behind by a process that died: ending it first"));
+            note(&format!(
+                "job {job} was left behind by a process that died: ending it first"
+            ));
             let (plan, mut context) = make(job);
             let recovered = self
                 .engine
-                .recover(plan, &mut context, &CancellationToken::new(), self.progress.clone())
+                .recover(
+                    plan,
+                    &mut context,
+                    &CancellationToken::new(),
+                    self.progress.clone(),
+                )
                 .await;
             self.progress.finish();
             let outcome = recovered.map_err(|error| Problem::from(&error))?;
@@ -103,7 +128,10 @@ impl Runner<'_> {
 
 fn failure(job: JobId, outcome: &JobOutcome) -> Problem {
     outcome.cause().cloned().unwrap_or_else(|| {
-        Kind::Internal { what: format!("Job {job} failed without a cause.") }.into()
+        Kind::Internal {
+            what: format!("Job {job} failed without a cause."),
+        }
+        .into()
     })
 }
 
@@ -123,5 +151,10 @@ pub(crate) fn state_name(state: JobState) -> &'static str {
 /// Printing failed: nobody reads stdout any more.
 #[allow(clippy::needless_pass_by_value, reason = "fits map_err")]
 pub(crate) fn print_problem(error: io::Error) -> Problem {
-    Problem::caused_by(Kind::Interrupted { what: "Printing the result".to_owned() }, &error)
+    Problem::caused_by(
+        Kind::Interrupted {
+            what: "Printing the result".to_owned(),
+        },
+        &error,
+    )
 }

@@ -24,9 +24,11 @@ use crate::{
 
 pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), Problem> {
     match command {
-        VaultCommand::Create { path, name, passphrase_file } => {
-            create(session, &path, name, passphrase_file.as_deref()).await
-        }
+        VaultCommand::Create {
+            path,
+            name,
+            passphrase_file,
+        } => create(session, &path, name, passphrase_file.as_deref()).await,
         VaultCommand::List => list(session).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
@@ -41,20 +43,34 @@ async fn create(
     let path = absolute(path);
     let location = path.display().to_string();
     let name = name
-        .or_else(|| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .or_else(|| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
         .ok_or_else(|| usage("Give the vault a name with --name."))?;
     let passphrase = passphrase_file.map(keys::passphrase).transpose()?;
     let state = session.state()?;
     let catalog = state.catalog().await?;
-    let known = catalog.vaults().await.map_err(|error| Problem::from(&error))?;
+    let known = catalog
+        .vaults()
+        .await
+        .map_err(|error| Problem::from(&error))?;
     if known.iter().any(|vault| vault.name == name) {
-        return Err(usage(&format!("A vault named {name} is known already: give --name.")));
+        return Err(usage(&format!(
+            "A vault named {name} is known already: give --name."
+        )));
     }
     let key_file = state.key_file(&name);
     let key = keys::generate()?;
     keys::write_key_file(&key_file, &key).map_err(|error| {
         let path = key_file.display().to_string();
-        Problem::caused_by(Kind::StateUnusable { path, reason: error.to_string() }, &error)
+        Problem::caused_by(
+            Kind::StateUnusable {
+                path,
+                reason: error.to_string(),
+            },
+            &error,
+        )
     })?;
 
     let material = KeyMaterial::KeyFile(key.clone());
@@ -73,7 +89,10 @@ async fn create(
         key_source: format!("{KEY_FILE}{}", key_file.display()),
         created_at: jiff::Timestamp::now(),
     };
-    catalog.add_vault(&entry).await.map_err(|error| Problem::from(&error))?;
+    catalog
+        .add_vault(&entry)
+        .await
+        .map_err(|error| Problem::from(&error))?;
     let recovery_text = Zeroizing::new(recovery.to_text());
     let result = json!({
         "name": name, "id": vault.id(), "location": location,
@@ -107,9 +126,14 @@ async fn create_in(
     let backend = LocalBackend::create(path).await;
     let backend = backend.map_err(|error| storage_problem(&error, location))?;
     let options = CreateOptions::new(key);
-    let (vault, recovery) = Vault::create(Arc::new(backend), options).await.map_err(failed)?;
+    let (vault, recovery) = Vault::create(Arc::new(backend), options)
+        .await
+        .map_err(failed)?;
     if let Some(passphrase) = passphrase {
-        vault.add_key_slot(&passphrase, "passphrase").await.map_err(failed)?;
+        vault
+            .add_key_slot(&passphrase, "passphrase")
+            .await
+            .map_err(failed)?;
     }
     Ok((vault, recovery))
 }
@@ -136,7 +160,13 @@ async fn list(session: &Session) -> Result<(), Problem> {
             "vault",
             &["name", "location", "id"],
             &vaults,
-            |vault| vec![vault.name.clone(), vault.location.clone(), vault.id.to_string()],
+            |vault| {
+                vec![
+                    vault.name.clone(),
+                    vault.location.clone(),
+                    vault.id.to_string(),
+                ]
+            },
             "no vaults are known here: `tresor vault create DIR` makes one",
         )
         .map_err(print_problem)
@@ -152,7 +182,11 @@ struct Row {
 
 impl From<VaultRecord> for Row {
     fn from(vault: VaultRecord) -> Self {
-        Self { name: vault.name, id: vault.id, location: vault.location }
+        Self {
+            name: vault.name,
+            id: vault.id,
+            location: vault.location,
+        }
     }
 }
 
@@ -161,7 +195,10 @@ async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
     let place = find_vault(&catalog, access.vault.as_deref(), None).await?;
     let vault = open_vault(&place, access).await?;
     let points = points(&vault).await?;
-    let usage = vault.usage().await.map_err(|error| vault_problem(&error, vault.location()))?;
+    let usage = vault
+        .usage()
+        .await
+        .map_err(|error| vault_problem(&error, vault.location()))?;
     let mut vms: Vec<_> = points.iter().map(|point| point.vm_name.as_str()).collect();
     vms.sort_unstable();
     vms.dedup();

@@ -19,7 +19,11 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     let vault = open::vault(&catalog, &args.access).await?;
     let points = match &args.point {
         Some(selector) => vec![open::point(&vault, selector).await?.id],
-        None => open::points(&vault).await?.into_iter().map(|point| point.id).collect(),
+        None => open::points(&vault)
+            .await?
+            .into_iter()
+            .map(|point| point.id)
+            .collect(),
     };
     let make = |job: JobId| {
         let plan = verify::plan(job, &points, vault.location());
@@ -35,12 +39,20 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
         }
     }
     verified?;
-    let read: u64 = ctx.reports.iter().map(|(_, report)| report.good_bytes).sum();
+    let read: u64 = ctx
+        .reports
+        .iter()
+        .map(|(_, report)| report.good_bytes)
+        .sum();
     let result = json!({ "points": points, "bytes": read });
     session
         .output
         .result("verify", &result, || {
-            format!("{} recovery points verified: {} read, no damage", points.len(), bytes(read))
+            format!(
+                "{} recovery points verified: {} read, no damage",
+                points.len(),
+                bytes(read)
+            )
         })
         .map_err(print_problem)
 }

@@ -24,8 +24,24 @@ use crate::{
 
 pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Problem> {
     match command {
-        VmCommand::Add { name, qmp, agent, vault, exclude } => {
-            add(session, Registration { name, qmp, agent, vault, exclude }).await
+        VmCommand::Add {
+            name,
+            qmp,
+            agent,
+            vault,
+            exclude,
+        } => {
+            add(
+                session,
+                Registration {
+                    name,
+                    qmp,
+                    agent,
+                    vault,
+                    exclude,
+                },
+            )
+            .await
         }
         VmCommand::List => list(session).await,
         VmCommand::Show { name } => show(session, &name).await,
@@ -77,19 +93,34 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
     };
     let described = describe(&entry).await?;
     entry.id = described.id;
-    catalog.add_vm(&entry).await.map_err(|error| Problem::from(&error))?;
+    catalog
+        .add_vm(&entry)
+        .await
+        .map_err(|error| Problem::from(&error))?;
     if entry.agent_socket.is_none() {
         note("no --agent was given: recovery points of this VM will be crash-consistent");
     }
     let result = json!({ "name": entry.name, "id": entry.id, "disks": described.machine.disks });
     session
         .output
-        .result("vm_added", &result, || format!("VM {} ({}) is registered.\n{}", entry.name, entry.id, disk_table(&described)))
+        .result("vm_added", &result, || {
+            format!(
+                "VM {} ({}) is registered.\n{}",
+                entry.name,
+                entry.id,
+                disk_table(&described)
+            )
+        })
         .map_err(print_problem)
 }
 
 async fn list(session: &Session) -> Result<(), Problem> {
-    let vms = session.catalog().await?.vms().await.map_err(|error| Problem::from(&error))?;
+    let vms = session
+        .catalog()
+        .await?
+        .vms()
+        .await
+        .map_err(|error| Problem::from(&error))?;
     let rows: Vec<_> = vms.into_iter().map(Row::from).collect();
     session
         .output
@@ -179,7 +210,10 @@ async fn probe(mut agent: QemuGuestAgent) -> String {
 fn disk_table(described: &VmDescription) -> String {
     let mut table = plain_table(&["disk", "size", "format", "front end", "backed up"]);
     for disk in &described.machine.disks {
-        let backed_up = disk.excluded.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"));
+        let backed_up = disk
+            .excluded
+            .as_ref()
+            .map_or("yes".to_owned(), |why| format!("no: {why}"));
         table.add_row([
             disk.name.to_string(),
             bytes(disk.size),

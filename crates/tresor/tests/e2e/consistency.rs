@@ -6,7 +6,12 @@ use tresor_testkit::{DiskFormat, Guest, check_ext4};
 use crate::lab::{Lab, VM, assert_unharmed, restored};
 
 async fn guest() -> Guest {
-    Guest::builder().data_disk().iothread(true).start().await.unwrap()
+    Guest::builder()
+        .data_disk()
+        .iothread(true)
+        .start()
+        .await
+        .unwrap()
 }
 
 /// Boots a guest from restored images.
@@ -24,7 +29,9 @@ async fn boot(dir: &std::path::Path, original: &Guest) -> Guest {
 async fn restore(lab: &Lab, point: &Value) -> std::path::PathBuf {
     let to = lab.path("restored");
     let id = point["point"].as_str().unwrap();
-    lab.run(&["restore", id, "--to", to.to_str().unwrap()]).await.ok();
+    lab.run(&["restore", id, "--to", to.to_str().unwrap()])
+        .await
+        .ok();
     to
 }
 
@@ -35,16 +42,27 @@ async fn two_disks_are_of_one_moment_without_a_freeze() {
     let guest = guest().await;
     let lab = Lab::new().await;
     let qmp = guest.qmp_socket();
-    lab.run(&["vm", "add", VM, "--qmp", qmp.to_str().unwrap()]).await.ok();
-    guest.start_background("tresor-workload alternate --a /a --b /data/b --interval-ms 0").await.unwrap();
+    lab.run(&["vm", "add", VM, "--qmp", qmp.to_str().unwrap()])
+        .await
+        .ok();
+    guest
+        .start_background("tresor-workload alternate --a /a --b /data/b --interval-ms 0")
+        .await
+        .unwrap();
     let point = lab.backup().await;
     assert_eq!(point["consistency"]["achieved"], "crash", "{point}");
-    assert!(point["consistency"]["frozen_us"].is_u64(), "the VM was held for the swap: {point}");
+    assert!(
+        point["consistency"]["frozen_us"].is_u64(),
+        "the VM was held for the swap: {point}"
+    );
     assert_unharmed(&guest).await;
 
     let to = restore(&lab, &point).await;
     let again = boot(&to, &guest).await;
-    let verdict = again.exec("tresor-workload verify alternate --a /a --b /data/b").await.unwrap();
+    let verdict = again
+        .exec("tresor-workload verify alternate --a /a --b /data/b")
+        .await
+        .unwrap();
     verdict.ok().unwrap();
 }
 
@@ -54,10 +72,21 @@ async fn two_disks_are_of_one_moment_without_a_freeze() {
 async fn a_frozen_guest_restores_clean_and_quiesced() {
     let guest = guest().await;
     let lab = Lab::with(&guest).await;
-    guest.start_background("tresor-workload rename-journal --dir /data/rj").await.unwrap();
-    guest.start_background("tresor-workload log --dir /log").await.unwrap();
+    guest
+        .start_background("tresor-workload rename-journal --dir /data/rj")
+        .await
+        .unwrap();
+    guest
+        .start_background("tresor-workload log --dir /log")
+        .await
+        .unwrap();
     guest.exec("sleep 1").await.unwrap().ok().unwrap();
-    let before = guest.exec("cat /run/tresor/log.last").await.unwrap().ok().unwrap();
+    let before = guest
+        .exec("cat /run/tresor/log.last")
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
     let point = lab.backup().await;
     assert_eq!(point["consistency"]["achieved"], "application", "{point}");
     assert_eq!(
@@ -66,15 +95,23 @@ async fn a_frozen_guest_restores_clean_and_quiesced() {
     );
     assert_unharmed(&guest).await;
 
-    let raw = lab.restore_raw(point["point"].as_str().unwrap(), "raw").await;
+    let raw = lab
+        .restore_raw(point["point"].as_str().unwrap(), "raw")
+        .await;
     for disk in guest.disks() {
         check_ext4(&restored(&raw, disk, "raw")).await.unwrap();
     }
     let to = restore(&lab, &point).await;
     let again = boot(&to, &guest).await;
-    let verify = format!("tresor-workload verify log --dir /log --at-least {}", before.trim());
+    let verify = format!(
+        "tresor-workload verify log --dir /log --at-least {}",
+        before.trim()
+    );
     again.exec(&verify).await.unwrap().ok().unwrap();
-    let verdict = again.exec("tresor-workload verify rename-journal --dir /data/rj").await.unwrap();
+    let verdict = again
+        .exec("tresor-workload verify rename-journal --dir /data/rj")
+        .await
+        .unwrap();
     verdict.ok().unwrap();
 }
 
@@ -87,9 +124,15 @@ async fn an_agent_that_hangs_in_the_freeze_costs_consistency_only() {
     let hang = "printf '#!/bin/sh\\n[ \"$1\" = freeze ] && kill -STOP $(pidof qemu-ga)\\nexit 0\\n' \
                 > /etc/tresor/fsfreeze-hook.d/99-hang && chmod 755 /etc/tresor/fsfreeze-hook.d/99-hang";
     guest.exec(hang).await.unwrap().ok().unwrap();
-    let run = lab.command(&["backup", VM, "--freeze-limit", "2"]).spawn().unwrap();
+    let run = lab
+        .command(&["backup", VM, "--freeze-limit", "2"])
+        .spawn()
+        .unwrap();
     // An agent that hangs for good ends in GuestLeftFrozen (problems.rs); this one comes back.
-    guest.exec("sleep 6; rm /etc/tresor/fsfreeze-hook.d/99-hang; kill -CONT $(pidof qemu-ga)").await.unwrap();
+    guest
+        .exec("sleep 6; rm /etc/tresor/fsfreeze-hook.d/99-hang; kill -CONT $(pidof qemu-ga)")
+        .await
+        .unwrap();
     let point = crate::lab::finish(&["backup"], run).await.ok();
     assert_eq!(point["consistency"]["achieved"], "crash", "{point}");
     let attempts = point["consistency"]["attempts"].as_array().unwrap();
@@ -102,7 +145,12 @@ async fn an_agent_that_hangs_in_the_freeze_costs_consistency_only() {
 async fn a_silent_agent_costs_consistency_only() {
     let guest = guest().await;
     let lab = Lab::with(&guest).await;
-    guest.exec("kill -STOP $(pidof qemu-ga)").await.unwrap().ok().unwrap();
+    guest
+        .exec("kill -STOP $(pidof qemu-ga)")
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
     let point = lab.backup().await;
     assert_eq!(point["consistency"]["achieved"], "crash", "{point}");
     assert_unharmed(&guest).await;

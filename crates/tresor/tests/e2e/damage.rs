@@ -31,15 +31,26 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
     fs::write(&pack, bytes).unwrap();
 
     let to = lab.path("to");
-    let problem = lab.run(&["restore", &point, "--to", to.to_str().unwrap()]).await.raises("ChunkDamaged");
+    let problem = lab
+        .run(&["restore", &point, "--to", to.to_str().unwrap()])
+        .await
+        .raises("ChunkDamaged");
     let fields = &problem["fields"];
     assert!(fields["chunk"].as_str().unwrap().len() >= 16, "{problem}");
-    assert!(guest.disks().iter().any(|disk| disk.name == fields["disk"].as_str().unwrap()), "{problem}");
+    assert!(
+        guest
+            .disks()
+            .iter()
+            .any(|disk| disk.name == fields["disk"].as_str().unwrap()),
+        "{problem}"
+    );
     let object = fields["object"].as_str().unwrap();
     assert!(pack.ends_with(object), "{object} is not {}", pack.display());
     let whole = fs::read_dir(&to).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
-        name.to_str().unwrap().contains(fields["disk"].as_str().unwrap())
+        name.to_str()
+            .unwrap()
+            .contains(fields["disk"].as_str().unwrap())
             && !name.to_str().unwrap().contains(".partial")
     });
     assert_eq!(whole.count(), 0, "a damaged disk never gets its final name");
@@ -59,5 +70,7 @@ async fn a_lost_object_is_named() {
     }
     let to = lab.path("to");
     let latest = format!("latest:{VM}");
-    lab.run(&["restore", &latest, "--to", to.to_str().unwrap()]).await.raises("VaultDamaged");
+    lab.run(&["restore", &latest, "--to", to.to_str().unwrap()])
+        .await
+        .raises("VaultDamaged");
 }

@@ -17,7 +17,12 @@ fn write_private(path: &Path, text: &str) {
 async fn the_vault_and_its_recovery_key_are_enough() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
     let lab = Lab::with(&guest).await;
-    guest.monitor().unwrap().execute("stop", serde_json::Value::Null).await.unwrap();
+    guest
+        .monitor()
+        .unwrap()
+        .execute("stop", serde_json::Value::Null)
+        .await
+        .unwrap();
     lab.backup().await;
     let copies = lab.path("copies");
     fs::create_dir(&copies).unwrap();
@@ -31,18 +36,34 @@ async fn the_vault_and_its_recovery_key_are_enough() {
     let latest = format!("latest:{VM}");
     let access = ["--vault", vault, "--key-file", key.to_str().unwrap()];
     for format in ["qcow2", "raw"] {
-        let args = [&["restore", &latest, "--to", to_text, "--format", format], &access[..]].concat();
+        let args = [
+            &["restore", &latest, "--to", to_text, "--format", format],
+            &access[..],
+        ]
+        .concat();
         lab.run_elsewhere(&args).await.ok();
         for copy in &copies {
             let image = restored(&to, copy, format);
             let difference = compare_images(&copy.path, &image).await.unwrap();
-            assert!(difference.is_none(), "{format} {}: {difference:?}", copy.name);
+            assert!(
+                difference.is_none(),
+                "{format} {}: {difference:?}",
+                copy.name
+            );
         }
     }
     for copy in &copies {
         let image = restored(&to, copy, "qcow2");
-        let check = Command::new("qemu-img").arg("check").arg(&image).output().unwrap();
-        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        let check = Command::new("qemu-img")
+            .arg("check")
+            .arg(&image)
+            .output()
+            .unwrap();
+        assert!(
+            check.status.success(),
+            "{}",
+            String::from_utf8_lossy(&check.stdout)
+        );
     }
     let machine: serde_json::Value =
         serde_json::from_slice(&fs::read(to.join("machine.json")).unwrap()).unwrap();
@@ -54,18 +75,37 @@ async fn the_vault_and_its_recovery_key_are_enough() {
 #[tokio::test]
 async fn an_interrupted_restore_goes_on() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
-    guest.exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 && sync").await.unwrap().ok().unwrap();
+    guest
+        .exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 && sync")
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
     let lab = Lab::with(&guest).await;
     let point = lab.backup().await["point"].as_str().unwrap().to_owned();
     let to = lab.path("to");
-    let args = ["restore", &point, "--to", to.to_str().unwrap(), "--format", "raw"];
+    let args = [
+        "restore",
+        &point,
+        "--to",
+        to.to_str().unwrap(),
+        "--format",
+        "raw",
+    ];
     // Killed at a moment of its own choosing: as soon as a journal names a window.
     let mut child = lab.command(&args).spawn().unwrap();
     let journaled = |dir: &Path| {
-        fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
-            entry.file_name().to_str().is_some_and(|name| name.ends_with(".journal"))
-                && fs::read_to_string(entry.path()).is_ok_and(|text| text.lines().count() > 1)
-        })
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| {
+                entry
+                    .file_name()
+                    .to_str()
+                    .is_some_and(|name| name.ends_with(".journal"))
+                    && fs::read_to_string(entry.path()).is_ok_and(|text| text.lines().count() > 1)
+            })
     };
     while !journaled(&to) && child.try_wait().unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -74,8 +114,12 @@ async fn an_interrupted_restore_goes_on() {
     child.wait().await.unwrap();
     if journaled(&to) {
         let result = lab.run(&[&args[..], &["--overwrite"]].concat()).await.ok();
-        let resumed: u64 =
-            result["files"].as_array().unwrap().iter().map(|file| file["resumed"].as_u64().unwrap()).sum();
+        let resumed: u64 = result["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["resumed"].as_u64().unwrap())
+            .sum();
         assert!(resumed > 0, "{result}");
     }
     let whole = lab.restore_raw(&point, "whole").await;

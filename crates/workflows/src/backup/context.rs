@@ -115,8 +115,14 @@ impl BackupContext {
         };
         self.snapshot = None;
         self.prepared = None;
-        let released = self.services.provider.release(&tag_of(self.job), outcome).await;
-        released.map(|_| ()).map_err(|error| self.snapshot_problem(&error))
+        let released = self
+            .services
+            .provider
+            .release(&tag_of(self.job), outcome)
+            .await;
+        released
+            .map(|_| ())
+            .map_err(|error| self.snapshot_problem(&error))
     }
 
     /// Warns whoever watches the job, and whoever restores the point.
@@ -125,11 +131,11 @@ impl BackupContext {
         scope.warn(text);
     }
 
-    pub(super) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {
+    pub(crate) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {
         snapshot_problem(error, &self.request.vm_name, &self.request.socket)
     }
 
-    pub(super) fn vault_problem(&self, error: &tresor_vault::Error) -> Problem {
+    pub(crate) fn vault_problem(&self, error: &tresor_vault::Error) -> Problem {
         vault_problem(error, self.services.vault.location())
     }
 }
@@ -137,6 +143,9 @@ impl BackupContext {
 /// A hand-over that the order of sub-tasks guarantees.
 pub(super) fn handed_over<T>(value: Option<T>, what: &str) -> Result<T, Problem> {
     value.ok_or_else(|| {
-        tresor_problem::Kind::Internal { what: format!("A sub-task ran without {what}.") }.into()
+        tresor_problem::Kind::Internal {
+            what: format!("A sub-task ran without {what}."),
+        }
+        .into()
     })
 }

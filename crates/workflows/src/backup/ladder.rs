@@ -15,17 +15,26 @@ pub(super) struct Ladder {
 impl Ladder {
     /// A rung that did not hold.
     pub(super) fn failed(&mut self, rung: Rung, why: impl Into<String>) {
-        self.attempts.push(RungAttempt { rung, failure: Some(why.into()) });
+        self.attempts.push(RungAttempt {
+            rung,
+            failure: Some(why.into()),
+        });
     }
 
     /// The freeze held, or it was lost on the way.
     pub(super) fn frozen(mut self, freeze: Freeze, thaw: &Thaw) -> ConsistencyReport {
         let count = freeze.file_systems;
         let (achieved, proof) = if thaw.held {
-            self.attempts.push(RungAttempt { rung: Rung::QemuGuestAgent, failure: None });
+            self.attempts.push(RungAttempt {
+                rung: Rung::QemuGuestAgent,
+                failure: None,
+            });
             (
                 thaw.consistency,
-                format!("{count} file systems frozen and thawed again; {}", thaw.evidence),
+                format!(
+                    "{count} file systems frozen and thawed again; {}",
+                    thaw.evidence
+                ),
             )
         } else {
             let why = format!(
@@ -33,7 +42,10 @@ impl Ladder {
                 thaw.file_systems
             );
             self.failed(Rung::QemuGuestAgent, why.clone());
-            (Consistency::Crash, format!("{why}; all disks are of one moment"))
+            (
+                Consistency::Crash,
+                format!("{why}; all disks are of one moment"),
+            )
         };
         ConsistencyReport {
             achieved,
@@ -48,10 +60,16 @@ impl Ladder {
     /// No freeze: the VM was held by the provider, or did not run at all.
     pub(super) fn paused(mut self, paused_for: Option<Duration>) -> ConsistencyReport {
         let (rung, proof) = match paused_for {
-            Some(_) => (Rung::PausedVm, "the VM was paused while all disks were switched"),
+            Some(_) => (
+                Rung::PausedVm,
+                "the VM was paused while all disks were switched",
+            ),
             None => (Rung::Stopped, "the VM's CPUs did not run"),
         };
-        self.attempts.push(RungAttempt { rung, failure: None });
+        self.attempts.push(RungAttempt {
+            rung,
+            failure: None,
+        });
         ConsistencyReport {
             achieved: Consistency::Crash,
             proof: proof.to_owned(),

@@ -34,7 +34,7 @@ pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
         subject: request.vm_name.clone(),
         lock: Some(lock_of(request)),
         params: request.to_params(),
-        recovery: RecoveryPolicy::default(),
+        recovery: RecoveryPolicy::Unwind,
         sub_tasks: vec![
             Box::new(prepare::Prepare),
             Box::new(snapshot::TakeSnapshot),

@@ -31,8 +31,10 @@ impl SubTask<BackupContext> for Prepare {
 
     async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
         let provider = ctx.services.provider.clone();
-        let mut described =
-            provider.describe().await.map_err(|error| ctx.snapshot_problem(&error))?;
+        let mut described = provider
+            .describe()
+            .await
+            .map_err(|error| ctx.snapshot_problem(&error))?;
         check_identity(&ctx.request, described.id)?;
         check_state(&ctx.request, &described.state)?;
         let parent = last_point_of(&ctx.services.vault, described.id).await;
@@ -111,13 +113,21 @@ fn exclude(disks: &mut [MachineDisk], request: &BackupRequest) {
 /// The disks to snapshot, each with what the last point knows of it.
 fn choose_disks(disks: &[MachineDisk], parent: Option<&RecoveryPoint>) -> Vec<DiskRequest> {
     let previous = |name: &StreamName| {
-        let record = parent?.disks.iter().find(|record| record.stream.name == *name)?;
-        Some(PreviousPoint { tracking: record.tracking.clone() })
+        let record = parent?
+            .disks
+            .iter()
+            .find(|record| record.stream.name == *name)?;
+        Some(PreviousPoint {
+            tracking: record.tracking.clone(),
+        })
     };
     disks
         .iter()
         .filter(|disk| disk.excluded.is_none())
-        .map(|disk| DiskRequest { name: disk.name.clone(), previous: previous(&disk.name) })
+        .map(|disk| DiskRequest {
+            name: disk.name.clone(),
+            previous: previous(&disk.name),
+        })
         .collect()
 }
 

@@ -28,7 +28,11 @@ impl SubTask<BackupContext> for ReleaseSnapshot {
             Some(snapshot) => snapshot.end(Outcome::Committed).await,
             None => {
                 let tag = tag_of(ctx.job);
-                ctx.services.provider.release(&tag, Outcome::Committed).await.map(|_| ())
+                ctx.services
+                    .provider
+                    .release(&tag, Outcome::Committed)
+                    .await
+                    .map(|_| ())
             }
         };
         ended.map_err(|error| ctx.snapshot_problem(&error))?;

@@ -57,7 +57,9 @@ impl SubTask<BackupContext> for TakeSnapshot {
     }
 
     async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
-        let Some(quiescer) = ctx.services.quiescer.as_mut() else { return Ok(()) };
+        let Some(quiescer) = ctx.services.quiescer.as_mut() else {
+            return Ok(());
+        };
         match quiescer.recover().await {
             Ok(()) => Ok(()),
             Err(error) => lower_rung(&ctx.request, &error).map(|_| ()),
@@ -68,11 +70,17 @@ impl SubTask<BackupContext> for TakeSnapshot {
 /// Tries the guest agent. `None`: this rung does not hold, the ladder says why.
 async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<Freeze>, Problem> {
     if let Some(VmState::Paused(state)) = ctx.described.as_ref().map(|vm| &vm.state) {
-        ladder.failed(Rung::QemuGuestAgent, format!("the VM does not run ({state})"));
+        ladder.failed(
+            Rung::QemuGuestAgent,
+            format!("the VM does not run ({state})"),
+        );
         return Ok(None);
     }
     let Some(quiescer) = ctx.services.quiescer.as_mut() else {
-        ladder.failed(Rung::QemuGuestAgent, "no guest agent socket is registered for this VM");
+        ladder.failed(
+            Rung::QemuGuestAgent,
+            "no guest agent socket is registered for this VM",
+        );
         return Ok(None);
     };
     let info = match quiescer.probe(PROBE_LIMIT).await {
@@ -91,13 +99,21 @@ async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<F
     };
     let now = jiff::Timestamp::now();
     let observer = "qemu-guest-agent";
-    ctx.facts.push(Fact::present("guest-agent.version", info.version, observer, now));
+    ctx.facts.push(Fact::present(
+        "guest-agent.version",
+        info.version,
+        observer,
+        now,
+    ));
     if let Err(error) = quiescer.flush(FLUSH_LIMIT).await {
         let why = error.to_string();
-        ctx.facts.push(Fact::not_observed("guest-agent.flush", why, observer, now));
+        ctx.facts
+            .push(Fact::not_observed("guest-agent.flush", why, observer, now));
     }
-    let request =
-        FreezeRequest { freeze_limit: ctx.request.freeze_limit, hold_limit: HOLD_LIMIT };
+    let request = FreezeRequest {
+        freeze_limit: ctx.request.freeze_limit,
+        hold_limit: HOLD_LIMIT,
+    };
     match quiescer.freeze(request).await {
         Ok(freeze) => Ok(Some(freeze)),
         Err(error) => {
@@ -163,13 +179,20 @@ fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result
     if report.achieved >= request.required {
         return Ok(());
     }
-    let why: Vec<_> =
-        report.attempts.iter().filter_map(|attempt| attempt.failure.as_deref()).collect();
+    let why: Vec<_> = report
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.failure.as_deref())
+        .collect();
     Err(Kind::ConsistencyNotReached {
         vm: request.vm_name.clone(),
         required: request.required.to_string(),
         achieved: report.achieved.to_string(),
-        reason: if why.is_empty() { report.proof.clone() } else { why.join("; ") },
+        reason: if why.is_empty() {
+            report.proof.clone()
+        } else {
+            why.join("; ")
+        },
     }
     .into())
 }

@@ -52,7 +52,9 @@ async fn move_all(
     let mut total = DiskStats::default();
     for disk in snapshot.disks() {
         let base = base_of(ctx, disk);
-        let stream = writer.stream(disk.name.clone(), disk.size, base.as_ref()).await;
+        let stream = writer
+            .stream(disk.name.clone(), disk.size, base.as_ref())
+            .await;
         let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
         let done = AtomicU64::new(0);
         let transfer = transfer_disk(snapshot, disk, stream, &done, scope.cancel());
@@ -96,7 +98,9 @@ async fn move_attachments(
     writer: &WriteSession,
     scope: &Scope,
 ) -> Result<(), Problem> {
-    let Some(described) = ctx.described.as_mut() else { return Ok(()) };
+    let Some(described) = ctx.described.as_mut() else {
+        return Ok(());
+    };
     let wanted = std::mem::take(&mut described.machine.attachments);
     let mut kept = Vec::with_capacity(wanted.len());
     for attachment in wanted {
@@ -125,7 +129,9 @@ async fn move_attachment(
     writer: &WriteSession,
     attachment: &Attachment,
 ) -> Result<StreamRecord, tresor_transfer::Error> {
-    let stream = writer.stream(attachment.name.clone(), attachment.size, None).await;
+    let stream = writer
+        .stream(attachment.name.clone(), attachment.size, None)
+        .await;
     let stream = stream.map_err(|error| tresor_transfer::Error {
         kind: tresor_transfer::ErrorKind::Vault(error),
         stream: attachment.name.to_string(),

@@ -29,7 +29,9 @@ const DROPPED: &[(&str, bool)] = &[
 ];
 
 /// Options whose value may name a socket or log file of the old host.
-const HOST_FILES: &[&str] = &["-qmp", "-monitor", "-mon", "-chardev", "-serial", "-D", "-vnc", "-spice"];
+const HOST_FILES: &[&str] = &[
+    "-qmp", "-monitor", "-mon", "-chardev", "-serial", "-D", "-vnc", "-spice",
+];
 
 /// Gives the arguments, program first. `runtime_dir` is where sockets and logs go.
 #[must_use]
@@ -43,7 +45,11 @@ pub fn plan_boot(
     planned.extend(words.next().cloned());
     while let Some(word) = words.next() {
         // QEMU takes `--option` as `-option`.
-        let option = if word.starts_with("--") { &word[1..] } else { word.as_str() };
+        let option = if word.starts_with("--") {
+            &word[1..]
+        } else {
+            word.as_str()
+        };
         if let Some((_, with_value)) = DROPPED.iter().find(|(name, _)| *name == option) {
             if *with_value {
                 words.next();
@@ -137,8 +143,14 @@ mod tests {
 
     fn plan(text: &str) -> String {
         let replacements = [
-            Replacement { original: "/vm/a.qcow2".into(), restored: "/r/vda.qcow2".into() },
-            Replacement { original: "/boot/vmlinux".into(), restored: "/r/kernel".into() },
+            Replacement {
+                original: "/vm/a.qcow2".into(),
+                restored: "/r/vda.qcow2".into(),
+            },
+            Replacement {
+                original: "/boot/vmlinux".into(),
+                restored: "/r/kernel".into(),
+            },
         ];
         plan_boot(&words(text), &replacements, Path::new("/r/run")).join(" ")
     }
@@ -146,7 +158,9 @@ mod tests {
     #[test]
     fn disks_and_kernel_are_the_restored_ones() {
         assert_eq!(
-            plan("qemu -kernel /boot/vmlinux -blockdev driver=file,filename=/vm/a.qcow2,node-name=f"),
+            plan(
+                "qemu -kernel /boot/vmlinux -blockdev driver=file,filename=/vm/a.qcow2,node-name=f"
+            ),
             "qemu -kernel /r/kernel -blockdev driver=file,filename=/r/vda.qcow2,node-name=f"
         );
         assert_eq!(
@@ -164,14 +178,19 @@ mod tests {
     #[test]
     fn sockets_and_logs_move() {
         assert_eq!(
-            plan("qemu -qmp unix:/run/q.sock,server=on -chardev socket,path=/run/ga,server=on,id=ga -serial file:/var/log/s.log"),
+            plan(
+                "qemu -qmp unix:/run/q.sock,server=on -chardev socket,path=/run/ga,server=on,id=ga -serial file:/var/log/s.log"
+            ),
             "qemu -qmp unix:/r/run/q.sock,server=on -chardev socket,path=/r/run/ga,server=on,id=ga -serial file:/r/run/s.log"
         );
     }
 
     #[test]
     fn what_made_sense_only_then_is_left_out() {
-        assert_eq!(plan("qemu -S -incoming file:/s --daemonize -m 128"), "qemu -m 128");
+        assert_eq!(
+            plan("qemu -S -incoming file:/s --daemonize -m 128"),
+            "qemu -m 128"
+        );
     }
 
     #[test]

@@ -24,9 +24,20 @@ impl SubTask<RestoreContext> for CheckTarget {
 
     async fn run(&self, ctx: &mut RestoreContext, _scope: &Scope) -> Result<Value, Problem> {
         for name in &ctx.request.only {
-            if !ctx.request.point.disks.iter().any(|disk| disk.stream.name == *name) {
-                let known: Vec<_> =
-                    ctx.request.point.disks.iter().map(|disk| disk.stream.name.as_str()).collect();
+            if !ctx
+                .request
+                .point
+                .disks
+                .iter()
+                .any(|disk| disk.stream.name == *name)
+            {
+                let known: Vec<_> = ctx
+                    .request
+                    .point
+                    .disks
+                    .iter()
+                    .map(|disk| disk.stream.name.as_str())
+                    .collect();
                 let known = known.join(", ");
                 let what = format!("The recovery point has no disk {name}; it has {known}.");
                 return Err(Kind::UsageError { what }.into());
@@ -43,7 +54,11 @@ impl SubTask<RestoreContext> for CheckTarget {
 fn check(target: &Target) -> Result<(), Problem> {
     let path = target.path.display().to_string();
     match holder(&target.path) {
-        Err(error) => Err(Kind::RestoreTargetFailed { path, reason: error.to_string() }.into()),
+        Err(error) => Err(Kind::RestoreTargetFailed {
+            path,
+            reason: error.to_string(),
+        }
+        .into()),
         Ok(Some(holder)) => Err(Kind::RestoreTargetInUse { path, holder }.into()),
         Ok(None) if !target.overwrite && target.path.exists() => {
             Err(Kind::RestoreTargetExists { path }.into())

@@ -31,8 +31,7 @@ impl SubTask<RestoreContext> for RestoreDisks {
         let mut before = 0;
         for (stream, target) in targets {
             let progress = RestoreProgress::default();
-            let restore =
-                restore_stream(&ctx.vault, &stream, &target, &progress, scope.cancel());
+            let restore = restore_stream(&ctx.vault, &stream, &target, &progress, scope.cancel());
             let report = || {
                 let done = before + progress.done.load(Ordering::Relaxed);
                 scope.progress(done, Some(all_bytes), stream.name.to_string());

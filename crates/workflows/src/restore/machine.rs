@@ -32,13 +32,23 @@ impl SubTask<RestoreContext> for WriteMachine {
         let to = &ctx.request.to;
         let machine = &ctx.request.point.machine;
         let failed = |error: io::Error| -> Problem {
-            Kind::RestoreTargetFailed { path: to.display().to_string(), reason: error.to_string() }
-                .into()
+            Kind::RestoreTargetFailed {
+                path: to.display().to_string(),
+                reason: error.to_string(),
+            }
+            .into()
         };
         let text = serde_json::to_string_pretty(machine).map_err(io::Error::from);
-        text.and_then(|text| write_file(&to.join("machine.json"), &text, 0o600)).map_err(failed)?;
+        text.and_then(|text| write_file(&to.join("machine.json"), &text, 0o600))
+            .map_err(failed)?;
         let replacements = replacements(ctx);
-        if replacements.len() < machine.disks.iter().filter(|d| d.excluded.is_none()).count() {
+        if replacements.len()
+            < machine
+                .disks
+                .iter()
+                .filter(|d| d.excluded.is_none())
+                .count()
+        {
             scope.warn("not every disk was restored in its own format: no boot.sh was written");
             return Ok(json!({ "boot": false }));
         }
@@ -53,14 +63,19 @@ impl SubTask<RestoreContext> for WriteMachine {
 /// The restored files that can stand in for the original ones: disks in their own format, and all
 /// attachments.
 fn replacements(ctx: &RestoreContext) -> Vec<Replacement> {
-    let MachineDefinition { disks, attachments, .. } = &ctx.request.point.machine;
+    let MachineDefinition {
+        disks, attachments, ..
+    } = &ctx.request.point.machine;
     let disks = disks.iter().filter_map(|disk| {
         let file = ctx.restored.iter().find(|file| file.name == disk.name)?;
         let same = file.path.extension()?.to_str()? == disk.format;
         same.then_some((disk.path.as_ref()?, &file.path))
     });
     let attachments = attachments.iter().filter_map(|attachment| {
-        let file = ctx.restored.iter().find(|file| file.name == attachment.name)?;
+        let file = ctx
+            .restored
+            .iter()
+            .find(|file| file.name == attachment.name)?;
         Some((&attachment.path, &file.path))
     });
     disks
@@ -73,8 +88,12 @@ fn replacements(ctx: &RestoreContext) -> Vec<Replacement> {
 }
 
 fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

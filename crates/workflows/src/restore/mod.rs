@@ -63,7 +63,11 @@ impl RestoreContext {
     /// A context for a run that has not begun.
     #[must_use]
     pub fn new(vault: Vault, request: RestoreRequest) -> Self {
-        Self { vault, request, restored: Vec::new() }
+        Self {
+            vault,
+            request,
+            restored: Vec::new(),
+        }
     }
 
     /// The streams to restore, each with its file.
@@ -75,13 +79,24 @@ impl RestoreContext {
             format,
             overwrite: request.overwrite,
         };
-        let disks = request.point.disks.iter().filter(|disk| wanted(&disk.stream.name));
+        let disks = request
+            .point
+            .disks
+            .iter()
+            .filter(|disk| wanted(&disk.stream.name));
         let disks = disks.map(|disk| {
             let name = &disk.stream.name;
             let format = request.format.unwrap_or_else(|| self.original_format(name));
-            (disk.stream.clone(), target(request.to.join(format!("{name}.{format}")), format))
+            (
+                disk.stream.clone(),
+                target(request.to.join(format!("{name}.{format}")), format),
+            )
         });
-        let attachments = request.point.attachments.iter().filter(|_| request.only.is_empty());
+        let attachments = request
+            .point
+            .attachments
+            .iter()
+            .filter(|_| request.only.is_empty());
         let attachments = attachments.map(|stream| {
             let path = request.to.join(stream.name.as_str());
             (stream.clone(), target(path, ImageFormat::Raw))
@@ -93,7 +108,9 @@ impl RestoreContext {
     fn original_format(&self, name: &StreamName) -> ImageFormat {
         let disks = &self.request.point.machine.disks;
         let original = disks.iter().find(|disk| disk.name == *name);
-        original.and_then(|disk| disk.format.parse().ok()).unwrap_or(ImageFormat::Raw)
+        original
+            .and_then(|disk| disk.format.parse().ok())
+            .unwrap_or(ImageFormat::Raw)
     }
 }
 
@@ -111,7 +128,7 @@ pub fn plan(job: JobId, request: &RestoreRequest) -> JobPlan<RestoreContext> {
         kind: JobKind::Restore,
         subject: request.point.vm_name.clone(),
         lock: Some(lock_of(request)),
-        recovery: RecoveryPolicy::default(),
+        recovery: RecoveryPolicy::Unwind,
         params: json!({ "point": request.point.id, "to": request.to }),
         sub_tasks: vec![
             Box::new(check::CheckTarget),
