@@ -93,7 +93,7 @@ async fn after_a_crash_at_any_step_release_cleans_and_the_next_backup_is_right()
             .find_orphans(std::slice::from_ref(&first))
             .await
             .expect("asks");
-        assert_eq!(orphans, [tag.clone()], "{at:?}");
+        assert_eq!(orphans, vec![tag.clone()], "{at:?}");
         let report = provider
             .release(&tag, Outcome::Abandoned)
             .await
@@ -177,7 +177,7 @@ async fn a_vm_that_we_left_stopped_runs_on() {
     let provider = vm.provider().await;
     assert_eq!(
         provider.find_orphans(&[]).await.expect("asks"),
-        [tag.clone()]
+        vec![tag.clone()]
     );
     provider
         .release(&tag, Outcome::Abandoned)
@@ -265,7 +265,7 @@ async fn a_power_cut_makes_the_next_backup_read_everything_and_then_tracking_goe
     session.end(Outcome::Committed).await.expect("ends");
     // The broken bitmap is gone, the new one is trusted.
     let name = second.bitmap.clone().expect("has one");
-    assert_eq!(vm.bitmap_names("vda.qcow2").await, [name.clone()]);
+    assert_eq!(vm.bitmap_names("vda.qcow2").await, vec![name.clone()]);
     assert_eq!(judged(&vm, &second).await, format!("trusted {name}"));
 }
 

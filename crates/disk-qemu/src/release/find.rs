@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::timeout,
+};
 use tresor_disk::Error;
 use tresor_model::SnapshotTag;
 use tresor_qmp::{
@@ -29,6 +33,8 @@ use crate::{
 
 /// Most directory entries that are looked at.
 const MAX_ENTRIES: usize = 100_000;
+/// Most bytes of an NBD server's greeting that are read.
+const MAX_GREETING: u64 = 4096;
 /// How long a socket of ours is given to take a connection.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 
@@ -193,10 +199,24 @@ fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()
 async fn server_is_ours(files: &[PathBuf]) -> bool {
     for directory in files {
         let socket = directory.join("s");
-        let answer = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await;
-        if matches!(answer, Ok(Ok(_))) {
+        if let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await {
+            say_goodbye(stream).await;
             return true;
         }
     }
     false
+}
+
+/// Closes a connection to the NBD server and waits until the server has closed it too. QEMU 7.2
+/// aborts (and the VM with it) when its server is stopped while a client is still being closed.
+async fn say_goodbye(mut stream: UnixStream) {
+    let closed = async {
+        stream.shutdown().await?;
+        // The greeting and then the end: a few hundred bytes at most.
+        let mut rest = Vec::new();
+        stream.take(MAX_GREETING).read_to_end(&mut rest).await
+    };
+    if !matches!(timeout(SOCKET_LIMIT, closed).await, Ok(Ok(_))) {
+        tracing::warn!("the NBD server did not close a connection in order");
+    }
 }

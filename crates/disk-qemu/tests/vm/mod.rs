@@ -99,12 +99,17 @@ impl Vm {
     fn arguments(&self) -> String {
         let path = |name: &str| self.path(name).display().to_string();
         let (a, b, r) = (path("vda.qcow2"), path("vdb.qcow2"), path("raw.img"));
+        let iothread = if survives_iothreads() {
+            ",iothread=io0"
+        } else {
+            ""
+        };
         format!(
             "-M q35 -accel tcg -m 32 -nodefaults -display none -name web01 -uuid {UUID} \
              -object iothread,id=io0 -object throttle-group,id=limits \
              -blockdev driver=file,node-name=file-a,filename={a} \
              -blockdev driver=qcow2,node-name=node-a,file=file-a \
-             -device virtio-blk-pci,id=vda,drive=node-a,iothread=io0,serial=SN-A \
+             -device virtio-blk-pci,id=vda,drive=node-a,serial=SN-A{iothread} \
              -drive if=none,id=drive-b,format=qcow2,file={b} \
              -device virtio-scsi-pci -device scsi-hd,id=vdb,drive=drive-b \
              -blockdev driver=file,node-name=file-r,filename={r} \
@@ -297,6 +302,20 @@ fn qemu() -> (String, Vec<String>) {
     let mut words = line.split_whitespace().map(str::to_owned);
     let program = words.next().expect("TRESOR_TEST_QEMU names a program");
     (program, words.collect())
+}
+
+/// Whether disks of I/O threads are backed up with the QEMU under test (9.0 and later).
+pub(crate) fn survives_iothreads() -> bool {
+    let (program, _) = qemu();
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .expect("tells its version");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text
+        .split_whitespace()
+        .find_map(|word| word.split('.').next()?.parse().ok());
+    version.is_some_and(|major: u32| major >= 9)
 }
 
 fn request_disk(name: &str, ledger: Option<&TrackingLedger>) -> DiskRequest {
