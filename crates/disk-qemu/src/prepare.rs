@@ -126,20 +126,20 @@ async fn plan_disks(
             );
             return Err(twice.on_disk(name));
         }
-        plan.push(plan_disk(client.peer(), layout, disk, wanted, &request.tag).await?);
+        plan.push(plan_disk(client, layout, disk, wanted, &request.tag).await?);
     }
     Ok(plan)
 }
 
 async fn plan_disk(
-    peer: Peer,
+    client: &Client,
     layout: &Layout,
     named: &NamedDisk,
     wanted: &DiskRequest,
     tag: &SnapshotTag,
 ) -> Result<PlannedDisk, Error> {
     let (name, disk) = (wanted.name.as_str(), &named.disk);
-    if let Some(reason) = describe::exclusion(disk) {
+    if let Some(reason) = describe::exclusion(named, &client.greeting().version) {
         let step = format!("snapshot a disk that is excluded: {reason}");
         return Err(Error::new(ErrorKind::Unsupported, step).on_disk(name));
     }
@@ -147,7 +147,7 @@ async fn plan_disk(
         let step = format!("insert a filter where the snapshot {other} still has its own");
         return Err(Error::new(ErrorKind::Refused, step).on_disk(name));
     }
-    let image = describe::image_identity(peer, disk)
+    let image = describe::image_identity(client.peer(), disk)
         .await
         .map_err(|error| failure::host("look at the image")(error).on_disk(name))?;
     let bitmaps = layout.bitmaps(&disk.format_node);

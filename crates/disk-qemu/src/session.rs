@@ -165,6 +165,10 @@ impl Session for QemuSession {
     }
 
     async fn end(&self, outcome: Outcome) -> Result<(), Error> {
+        for client in self.readers.iter().filter_map(OnceCell::get) {
+            // A connection that has failed before is as good as one that is closed now.
+            let _ended_before = client.disconnect().await;
+        }
         // Kept until here when the session was never used: the release needs the socket.
         let lease = self.lease.lock().await.take();
         release::release(&self.host, &self.tag, outcome).await?;

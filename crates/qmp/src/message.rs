@@ -12,8 +12,8 @@ use crate::{
 /// many disks and long backing chains, stays under 1 MiB.
 pub const MAX_LINE_BYTES: usize = 8 << 20;
 
-/// QEMU's version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// QEMU's version. Ordered by its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// `10` of `10.0.2`.
     pub major: u32,

@@ -102,6 +102,8 @@ fn keys(value: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn arguments(line: &str) -> Vec<String> {
@@ -148,6 +150,16 @@ mod tests {
             parse(&arguments("qemu - -- -tpmdev chardev=x")),
             Options::default()
         );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_arguments_never_panic(
+            line in proptest::collection::vec("-?-?(kernel|tpmdev|chardev|global)|.{0,12}|[a-z=,]{0,12}", 0..12),
+            id in ".{0,4}",
+        ) {
+            let _ignored = (parse(&line), place_of_id(&line, &id));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tresor_disk::Error;
 use tresor_model::{MachineDisk, NetworkCard, StreamName};
 use tresor_qmp::{
-    Client,
+    Client, Version,
     commands::object::{QomGet, QomList},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct NamedDisk {
     pub(crate) name: StreamName,
     /// QOM path of the front end.
     pub(crate) device: String,
+    /// The I/O thread that serves it.
+    pub(crate) iothread: Option<String>,
     pub(crate) disk: Disk,
 }
 
@@ -55,15 +57,41 @@ pub(super) fn is_flash(disk: &Disk) -> bool {
             .is_some_and(|name| name.starts_with("pflash"))
 }
 
+/// The first major version whose NBD server may serve a disk of an I/O thread: 7.2.22 was seen to
+/// abort, and the VM with it, when a client of such an export leaves.
+const SAFE_WITH_IOTHREAD: u32 = 9;
+
 /// Why a disk is not backed up; `None` when it is.
-pub(crate) fn exclusion(disk: &Disk) -> Option<String> {
-    if disk.read_only {
+pub(crate) fn exclusion(named: &NamedDisk, version: &Version) -> Option<String> {
+    if named.disk.read_only {
         return Some("the guest can only read it".to_owned());
     }
-    if disk.size == 0 {
+    if named.disk.size == 0 {
         return Some("it has no content".to_owned());
     }
-    None
+    let iothread = named.iothread.as_ref()?;
+    (version.major < SAFE_WITH_IOTHREAD).then(|| {
+        format!(
+            "QEMU {version} can abort when the disk of an I/O thread ({iothread}) is exported: \
+             use QEMU {SAFE_WITH_IOTHREAD} or later, or take the disk off the I/O thread"
+        )
+    })
+}
+
+/// The I/O thread of a device, or of the controller it hangs on (SCSI).
+async fn iothread_of(client: &Client, front_end: &str) -> Result<Option<String>, Error> {
+    let mut iothread = text(client, front_end, "iothread").await?;
+    if iothread.is_none()
+        && let Some(bus) = text(client, front_end, "parent_bus").await?
+    {
+        iothread = text(client, &controller_path(&bus), "iothread").await?;
+    }
+    Ok(iothread.map(|path| path.trim_start_matches("/objects/").to_owned()))
+}
+
+/// The device that a bus belongs to: `/machine/peripheral/ID` of `/machine/peripheral/ID/…`.
+fn controller_path(bus: &str) -> String {
+    bus.split('/').take(4).collect::<Vec<_>>().join("/")
 }
 
 /// All disks (not flash, not empty drives) with their names.
@@ -73,13 +101,19 @@ pub(crate) async fn named_disks(client: &Client, layout: &Layout) -> Result<Vec<
     for disk in layout.disks().filter(|disk| !is_flash(disk)) {
         let device = device_path(&disk.qdev);
         let serial = text(client, front_end_path(&device), "serial").await?;
+        let iothread = iothread_of(client, front_end_path(&device)).await?;
         let name = choose_name(
             &device,
             disk.backend.as_deref(),
             serial.as_deref(),
             &mut taken,
         );
-        named.extend(name.map(|name| NamedDisk { name, device, disk }));
+        named.extend(name.map(|name| NamedDisk {
+            name,
+            device,
+            iothread,
+            disk,
+        }));
     }
     Ok(named)
 }
@@ -120,10 +154,17 @@ pub(super) async fn machine_disks(
     layout: &Layout,
 ) -> Result<Vec<MachineDisk>, Error> {
     let mut disks = Vec::new();
-    for NamedDisk { name, device, disk } in named_disks(client, layout).await? {
+    let version = &client.greeting().version;
+    for named in named_disks(client, layout).await? {
+        let excluded = exclusion(&named, version);
+        let NamedDisk {
+            name,
+            device,
+            iothread,
+            disk,
+        } = named;
         let path = front_end_path(&device);
         let boot_index = get(client, path, "bootindex").await?;
-        let iothread = text(client, path, "iothread").await?;
         disks.push(MachineDisk {
             name,
             front_end: text(client, path, "type").await?.unwrap_or_default(),
@@ -131,9 +172,9 @@ pub(super) async fn machine_disks(
             boot_index: boot_index
                 .and_then(|index| index.as_u64())
                 .and_then(|index| u32::try_from(index).ok()),
-            iothread: iothread.map(|path| path.trim_start_matches("/objects/").to_owned()),
+            iothread,
             size: disk.size,
-            excluded: exclusion(&disk),
+            excluded,
             path: match &disk.file {
                 Some(file) => {
                     let path = super::process::resolve(client.peer().pid, file).await;
@@ -259,6 +300,37 @@ mod tests {
         assert_eq!(name(anon, Some("virtio0"), Some("S1")), "virtio0");
         assert_eq!(name(anon, None, Some("S1")), "S1");
         assert_eq!(name(anon, None, Some("not a/name")), "disk3");
+    }
+
+    #[test]
+    fn a_disk_of_an_io_thread_needs_a_qemu_that_survives_it() {
+        let disk = crate::layout::tests::recorded().disks().next();
+        let mut named = NamedDisk {
+            name: StreamName::new("vda").expect("valid"),
+            device: "/machine/peripheral/vda".to_owned(),
+            iothread: Some("io0".to_owned()),
+            disk: disk.expect("recorded"),
+        };
+        let version = |major| Version {
+            major,
+            minor: 2,
+            micro: 22,
+            package: String::new(),
+        };
+        let reason = exclusion(&named, &version(7)).expect("excluded");
+        assert!(
+            reason.contains("7.2.22") && reason.contains("io0"),
+            "{reason}"
+        );
+        assert_eq!(exclusion(&named, &version(9)), None);
+        named.iothread = None;
+        assert_eq!(exclusion(&named, &version(7)), None);
+    }
+
+    #[test]
+    fn a_bus_leads_to_its_controller() {
+        let bus = "/machine/peripheral-anon/device[0]/virtio-backend/virtio-scsi.0";
+        assert_eq!(controller_path(bus), "/machine/peripheral-anon/device[0]");
     }
 
     #[test]

@@ -100,9 +100,12 @@ async fn command_line_of(client: &Client) -> (Vec<String>, Vec<Fact>) {
     };
     facts.push(Fact::present(name, pid, OBSERVER, now));
     match process::command_line(pid).await {
-        Ok(arguments) => (arguments, facts),
-        Err(error) => {
-            let reason = error.to_string();
+        Ok(arguments) if is_qemu(&arguments) => (arguments, facts),
+        other => {
+            let reason = match other {
+                Ok(_) => "another process opened the socket for QEMU".to_owned(),
+                Err(error) => error.to_string(),
+            };
             facts.push(Fact::not_observed(
                 "qemu.command-line",
                 reason,
@@ -112,6 +115,12 @@ async fn command_line_of(client: &Client) -> (Vec<String>, Vec<Fact>) {
             (Vec::new(), facts)
         }
     }
+}
+
+/// A socket that QEMU was handed (by libvirt) was opened by another process.
+fn is_qemu(arguments: &[String]) -> bool {
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    program.is_some_and(|name| name.to_string_lossy().contains("qemu"))
 }
 
 fn firmware(options: &command_line::Options, layout: &Layout) -> Firmware {

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::timeout,
+};
 use tresor_disk::Error;
 use tresor_model::SnapshotTag;
 use tresor_qmp::{
@@ -29,6 +33,8 @@ use crate::{
 
 /// Most directory entries that are looked at.
 const MAX_ENTRIES: usize = 100_000;
+/// Most bytes of an NBD server's greeting that are read.
+const MAX_GREETING: u64 = 4096;
 /// How long a socket of ours is given to take a connection.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 
@@ -55,7 +61,7 @@ pub(super) async fn find(
     let foreign = exports
         .iter()
         .any(|export| !is_of(tag, &export.id) && export.kind == "nbd");
-    found.server = !foreign && server_is_ours(client, &found.files).await;
+    found.server = !foreign && server_is_ours(&found.files).await;
     let ids = exports.into_iter().map(|Export { id, .. }| id);
     found.exports = of_tag(tag, ids.collect());
     Ok(found)
@@ -187,17 +193,30 @@ fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()
     Ok(())
 }
 
-/// Whether QEMU's NBD server is the one we started: then QEMU listens on our socket. Nothing in
-/// QMP tells where the server listens.
-async fn server_is_ours(client: &Client, files: &[PathBuf]) -> bool {
+/// Whether QEMU's NBD server is the one we started: then somebody listens on the socket in our
+/// private directory, whose path only that QEMU was told. Nothing in QMP tells where the server
+/// listens.
+async fn server_is_ours(files: &[PathBuf]) -> bool {
     for directory in files {
         let socket = directory.join("s");
-        let answer = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await;
-        let Ok(Ok(stream)) = answer else { continue };
-        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        if pid.and_then(|pid| u32::try_from(pid).ok()) == client.peer().pid {
+        if let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await {
+            say_goodbye(stream).await;
             return true;
         }
     }
     false
+}
+
+/// Closes a connection to the NBD server and waits until the server has closed it too. QEMU 7.2
+/// aborts (and the VM with it) when its server is stopped while a client is still being closed.
+async fn say_goodbye(mut stream: UnixStream) {
+    let closed = async {
+        stream.shutdown().await?;
+        // The greeting and then the end: a few hundred bytes at most.
+        let mut rest = Vec::new();
+        stream.take(MAX_GREETING).read_to_end(&mut rest).await
+    };
+    if !matches!(timeout(SOCKET_LIMIT, closed).await, Ok(Ok(_))) {
+        tracing::warn!("the NBD server did not close a connection in order");
+    }
 }

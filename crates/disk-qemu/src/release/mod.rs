@@ -3,7 +3,8 @@
 //!
 //! # What
 //! Looks at what carries the tag (`find`), decides what to do about it (`plan`, pure), does it.
-//! A step that fails does not keep the next ones from being tried; the first failure is reported.
+//! A step that fails does not keep the next ones from being tried, but for files, which stay until
+//! all else is gone; the first failure is reported.
 //!
 //! # After a crash
 //! Everything is found again by its name, so calling again goes on. When QEMU was restarted its
@@ -47,6 +48,10 @@ pub(crate) async fn release(
     let mut report = ReleaseReport::default();
     let mut first_failure = None;
     for step in plan(tag, outcome, &found) {
+        // A file may still be in use, and the socket is how the server is known to be ours.
+        if first_failure.is_some() && matches!(step, Step::RemoveFile(_)) {
+            break;
+        }
         match apply(&client, &step).await {
             Ok(()) => report.removed.extend(step.removes()),
             Err(error) => {

@@ -79,48 +79,11 @@ impl Vm {
     /// Starts QEMU again on the same images.
     pub(crate) async fn boot(&mut self) {
         let log = std::fs::File::create(self.path("log")).expect("log");
-        let child = Command::new("qemu-system-x86_64")
+        let (program, fixed) = qemu();
+        let child = Command::new(program)
             .current_dir(self.directory.path())
-            .args([
-                "-M",
-                "q35",
-                "-accel",
-                "tcg",
-                "-m",
-                "32",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
-            .args([
-                "-name",
-                "web01",
-                "-uuid",
-                UUID,
-                "-object",
-                "iothread,id=io0",
-            ])
-            .args([
-                "-blockdev",
-                "driver=file,node-name=file-a,filename=vda.qcow2",
-            ])
-            .args(["-blockdev", "driver=qcow2,node-name=node-a,file=file-a"])
-            .args([
-                "-device",
-                "virtio-blk-pci,id=vda,drive=node-a,iothread=io0,serial=SN-A",
-            ])
-            .args(["-drive", "if=none,id=drive-b,file=vdb.qcow2,format=qcow2"])
-            .args([
-                "-device",
-                "virtio-scsi-pci",
-                "-device",
-                "scsi-hd,id=vdb,drive=drive-b",
-            ])
-            .args(["-blockdev", "driver=file,node-name=file-r,filename=raw.img"])
-            .args(["-blockdev", "driver=raw,node-name=node-r,file=file-r"])
-            .args(["-device", "virtio-blk-pci,id=raw,drive=node-r"])
-            .args(["-qmp", "unix:qmp,server=on,wait=off"])
-            .args(["-qmp", "unix:test,server=on,wait=off"])
+            .args(fixed)
+            .args(self.arguments().split_whitespace())
             .args(&self.extra)
             .stdout(Stdio::from(log.try_clone().expect("log")))
             .stderr(Stdio::from(log))
@@ -130,12 +93,35 @@ impl Vm {
         self.monitor().await;
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    /// `vda` has an I/O thread, `vdb` is given in the old way, `raw` lies under a filter of the
+    /// administrator's. Paths are absolute, so that whoever is on the other end of a proxied
+    /// socket means the same file.
+    fn arguments(&self) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        let (a, b, r) = (path("vda.qcow2"), path("vdb.qcow2"), path("raw.img"));
+        let iothread = if survives_iothreads() {
+            ",iothread=io0"
+        } else {
+            ""
+        };
+        format!(
+            "-M q35 -accel tcg -m 32 -nodefaults -display none -name web01 -uuid {UUID} \
+             -object iothread,id=io0 -object throttle-group,id=limits \
+             -blockdev driver=file,node-name=file-a,filename={a} \
+             -blockdev driver=qcow2,node-name=node-a,file=file-a \
+             -device virtio-blk-pci,id=vda,drive=node-a,serial=SN-A{iothread} \
+             -drive if=none,id=drive-b,format=qcow2,file={b} \
+             -device virtio-scsi-pci -device scsi-hd,id=vdb,drive=drive-b \
+             -blockdev driver=file,node-name=file-r,filename={r} \
+             -blockdev driver=raw,node-name=node-r,file=file-r \
+             -blockdev driver=throttle,node-name=slow-r,throttle-group=limits,file=node-r \
+             -device virtio-blk-pci,id=raw,drive=slow-r \
+             -qmp unix:qmp,server=on,wait=off -qmp unix:test,server=on,wait=off"
+        )
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("running").id()
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The tests' own QMP connection.
@@ -308,6 +294,28 @@ impl Drop for Vm {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The QEMU under test: `TRESOR_TEST_QEMU` (program and arguments) or the installed one.
+fn qemu() -> (String, Vec<String>) {
+    let line = std::env::var("TRESOR_TEST_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".into());
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let program = words.next().expect("TRESOR_TEST_QEMU names a program");
+    (program, words.collect())
+}
+
+/// Whether disks of I/O threads are backed up with the QEMU under test (9.0 and later).
+pub(crate) fn survives_iothreads() -> bool {
+    let (program, _) = qemu();
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .expect("tells its version");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text
+        .split_whitespace()
+        .find_map(|word| word.split('.').next()?.parse().ok());
+    version.is_some_and(|major: u32| major >= 9)
 }
 
 fn request_disk(name: &str, ledger: Option<&TrackingLedger>) -> DiskRequest {
