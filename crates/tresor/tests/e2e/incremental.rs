@@ -2,7 +2,7 @@
 
 use tresor_testkit::{Guest, compare_images};
 
-use crate::lab::{Lab, VM, assert_unharmed, bitmaps, restored};
+use crate::lab::{Lab, VM, assert_unharmed, bitmaps, disk_name, restored};
 
 async fn guest() -> Guest {
     Guest::builder()
@@ -186,7 +186,7 @@ async fn an_excluded_disk_is_said() {
     let guest = guest().await;
     let lab = Lab::new().await;
     let qmp = guest.qmp_socket();
-    let name = guest.disks()[1].name.clone();
+    let name = disk_name(&guest.disks()[1]);
     lab.run(&[
         "vm",
         "add",

@@ -186,9 +186,14 @@ impl Run {
     }
 }
 
+/// The name that the program gives to a disk of the guest: its device's id.
+pub(crate) fn disk_name(disk: &GuestDisk) -> String {
+    format!("dev-{}", disk.name)
+}
+
 /// The restored image that belongs to a disk of the guest.
 pub(crate) fn restored(dir: &Path, disk: &GuestDisk, format: &str) -> PathBuf {
-    dir.join(format!("{}.{format}", disk.name))
+    dir.join(format!("{}.{format}", disk_name(disk)))
 }
 
 /// The guest must be as if nothing had happened: it runs, writes go through, no writer saw an
