@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use tresor_testkit::Guest;
 
-use crate::lab::{Lab, VM};
+use crate::lab::{Lab, VM, disk_name};
 
 fn packs(lab: &Lab) -> Vec<PathBuf> {
     let mut found: Vec<(u64, PathBuf)> = fs::read_dir(lab.vault().join("packs"))
@@ -41,7 +41,7 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
         guest
             .disks()
             .iter()
-            .any(|disk| disk.name == fields["disk"].as_str().unwrap()),
+            .any(|disk| disk_name(disk) == fields["disk"].as_str().unwrap()),
         "{problem}"
     );
     let object = fields["object"].as_str().unwrap();
