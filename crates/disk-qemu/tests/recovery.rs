@@ -9,7 +9,7 @@ mod vm;
 
 use serde_json::json;
 use tresor_disk::{BitmapJudgement, ErrorKind, Outcome, PauseMode, Prepared, SnapshotProvider};
-use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_model::{Extent, SnapshotTag, TrackingLedger};
 use tresor_qmp::Client;
 use vm::{
     GRAIN, Vm, assert_same, blank, grains, judgement, ledger, paint, restore, snapshot, stream,
@@ -267,6 +267,39 @@ async fn a_power_cut_makes_the_next_backup_read_everything_and_then_tracking_goe
     let name = second.bitmap.clone().expect("has one");
     assert_eq!(vm.bitmap_names("vda.qcow2").await, vec![name.clone()]);
     assert_eq!(judged(&vm, &second).await, format!("trusted {name}"));
+}
+
+#[tokio::test]
+async fn a_snapshot_ends_with_the_qemu_that_held_it() {
+    let mut vm = Vm::start().await;
+    let provider = vm.provider().await;
+    let request = vm.request(&[("vda", None), ("vdb", None)]);
+    let session = snapshot(&provider, request, PauseMode::StopVm).await;
+    vm.kill();
+    vm.boot().await;
+    let Err(error) = session.open(&stream("vda")).await else {
+        panic!("opened a snapshot that is gone");
+    };
+    assert_eq!(error.kind(), ErrorKind::SnapshotLost);
+    session.end(Outcome::Abandoned).await.expect("ends");
+    assert_eq!(vm.leftovers().await, NONE);
+
+    let session = snapshot(&provider, vm.request(&[("vda", None)]), PauseMode::StopVm).await;
+    let reader = session.open(&stream("vda")).await.expect("opens");
+    vm.kill();
+    let error = reader
+        .read(Extent::between(0, GRAIN))
+        .await
+        .expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::SnapshotLost);
+    let error = session
+        .end(Outcome::Abandoned)
+        .await
+        .expect_err("no QEMU to ask");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    vm.boot().await;
+    session.end(Outcome::Abandoned).await.expect("ends now");
+    assert_eq!(vm.leftovers().await, NONE);
 }
 
 #[tokio::test]

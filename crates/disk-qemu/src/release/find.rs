@@ -198,7 +198,7 @@ fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()
 /// listens.
 async fn server_is_ours(files: &[PathBuf]) -> bool {
     for directory in files {
-        let socket = directory.join("s");
+        let socket = directory.join(naming::SOCKET);
         if let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await {
             say_goodbye(stream).await;
             return true;
