@@ -366,6 +366,38 @@ async fn what_is_not_ours_is_not_touched_and_anothers_nbd_server_is_respected() 
 }
 
 #[tokio::test]
+async fn an_export_that_another_tool_added_to_our_server_is_left_alone() {
+    let vm = Vm::start().await;
+    let provider = vm.provider().await;
+    let session = snapshot(&provider, vm.request(&[("vda", None)]), PauseMode::StopVm).await;
+    let monitor = vm.monitor().await;
+    let node = json!({"driver": "null-co", "node-name": "other", "size": 1 << 20});
+    monitor.execute("blockdev-add", node).await.expect("node");
+    let export = json!({"type": "nbd", "id": "other", "node-name": "other"});
+    monitor
+        .execute("block-export-add", export)
+        .await
+        .expect("export");
+    drop(monitor);
+    let error = session
+        .end(Outcome::Abandoned)
+        .await
+        .expect_err("the server is in use");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    // All but the server and its socket is gone.
+    assert_eq!(vm.leftovers().await.len(), 1);
+
+    let monitor = vm.monitor().await;
+    let removed = monitor
+        .execute("block-export-del", json!({"id": "other"}))
+        .await;
+    removed.expect("still there");
+    drop(monitor);
+    session.end(Outcome::Abandoned).await.expect("ends");
+    assert_eq!(vm.leftovers().await, NONE);
+}
+
+#[tokio::test]
 async fn a_second_snapshot_beside_a_first_is_refused() {
     let vm = Vm::start().await;
     let provider = vm.provider().await;

@@ -61,7 +61,16 @@ pub(super) async fn find(
     let foreign = exports
         .iter()
         .any(|export| !is_of(tag, &export.id) && export.kind == "nbd");
-    found.server = !foreign && server_is_ours(&found.files).await;
+    if server_is_ours(&found.files).await {
+        found.server = !foreign;
+        found.server_shared = foreign;
+    }
+    if foreign {
+        // The socket is how the server is known to be ours: it stays as long as the server.
+        found
+            .files
+            .retain(|path| !path.join(naming::SOCKET).exists());
+    }
     let ids = exports.into_iter().map(|Export { id, .. }| id);
     found.exports = of_tag(tag, ids.collect());
     Ok(found)

@@ -60,6 +60,10 @@ pub(crate) async fn release(
             }
         }
     }
+    if found.server_shared {
+        let step = "stop our NBD server while another tool exports by it";
+        first_failure.get_or_insert(Error::new(ErrorKind::Refused, step));
+    }
     first_failure.map_or(Ok(report), Err)
 }
 
