@@ -22,6 +22,7 @@ mod session;
 mod store;
 mod tree;
 mod vault;
+mod verify;
 mod zero;
 
 pub use error::{Error, ErrorKind, Result};
@@ -34,3 +35,6 @@ pub use session::{
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};
+pub use verify::{
+    DamagedChunk, DamagedObject, ObjectsReport, PointReport, Progress, verify_objects,
+};

@@ -192,7 +192,7 @@ impl Vault {
     }
 }
 
-async fn read_header(store: &Store) -> Result<VaultHeader> {
+pub(crate) async fn read_header(store: &Store) -> Result<VaultHeader> {
     let object = store.find(name::VAULT, SMALL_OBJECT).await?;
     let object = object.ok_or_else(|| Error::new(ErrorKind::NotAVault))?;
     VaultHeader::decode(&object).map_err(|error| Error::format(name::VAULT, error))
