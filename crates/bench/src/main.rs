@@ -1,0 +1,5 @@
+//! tmp
+mod changes;
+mod reader;
+mod session;
+fn main() {}
