@@ -21,6 +21,9 @@ use super::{
     targets::{Kind, OURS, judge},
 };
 
+/// A wall time is marked when others had more than this many CPUs meanwhile.
+const DISTURBED: f64 = 0.2;
+
 /// Runs the bench. Fails when a restored image differs from its source, or a tool fails; a missed
 /// target is said, and is no failure.
 pub(super) fn run(args: &BenchArgs, no_install: bool) -> Result<()> {
@@ -214,6 +217,12 @@ fn note(
     }
     if phase.flush_s >= 0.05 {
         parts.push(format!("flush {:.1} s", phase.flush_s));
+    }
+    if phase.others_s > phase.wall_s * DISTURBED {
+        parts.push(format!(
+            "disturbed: others took {:.1} CPU s",
+            phase.others_s
+        ));
     }
     if cache == Cache::Kept {
         parts.push("page cache kept: not root".to_owned());

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::process::{Memory, Usage, memory_of_tree, usage_of_ended};
+use super::process::{Memory, Usage, machine_busy_s, memory_of_tree, usage_of_ended};
 
 /// Time between two looks at the memory of a program.
 const SAMPLING: Duration = Duration::from_millis(20);
@@ -48,6 +48,9 @@ pub(in crate::bench) struct Phase {
     pub peak: u64,
     /// Bytes that read calls gave.
     pub read: u64,
+    /// CPU seconds that others on the machine took meanwhile, the kernel's own threads included:
+    /// a wall time beside much of it says little.
+    pub others_s: f64,
     /// How long writing out the rest of the program's data took after its end.
     pub flush_s: f64,
     /// What it printed on standard output.
@@ -64,11 +67,13 @@ pub(in crate::bench) fn run_phase(mut command: Command, dir: &Path, log: &Path) 
         .stdout(File::create(&output_file)?)
         .stderr(File::create(log)?);
 
+    let busy_before = machine_busy_s()?;
     let begin = Instant::now();
     let child = command
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
     let ended = watch(Running(child), begin)?;
+    let all_s = machine_busy_s()? - busy_before;
     let flush = Instant::now();
     rustix::fs::syncfs(File::open(dir)?).context("cannot flush the bench's file system")?;
 
@@ -84,6 +89,7 @@ pub(in crate::bench) fn run_phase(mut command: Command, dir: &Path, log: &Path) 
         sys_s: ended.usage.sys_s,
         peak: ended.memory.sum_kib.max(ended.memory.highest_kib) * 1024,
         read: ended.usage.read,
+        others_s: (all_s - ended.usage.user_s - ended.usage.sys_s).max(0.0),
         flush_s: flush.elapsed().as_secs_f64(),
         output: fs::read_to_string(&output_file).unwrap_or_default(),
     })

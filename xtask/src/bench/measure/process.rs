@@ -41,6 +41,25 @@ fn parse_times(stat: &str) -> Option<(f64, f64)> {
     ))
 }
 
+/// Seconds of CPU time that all processes of the machine have had since it started.
+pub(super) fn machine_busy_s() -> io::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    parse_busy(&stat).ok_or_else(|| io::Error::other("/proc/stat has another form"))
+}
+
+/// Adds user, nice, system, irq and softirq of all CPUs.
+fn parse_busy(stat: &str) -> Option<f64> {
+    let ticks: Vec<f64> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_ascii_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let busy = [0, 1, 2, 5, 6].map(|column| ticks.get(column).copied().unwrap_or(0.0));
+    Some(busy.iter().sum::<f64>() / TICKS)
+}
+
 /// Memory of a process tree at one moment, in KiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Memory {
@@ -96,6 +115,12 @@ mod tests {
         let stat = "7 (a) b (c) Z 1 2 3 4 5 6 7 8 9 10 150 30 50 20 15 16";
         assert_eq!(parse_times(stat), Some((2.0, 0.5)));
         assert_eq!(parse_times("7 (a"), None);
+    }
+
+    #[test]
+    fn idle_and_waiting_are_not_busy() {
+        let stat = "cpu  100 50 25 9000 800 15 10 7 0 0\ncpu0 1 1 1 1\n";
+        assert_eq!(parse_busy(stat), Some(2.0));
     }
 
     #[test]
