@@ -75,7 +75,9 @@ pub(crate) async fn backup(
     };
 
     let id = SessionId::generate();
-    let writer = vault.begin_session(SessionOptions::new(id)).await?;
+    let mut options = SessionOptions::new(id);
+    options.level = args.level.unwrap_or(options.level);
+    let writer = vault.begin_session(options).await?;
     let stream = writer
         .stream(disk.name.clone(), disk.size, base.as_ref())
         .await?;
@@ -142,7 +144,7 @@ fn key(path: &Path) -> Result<KeyMaterial> {
 }
 
 async fn last_point(vault: &Vault) -> Result<RecoveryPoint> {
-    let points = vault.points().await?;
+    let points = vault.points().await?.points;
     let last = points.iter().max_by_key(|point| (point.taken_at, point.id));
     let last = last.context("the vault has no recovery point")?;
     Ok(vault.point(last.id).await?)

@@ -36,6 +36,9 @@ struct VaultArgs {
     /// File with the key that opens it
     #[arg(long, global = true, default_value = "key")]
     key_file: PathBuf,
+    /// zstd level of what is stored, instead of the usual one
+    #[arg(long, global = true, allow_negative_numbers = true)]
+    level: Option<i32>,
 }
 
 #[derive(Debug, Subcommand)]
