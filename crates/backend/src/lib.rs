@@ -8,10 +8,19 @@
 //! local directory carry a name of their own, are never listed, and are removed by
 //! [`Backend::sweep`].
 
+pub mod contract;
 mod error;
+pub mod local;
+mod memory;
 mod name;
 mod port;
+mod range;
+pub mod sim;
+pub mod wrap;
 
 pub use error::{Error, ErrorKind};
+pub use local::{DirFs, LocalBackend};
+pub use memory::MemoryBackend;
 pub use name::{NameError, ObjectName};
 pub use port::{Backend, ObjectMeta, Properties};
+pub use range::Part;

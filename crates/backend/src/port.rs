@@ -1,6 +1,8 @@
 //! The trait.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,7 +29,19 @@ pub struct Properties {
 
 /// Keeps objects. All methods may be called at once from many tasks and many processes.
 ///
-/// Dropping a future abandons the call: a `put` may or may not have happened.
+/// # Durable or only visible
+/// What a call of *yours* has returned for is durable. What `get`, `stat` and `list` show may
+/// still be on its way to the disk, because the `put` of somebody else has not returned, or never
+/// will (its process was killed between publishing and syncing). Before you make something
+/// durable that depends on an object you only saw, call [`Backend::settle`] on it; or `put` it
+/// again: [`crate::ErrorKind::AlreadyExists`] vouches for durability too.
+///
+/// # Names
+/// Never use an object's name as a "directory" of another's (`a` and `a/b`), even after a
+/// delete: object stores keep both, a directory cannot, and answers [`crate::ErrorKind::Unfit`].
+///
+/// # Cancellation
+/// Dropping a future abandons the call: a `put` or `delete` may or may not have happened.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// What the store is like.
@@ -37,8 +51,9 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`crate::ErrorKind::AlreadyExists`] when the name is taken: exactly one of several racing
-    /// calls succeeds, and nothing is ever replaced. After any other error the object is either
-    /// absent or whole; ask with `stat`.
+    /// calls succeeds, nothing is ever replaced, and the object that is there is durable.
+    /// After any other error the object is either absent or whole, and perhaps not durable; put
+    /// it again to know.
     async fn put(&self, name: &ObjectName, body: Bytes) -> Result<(), Error>;
 
     /// Reads a whole object of at most `max_size` bytes (invariant I8).
@@ -47,11 +62,12 @@ pub trait Backend: Send + Sync {
     /// [`crate::ErrorKind::NotFound`]; [`crate::ErrorKind::BadRange`] when it is larger.
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error>;
 
-    /// Reads a part of an object, exactly as long as asked.
+    /// Reads a part of an object, exactly as long as asked. An empty range inside the object, or
+    /// right at its end, gives no bytes.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`]; [`crate::ErrorKind::BadRange`] when it ends before the
-    /// range does.
+    /// [`crate::ErrorKind::NotFound`]; [`crate::ErrorKind::BadRange`] when the object ends before
+    /// the range does, or the range before it starts.
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error>;
 
     /// Size of an object.
@@ -67,7 +83,18 @@ pub trait Backend: Send + Sync {
     /// When the store fails.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, Error>;
 
-    /// Removes an object. Removing what is not there succeeds.
+    /// Makes durable every object that `list(prefix)` shows at this moment, whoever put it.
+    /// Nothing to do where visible means durable (memory, object stores).
+    ///
+    /// # Errors
+    /// When the store fails; then rely on nothing that you only saw.
+    async fn settle(&self, prefix: &str) -> Result<(), Error> {
+        let _ = prefix;
+        Ok(())
+    }
+
+    /// Removes an object, durably: it does not come back after a power cut. Removing what is not
+    /// there succeeds.
     ///
     /// # Errors
     /// When the store fails or refuses.
@@ -78,5 +105,45 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// When the store fails.
-    async fn sweep(&self, min_age: std::time::Duration) -> Result<u64, Error>;
+    async fn sweep(&self, min_age: Duration) -> Result<u64, Error>;
+}
+
+/// A shared backend is a backend: so wrappers stack on what others hold, too.
+#[async_trait]
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn properties(&self) -> Properties {
+        (**self).properties()
+    }
+
+    async fn put(&self, name: &ObjectName, body: Bytes) -> Result<(), Error> {
+        (**self).put(name, body).await
+    }
+
+    async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error> {
+        (**self).get(name, max_size).await
+    }
+
+    async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
+        (**self).get_range(name, range).await
+    }
+
+    async fn stat(&self, name: &ObjectName) -> Result<ObjectMeta, Error> {
+        (**self).stat(name).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, Error> {
+        (**self).list(prefix).await
+    }
+
+    async fn settle(&self, prefix: &str) -> Result<(), Error> {
+        (**self).settle(prefix).await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        (**self).delete(name).await
+    }
+
+    async fn sweep(&self, min_age: Duration) -> Result<u64, Error> {
+        (**self).sweep(min_age).await
+    }
 }

@@ -3,10 +3,12 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tresor_model::Consistency;
 
 /// What went wrong, for callers that decide by it. Each ends in a lower rung of the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum QuiesceErrorKind {
     /// There is no channel, or nobody listens on it.
@@ -32,6 +34,14 @@ pub struct QuiesceError {
     pub kind: QuiesceErrorKind,
     /// In words, with what the guest said (cut to a bounded length).
     pub message: String,
+}
+
+impl QuiesceError {
+    /// An error in words.
+    #[must_use]
+    pub fn new(kind: QuiesceErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
 }
 
 impl fmt::Display for QuiesceError {
@@ -67,12 +77,10 @@ pub struct FreezeRequest {
 pub struct Freeze {
     /// File systems that the agent says it froze.
     pub file_systems: u32,
-    /// The consistency that this freeze is good for.
-    pub consistency: Consistency,
 }
 
 /// A guest that was thawed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thaw {
     /// File systems that the agent says it thawed.
     pub file_systems: u32,
@@ -81,6 +89,10 @@ pub struct Thaw {
     /// Whether the freeze held until the thaw was sent: the numbers agree and the hold limit was
     /// not reached. When not, the snapshot is crash-consistent.
     pub held: bool,
+    /// What a freeze that held was good for.
+    pub consistency: Consistency,
+    /// How that is known, as the end of a sentence.
+    pub evidence: String,
 }
 
 /// Quiesces one guest.
@@ -110,4 +122,12 @@ pub trait Quiescer: Send {
     /// # Errors
     /// [`QuiesceErrorKind::LeftFrozen`] when the guest never says so; the guard goes on.
     async fn thaw(&mut self) -> Result<Thaw, QuiesceError>;
+
+    /// Thaws a guest that an earlier process may have left frozen. Does nothing to one that says
+    /// it is thawed.
+    ///
+    /// # Errors
+    /// [`QuiesceErrorKind::LeftFrozen`] when it says that it is frozen and does not thaw; any
+    /// other kind when it cannot be asked.
+    async fn recover(&mut self) -> Result<(), QuiesceError>;
 }

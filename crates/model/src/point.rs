@@ -11,7 +11,7 @@ use crate::{
 /// Where a manifest node lies in a vault. See docs/format/manifest.md.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeRef {
-    /// Keyed hash of the node's plain bytes, 64 hex digits.
+    /// Keyed hash of the content of the node, 64 hex digits.
     pub id: String,
     /// The pack that holds it, 32 hex digits.
     pub pack: String,

@@ -27,9 +27,9 @@ problems! {
         cause "{location} already holds a vault, or files that are not Tresor's."
         remedy ["Use the vault that is there, or name an empty or new directory."]
         retry Never fault Usage exit Usage;
-    VaultVersionUnknown { location, found, supported }
+    VaultVersionUnknown { location, found }
         title "The vault was made by a newer Tresor"
-        cause "The object {location} has format version {found}; this program reads up to {supported}."
+        cause "The object {location} has format version {found}, which this program cannot read."
         remedy ["Install the Tresor release that made the vault, or a newer one."]
         retry AfterRemedy fault Usage exit Failure;
     VaultKeyRejected { location }
@@ -140,6 +140,15 @@ problems! {
             "Start the backup again: the next one is still incremental, and what was stored already is not sent again.",
         ]
         retry AfterRemedy fault Host exit Vm;
+    ConsistencyNotReached { vm, required, achieved, reason }
+        title "The recovery point would be less consistent than required"
+        cause "{vm} could only be backed up {achieved}, and {required} was required: {reason}"
+        remedy [
+            "Install and start the QEMU guest agent in the guest, and register its socket: `tresor vm add --agent SOCKET`.",
+            "For application consistency install Tresor's freeze hook in the guest (docs/guest.md).",
+            "Or accept less with `--require crash`.",
+        ]
+        retry AfterRemedy fault Guest exit Vm;
     GuestLeftFrozen { vm, reason }
         title "The guest may still be frozen"
         cause "The guest agent of VM {vm} accepted a freeze and no thaw was confirmed: {reason}. A guard process goes on thawing until the agent answers."
@@ -184,6 +193,11 @@ problems! {
             "See with `tresor jobs show` what it waited for.",
             "Start the job again, with a higher limit if the work is really that long.",
         ]
+        retry Helps fault Host exit Failure;
+    JobAbandoned { job }
+        title "The process that ran the job died"
+        cause "Job {job} was left behind by a process that ended without finishing it; what it had begun was undone."
+        remedy ["Start the job again: what was stored already is not sent again."]
         retry Helps fault Host exit Failure;
     StateUnusable { path, reason }
         title "Tresor's state directory cannot be used"

@@ -1,2 +1,84 @@
-//! The `tresor` program.
-fn main() {}
+//! The `tresor` program: arguments in, wiring, results and problems out, an exit code that tells
+//! the truth.
+
+mod args;
+mod commands;
+mod keys;
+mod output;
+mod progress;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use tresor_problem::Problem;
+
+use crate::{
+    args::{Cli, Command},
+    commands::Session,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::ThawGuard { args } = &cli.command {
+        // Before a runtime or a thread is started: the guard is a small process of its own.
+        return tresor_link::guard::run(args);
+    }
+    start_logging(cli.global.verbose);
+    let output = Output::new(cli.global.output);
+    match run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            output.problem(&problem);
+            ExitCode::from(problem.exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output) -> Result<(), Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2) // waits for QEMU and disks; hashing and sealing have threads of their own
+        .enable_all()
+        .build()
+        .map_err(|error| state::internal(format!("The async runtime does not start: {error}.")))?;
+    runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        commands::run(cli.command, Session::new(cli.global, output, cancel)).await
+    })
+}
+
+/// The first Ctrl-C or SIGTERM asks for a clean end; the second one ends the process at once,
+/// which is safe too: the next run unwinds what is left.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            std::process::abort();
+        }
+        output::note("interrupted: unwinding (once more to stop at once)");
+        cancel.cancel();
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("TRESOR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

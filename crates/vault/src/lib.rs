@@ -1,1 +1,36 @@
-//! vault
+//! The vault: a deduplicated, encrypted, self-describing store of recovery points on any
+//! [`tresor_backend::Backend`].
+//!
+//! The layouts are in docs/format/; what runs beside what is docs/format/commit-protocol.md.
+//!
+//! # Invariants
+//! - I2: chunk, index, manifest, end object, in this durable order ([`WriteSession`]).
+//! - I3: objects are written once; nothing here deletes.
+//! - I8: nothing is decoded before its size is bounded; nothing is given out unverified.
+//! - I9: cost follows change.
+//! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
+//!   whatever the size of a stream.
+
+mod error;
+mod keys;
+mod known;
+mod points;
+mod pool;
+mod random;
+mod read;
+mod session;
+mod store;
+mod tree;
+mod vault;
+mod zero;
+
+pub use error::{Error, ErrorKind, Result};
+pub use keys::KeyMaterial;
+pub use points::PointList;
+pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use session::{
+    DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
+};
+pub use tresor_vault_format::RecoveryKey;
+pub use tresor_vault_format::limits::CHUNK_SIZE;
+pub use vault::{CreateOptions, Usage, Vault};

@@ -1,1 +1,21 @@
-//! workflows
+//! What Tresor does, as tables of sub-tasks: backup, restore, verify.
+//!
+//! Each sub-task has an action, an undo and a time limit; the job engine records it before its
+//! effect and unwinds in reverse order. Nothing here knows of the command line or of SQL.
+//!
+//! # Invariants
+//! - Everything a backup leaves outside of its process (in QEMU, on the host, in the vault, in the
+//!   guest) is found again from the job's id alone, so that an undo needs no memory of the run.
+//! - Whether a backup happened is decided in one place, the vault: an undo first asks for the end
+//!   of the job's session there, and ends the snapshot accordingly.
+
+pub mod backup;
+pub mod restore;
+pub mod verify;
+
+mod describe;
+mod translate;
+mod watch;
+
+pub use describe::last_point_of;
+pub use translate::{snapshot_problem, storage_problem, vault_problem};

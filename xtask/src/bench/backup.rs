@@ -11,24 +11,25 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    BenchArgs,
+    Options,
     compare::ensure_equal,
     images::{self, ImageSet},
     measure::{Cache, Phase, run_phase},
     packages::ensure_installed,
     peers::{self, Peer, Place, Step},
-    report::{Row, mib, print_table, progress, read_json, write_json},
+    report::{Row, mib, print_table, read_json, write_json},
     targets::{Kind, OURS, judge},
 };
+use crate::{term::say, workspace};
 
 /// A wall time is marked when others had more than this many CPUs meanwhile.
 const DISTURBED: f64 = 0.2;
 
 /// Runs the bench. Fails when a restored image differs from its source, or a tool fails; a missed
 /// target is said, and is no failure.
-pub(super) fn run(args: &BenchArgs, no_install: bool) -> Result<()> {
-    let tools = chosen(&args.only)?;
-    let mut rows = match &args.peers_from {
+pub(super) fn run(options: &Options) -> Result<()> {
+    let tools = chosen(&options.only)?;
+    let mut rows = match &options.peers_from {
         Some(path) => earlier_rows(path, &tools)?,
         None => Vec::new(),
     };
@@ -40,15 +41,15 @@ pub(super) fn run(args: &BenchArgs, no_install: bool) -> Result<()> {
         .flat_map(|tool| tool.requirements())
         .copied()
         .collect();
-    ensure_installed(&requirements, no_install)?;
+    ensure_installed(&requirements, options.no_install)?;
     if tools.iter().any(|tool| tool.name() == OURS) {
         build_worker()?;
     }
-    let images = match &args.images {
+    let images = match &options.images {
         Some(dir) => ImageSet::open(dir)?,
         None => {
-            ensure_installed(&images::REQUIREMENTS, no_install)?;
-            ImageSet::cached(&base, args.size_gib, args.seed)?
+            ensure_installed(&images::REQUIREMENTS, options.no_install)?;
+            ImageSet::cached(&base, options.size_gib, options.seed)?
         }
     };
     let work = tempfile::Builder::new().prefix("run-").tempdir_in(&base)?;
@@ -60,14 +61,14 @@ pub(super) fn run(args: &BenchArgs, no_install: bool) -> Result<()> {
             target: &target,
         };
         if let Err(error) = measure_tool(tool.as_ref(), &place, &mut rows) {
-            progress(&format!("{}: {error:#}", tool.name()));
+            say(&format!("{}: {error:#}", tool.name()));
             failures.push(tool.name());
         }
         fs::remove_dir_all(place.dir).context("cannot remove a tool's store")?;
     }
     print_table(&rows)?;
     print_verdicts(&rows, &images)?;
-    if let Some(path) = &args.json {
+    if let Some(path) = &options.json {
         write_json(&rows, path)?;
     }
     ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
@@ -105,17 +106,16 @@ fn earlier_rows(path: &Path, tools: &[Box<dyn Peer>]) -> Result<Vec<Row>> {
 
 /// Where cargo builds to.
 fn target_dir() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = root.parent().context("xtask lies in no workspace")?;
-    Ok(root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())))
+    let dir = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(workspace::root()?.join(dir))
 }
 
 fn build_worker() -> Result<()> {
-    progress("building tresor-bench");
+    say("building tresor-bench");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--release", "--package", "tresor-bench"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(workspace::root()?)
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "tresor-bench does not build");
@@ -135,7 +135,7 @@ fn measure_tool(tool: &dyn Peer, place: &Place<'_>, rows: &mut Vec<Row>) -> Resu
     tool.prepare(place)?;
     for step in tool.steps(place) {
         let case = step.case;
-        progress(&format!("{}: {case}", tool.name()));
+        say(&format!("{}: {case}", tool.name()));
         rows.push(measure_step(tool.name(), place, step).with_context(|| case.to_string())?);
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Measurements against the tools that a user would pick instead, in one run.
+//! `cargo xtask bench NAME`: measurements against the tools that a user would pick instead, in
+//! one run.
 
 mod backup;
 mod compare;
@@ -14,10 +15,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-/// `cargo xtask bench NAME`
+/// What to measure.
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Which bench: `backup`
+pub(crate) struct Options {
+    /// Which one: `backup`
     name: String,
     /// Take the images of this directory (day1.raw, day2.raw, day2.changed.json)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["size_gib", "seed"])]
@@ -37,6 +38,9 @@ pub(crate) struct BenchArgs {
     /// Run these tools only
     #[arg(long, value_name = "TOOL,…", value_delimiter = ',')]
     only: Vec<String>,
+    /// Install nothing: say what is missing
+    #[arg(long)]
+    no_install: bool,
 }
 
 /// The benches there are.
@@ -45,10 +49,10 @@ const NAMES: [(&str, &str); 1] = [(
     "full, day 2, restore and verify of a disk image, next to cp, zstd, restic, borg",
 )];
 
-/// Runs a bench. With `no_install`, missing packages are named and not installed.
-pub(crate) fn run(args: &BenchArgs, no_install: bool) -> Result<()> {
-    match args.name.as_str() {
-        "backup" => backup::run(args, no_install),
+/// Runs a bench.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.name.as_str() {
+        "backup" => backup::run(options),
         unknown => {
             let names: Vec<_> = NAMES
                 .iter()

@@ -1,8 +1,10 @@
 //! Programs that a bench needs, and the packages that have them.
 
-use std::{env, fmt, process::Command};
+use std::{fmt, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{process::find, term::say};
 
 /// A program of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +16,9 @@ pub(super) struct Requirement {
 }
 
 impl Requirement {
-    /// Whether it is there. Tools of the administrator are found outside `PATH` too.
+    /// Whether it is there.
     pub(super) fn is_met(&self) -> bool {
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/sbin".into()])
-            .any(|dir| dir.join(self.program).is_file())
+        find(self.program).is_some()
     }
 }
 
@@ -45,7 +44,7 @@ pub(super) fn ensure_installed(requirements: &[Requirement], no_install: bool) -
     if no_install {
         bail!("missing: install {packages}, or leave tools out with --only");
     }
-    super::report::progress(&format!("installing {packages}"));
+    say(&format!("installing {packages}"));
     let status = Command::new("apt-get")
         .args(["-q", "install", "-y", "--no-install-recommends"])
         .args(packages.split(' '))

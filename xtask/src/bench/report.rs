@@ -1,4 +1,4 @@
-//! What a bench says: progress, a table, and JSON.
+//! What a bench says: a table, and JSON.
 
 use std::{
     fs,
@@ -43,11 +43,6 @@ pub(super) struct Row {
 /// Bytes as MiB.
 pub(super) fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB
-}
-
-/// Says on standard error what goes on.
-pub(super) fn progress(text: &str) {
-    writeln!(io::stderr(), "{text}").ok();
 }
 
 /// Prints the rows as a table on standard output.

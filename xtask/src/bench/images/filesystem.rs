@@ -8,10 +8,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tresor_model::Extent;
 
 use super::budget::MIB;
+use crate::process::{capture, tool};
 
 /// First byte of the partition.
 const PARTITION_START: u64 = MIB;
@@ -49,7 +50,7 @@ impl Image {
             .args(["-U", &id("6666"), "-E", &options, "-d"])
             .arg(tree)
             .arg(path);
-        run(mke2fs.arg(format!("{}k", length / 1024)))?;
+        capture(mke2fs.arg(format!("{}k", length / 1024)))?;
         Ok(Self {
             path: path.to_owned(),
         })
@@ -61,7 +62,7 @@ impl Image {
         cp.args(["--sparse=auto", "--reflink=never"])
             .arg(&self.path)
             .arg(path);
-        run(&mut cp)?;
+        capture(&mut cp)?;
         Ok(Self {
             path: path.to_owned(),
         })
@@ -93,7 +94,7 @@ impl Image {
     /// Fails when the file system is not clean.
     pub(super) fn check(&self) -> Result<()> {
         let mut e2fsck = e2fs_tool("e2fsck");
-        run(e2fsck.args(["-f", "-n"]).arg(self.with_offset())).map(drop)
+        capture(e2fsck.args(["-f", "-n"]).arg(self.with_offset())).map(drop)
     }
 
     /// `debugfs` says on standard error what failed, and ends well all the same.
@@ -163,27 +164,10 @@ fn partition(path: &Path, length: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// A tool of the administrator, also where the path of an ordinary user lacks its directory.
 fn e2fs_tool(name: &str) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(name);
+    let mut command = tool(name);
+    command.env(CLOCK.0, CLOCK.1);
     command
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .env(CLOCK.0, CLOCK.1)
-        .env("LC_ALL", "C");
-    command
-}
-
-fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{program} failed ({}): {}", output.status, said.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ use self::{
     changes::ChangeList,
     filesystem::Image,
 };
-use super::{compare::differing_blocks, packages::Requirement, report::progress};
+use super::{compare::differing_blocks, packages::Requirement};
+use crate::term::say;
 
 /// What making images needs.
 pub(super) const REQUIREMENTS: [Requirement; 4] = [
@@ -96,7 +97,7 @@ impl ImageSet {
     pub(super) fn cached(cache: &Path, size_gib: u64, seed: u64) -> Result<Self> {
         let dir = cache.join(format!("images-{size_gib}-{seed}"));
         if !dir.exists() {
-            progress(&format!(
+            say(&format!(
                 "making images of {size_gib} GiB in {}",
                 dir.display()
             ));
@@ -114,19 +115,19 @@ fn make(dir: &Path, size: u64, seed: u64, sources: &[PathBuf]) -> Result<()> {
     }
     let budget = Budget::of_disk(size);
     let tree = work.join("tree");
-    progress("  choosing files of this machine, generating the others");
+    say("  choosing files of this machine, generating the others");
     let stage = stage::build(&tree, &budget, seed, sources)?;
-    progress(&format!("  day 1: {} OS files", stage.system_files.len()));
+    say(&format!("  day 1: {} OS files", stage.system_files.len()));
     let day1 = Image::create(&work.join("day1.raw"), size, seed, &tree)?;
     write_zeros(&day1)?;
     day1.check()?;
-    progress("  day 2");
+    say("  day 2");
     let day2 = day1.copy_to(&work.join("day2.raw"))?;
     let scratch = work.join("new");
     day2::change(&day2, &stage, &Changes::of_disk(size), seed, &scratch)?;
     let changed = ChangeList::between(&day1.path, &day2.path)?;
     changed.save(&work.join("day2.changed.json"))?;
-    progress(&summary(&day1, &day2, &changed)?);
+    say(&summary(&day1, &day2, &changed)?);
     fs::remove_dir_all(&tree)?;
     fs::remove_dir_all(&scratch)?;
     fs::rename(&work, dir).context("cannot give the images their name")

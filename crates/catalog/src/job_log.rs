@@ -1,0 +1,287 @@
+//! The job log in SQL.
+//!
+//! Every refusal is part of the statement that would make the change, so that two processes can
+//! never both be let through: the lock key by a unique index over unfinished jobs, the lease and
+//! the event's number by the `WHERE` of an update whose row count says who won.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use tresor_jobs::{
+    JobFilter, JobHeader, JobLog, JobStory, Lease, LogError, LogErrorKind, NewJob, Owner, Progress,
+    RecordedEvent,
+};
+use tresor_model::{JobId, JobState};
+
+use crate::{
+    Catalog, CatalogError,
+    row::{Columns, count, from_json, to_json, to_word},
+};
+
+/// How often a refused job looks for the holder of its key, who may end at that very moment.
+const TRIES: u32 = 5;
+
+const SELECT_JOBS: &str = "SELECT jobs.*, job_progress.progress FROM jobs \
+     LEFT JOIN job_progress ON job_progress.job = jobs.id WHERE jobs.id = $1";
+
+impl From<CatalogError> for LogError {
+    fn from(error: CatalogError) -> Self {
+        Self::new(LogErrorKind::Unusable, error.context.clone()).caused_by(error)
+    }
+}
+
+fn not_found(job: JobId) -> LogError {
+    LogError::new(LogErrorKind::NotFound, job.to_string())
+}
+
+fn lease_lost(job: JobId) -> LogError {
+    LogError::new(LogErrorKind::LeaseLost, job.to_string())
+}
+
+/// Turns "no row was changed" into `LeaseLost`.
+fn held(lease: &Lease, rows: u64) -> Result<(), LogError> {
+    if rows == 0 {
+        return Err(lease_lost(lease.job));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl JobLog for Catalog {
+    async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
+        for _ in 0..TRIES {
+            if self.insert_job(job, owner).await? {
+                let job = job.id;
+                return Ok(Lease { job, epoch: 1 });
+            }
+            if let Some(holder) = self.lock_holder(job.lock.as_deref()).await? {
+                let kind = LogErrorKind::Busy { holder };
+                return Err(LogError::new(kind, &job.subject));
+            }
+        }
+        let reason = format!("job {} could be neither recorded nor refused", job.id);
+        Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason))
+    }
+
+    async fn append(
+        &self,
+        lease: &Lease,
+        event: &RecordedEvent,
+        state: JobState,
+    ) -> Result<(), LogError> {
+        let mut change = self.change().await?;
+        let failed = |error| LogError::from(self.failed(error));
+        let updated = sqlx::query(
+            "UPDATE jobs SET state = $1, ended = $2, next_seq = next_seq + 1 \
+             WHERE id = $3 AND epoch = $4 AND next_seq = $5 AND ended = 0",
+        )
+        .bind(to_word(&self.place, &state)?)
+        .bind(i64::from(state.is_final()))
+        .bind(lease.job.to_string())
+        .bind(count(lease.epoch))
+        .bind(count(event.seq))
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+        if updated.rows_affected() == 0 {
+            return Err(lease_lost(lease.job));
+        }
+        sqlx::query("INSERT INTO job_events (job, seq, at, event) VALUES ($1, $2, $3, $4)")
+            .bind(lease.job.to_string())
+            .bind(count(event.seq))
+            .bind(event.at.as_microsecond())
+            .bind(to_json(&self.place, &event.event)?)
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+        change.commit().await.map_err(failed)
+    }
+
+    async fn load(&self, job: JobId) -> Result<JobStory, LogError> {
+        let failed = |error| LogError::from(self.failed(error));
+        // One transaction, so that header and events belong together.
+        let mut snapshot = self.pool.begin().await.map_err(failed)?;
+        let row = sqlx::query(SELECT_JOBS)
+            .bind(job.to_string())
+            .fetch_optional(&mut *snapshot)
+            .await
+            .map_err(failed)?
+            .ok_or_else(|| not_found(job))?;
+        let header = decode_header(&self.columns(&row))?;
+        let events = self.events(&mut snapshot, job).await?;
+        snapshot.rollback().await.map_err(failed)?;
+        Ok(JobStory { header, events })
+    }
+
+    async fn list(&self, filter: &JobFilter) -> Result<Vec<JobHeader>, LogError> {
+        let rows = sqlx::query(
+            "SELECT jobs.*, job_progress.progress FROM jobs \
+             LEFT JOIN job_progress ON job_progress.job = jobs.id \
+             WHERE ($1 IS NULL OR subject = $1) AND ended <= $2 \
+             ORDER BY jobs.id DESC LIMIT $3",
+        )
+        .bind(filter.subject.clone())
+        .bind(i64::from(!filter.unfinished))
+        .bind(filter.limit.map_or(i64::MAX, i64::from))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        rows.iter()
+            .map(|row| decode_header(&self.columns(row)).map_err(LogError::from))
+            .collect()
+    }
+
+    async fn take_over(&self, job: JobId, epoch: u64, owner: &Owner) -> Result<Lease, LogError> {
+        let next = epoch.saturating_add(1);
+        let updated = sqlx::query(
+            "UPDATE jobs SET epoch = $1, owner = $2, heartbeat_at = $3 \
+             WHERE id = $4 AND epoch = $5 AND ended = 0",
+        )
+        .bind(count(next))
+        .bind(to_json(&self.place, owner)?)
+        .bind(Timestamp::now().as_microsecond())
+        .bind(job.to_string())
+        .bind(count(epoch))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        if updated.rows_affected() == 0 {
+            self.cancel_requested(job).await?; // is there such a job at all?
+            return Err(lease_lost(job));
+        }
+        let epoch = next;
+        Ok(Lease { job, epoch })
+    }
+
+    async fn request_cancel(&self, job: JobId) -> Result<(), LogError> {
+        let updated =
+            sqlx::query("UPDATE jobs SET cancel_requested = 1 WHERE id = $1 AND ended = 0")
+                .bind(job.to_string())
+                .execute(&self.pool)
+                .await
+                .map_err(|error| self.failed(error))?;
+        if updated.rows_affected() == 0 {
+            self.cancel_requested(job).await?; // ended, or not there
+        }
+        Ok(())
+    }
+
+    async fn cancel_requested(&self, job: JobId) -> Result<bool, LogError> {
+        let row = sqlx::query("SELECT cancel_requested FROM jobs WHERE id = $1")
+            .bind(job.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?
+            .ok_or_else(|| not_found(job))?;
+        Ok(self.columns(&row).flag("cancel_requested")?)
+    }
+
+    async fn heartbeat(&self, lease: &Lease, at: Timestamp) -> Result<(), LogError> {
+        let updated = sqlx::query(
+            "UPDATE jobs SET heartbeat_at = $1 WHERE id = $2 AND epoch = $3 AND ended = 0",
+        )
+        .bind(at.as_microsecond())
+        .bind(lease.job.to_string())
+        .bind(count(lease.epoch))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        held(lease, updated.rows_affected())
+    }
+
+    async fn set_progress(&self, lease: &Lease, progress: &Progress) -> Result<(), LogError> {
+        let updated = sqlx::query(
+            "INSERT INTO job_progress (job, progress) \
+             SELECT id, $1 FROM jobs WHERE id = $2 AND epoch = $3 AND ended = 0 \
+             ON CONFLICT (job) DO UPDATE SET progress = excluded.progress",
+        )
+        .bind(to_json(&self.place, progress)?)
+        .bind(lease.job.to_string())
+        .bind(count(lease.epoch))
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        held(lease, updated.rows_affected())
+    }
+}
+
+impl Catalog {
+    /// Whether the job was recorded; not when another one holds its key (or has its id).
+    async fn insert_job(&self, job: &NewJob, owner: &Owner) -> Result<bool, CatalogError> {
+        let result = sqlx::query(
+            "INSERT INTO jobs (id, kind, subject, lock_key, params, sub_tasks, created_at, \
+             state, ended, next_seq, owner, epoch, heartbeat_at, cancel_requested) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, 1, $7, 0)",
+        )
+        .bind(job.id.to_string())
+        .bind(to_word(&self.place, &job.kind)?)
+        .bind(&job.subject)
+        .bind(job.lock.clone())
+        .bind(job.params.to_string())
+        .bind(to_json(&self.place, &job.sub_tasks)?)
+        .bind(job.created_at.as_microsecond())
+        .bind(to_word(&self.place, &JobState::Queued)?)
+        .bind(to_json(&self.place, owner)?)
+        .execute(&self.pool)
+        .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
+        let row = sqlx::query("SELECT id FROM jobs WHERE lock_key = $1 AND ended = 0")
+            .bind(lock.map(str::to_owned))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(row.map(|row| self.columns(&row).id("id")).transpose()?)
+    }
+
+    async fn events(
+        &self,
+        connection: &mut AnyConnection,
+        job: JobId,
+    ) -> Result<Vec<RecordedEvent>, CatalogError> {
+        let rows = sqlx::query("SELECT seq, at, event FROM job_events WHERE job = $1 ORDER BY seq")
+            .bind(job.to_string())
+            .fetch_all(connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        rows.iter()
+            .map(|row| {
+                let row = self.columns(row);
+                Ok(RecordedEvent {
+                    seq: row.unsigned("seq")?,
+                    at: row.time("at")?,
+                    event: row.json("event")?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
+    let job = NewJob {
+        id: row.id("id")?,
+        kind: row.word("kind")?,
+        subject: row.text("subject")?,
+        lock: row.optional_text("lock_key")?,
+        params: row.json("params")?,
+        sub_tasks: row.json("sub_tasks")?,
+        created_at: row.time("created_at")?,
+    };
+    let progress = row.optional_text("progress")?;
+    Ok(JobHeader {
+        job,
+        state: row.word("state")?,
+        owner: row.json("owner")?,
+        epoch: row.unsigned("epoch")?,
+        heartbeat_at: row.time("heartbeat_at")?,
+        cancel_requested: row.flag("cancel_requested")?,
+        // Only for show: a form of another release is as good as none.
+        progress: progress.and_then(|text| from_json(&text).ok()),
+    })
+}

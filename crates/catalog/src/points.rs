@@ -1,0 +1,184 @@
+//! A cache of the recovery points that the vaults hold (invariant I7): never the truth.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sqlx::{Any, Executor};
+use tresor_model::{Consistency, DiskStats, PointId, RecoveryPoint, VaultId, VmId};
+
+use crate::{
+    Catalog, CatalogError, CatalogErrorKind, Object,
+    row::{Columns, count, to_json, to_word},
+};
+
+/// What a list of recovery points shows of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointRecord {
+    /// Its id.
+    pub id: PointId,
+    /// The vault that holds it.
+    pub vault: VaultId,
+    /// Whose it is.
+    pub vm: VmId,
+    /// Name of the VM when it was made.
+    pub vm_name: String,
+    /// The moment whose data it is.
+    pub taken_at: Timestamp,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+    /// What was achieved.
+    pub consistency: Consistency,
+    /// Sum of the disks' sizes in bytes.
+    pub size: u64,
+    /// Bytes written to the vault for it.
+    pub stored: u64,
+    /// What was moved, by disk.
+    pub stats: BTreeMap<String, DiskStats>,
+}
+
+impl PointRecord {
+    /// What the catalog keeps of a point. Times are kept in microseconds.
+    #[must_use]
+    pub fn of(point: &RecoveryPoint, vault: VaultId) -> Self {
+        Self {
+            id: point.id,
+            vault,
+            vm: point.vm,
+            vm_name: point.vm_name.clone(),
+            taken_at: point.taken_at,
+            committed_at: point.committed_at,
+            consistency: point.consistency.achieved,
+            size: point.disks.iter().map(|disk| disk.stream.size).sum(),
+            stored: point.disks.iter().map(|disk| disk.stats.stored).sum(),
+            stats: point
+                .disks
+                .iter()
+                .map(|disk| (disk.stream.name.as_str().to_owned(), disk.stats))
+                .collect(),
+        }
+    }
+}
+
+/// Which points to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PointFilter {
+    /// Only those of this VM.
+    pub vm: Option<VmId>,
+    /// Only those of VMs that had this name.
+    pub vm_name: Option<String>,
+    /// Only those in this vault.
+    pub vault: Option<VaultId>,
+}
+
+impl Catalog {
+    /// Notes a point, or notes it again.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn upsert_point(&self, point: &PointRecord) -> Result<(), CatalogError> {
+        self.write_point(&self.pool, point).await
+    }
+
+    /// Replaces all that is noted of a vault's points by what the vault was seen to hold.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin; then nothing was changed.
+    pub async fn replace_points(
+        &self,
+        vault: VaultId,
+        points: &[PointRecord],
+    ) -> Result<(), CatalogError> {
+        let mut change = self.change().await?;
+        sqlx::query("DELETE FROM points WHERE vault = $1")
+            .bind(vault.to_string())
+            .execute(&mut *change)
+            .await
+            .map_err(|error| self.failed(error))?;
+        for point in points.iter().filter(|point| point.vault == vault) {
+            self.write_point(&mut *change, point).await?;
+        }
+        change.commit().await.map_err(|error| self.failed(error))
+    }
+
+    /// The points that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn points(&self, filter: &PointFilter) -> Result<Vec<PointRecord>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT * FROM points \
+             WHERE ($1 IS NULL OR vm = $1) AND ($2 IS NULL OR vm_name = $2) \
+             AND ($3 IS NULL OR vault = $3) ORDER BY taken_at DESC, id DESC",
+        )
+        .bind(filter.vm.map(|id| id.to_string()))
+        .bind(filter.vm_name.clone())
+        .bind(filter.vault.map(|id| id.to_string()))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        rows.iter().map(|row| decode(&self.columns(row))).collect()
+    }
+
+    /// The point of that id, in whichever vault.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn point(&self, id: PointId) -> Result<PointRecord, CatalogError> {
+        let found = sqlx::query("SELECT * FROM points WHERE id = $1 ORDER BY vault LIMIT 1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        match found {
+            Some(row) => decode(&self.columns(&row)),
+            None => Err(CatalogError::new(
+                CatalogErrorKind::NotFound(Object::Point),
+                id.to_string(),
+            )),
+        }
+    }
+
+    async fn write_point<'e>(
+        &self,
+        executor: impl Executor<'e, Database = Any>,
+        point: &PointRecord,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO points (id, vault, vm, vm_name, taken_at, committed_at, consistency, \
+             size, stored, stats) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             ON CONFLICT (vault, id) DO UPDATE SET vm = excluded.vm, vm_name = excluded.vm_name, \
+             taken_at = excluded.taken_at, committed_at = excluded.committed_at, \
+             consistency = excluded.consistency, size = excluded.size, \
+             stored = excluded.stored, stats = excluded.stats",
+        )
+        .bind(point.id.to_string())
+        .bind(point.vault.to_string())
+        .bind(point.vm.to_string())
+        .bind(&point.vm_name)
+        .bind(point.taken_at.as_microsecond())
+        .bind(point.committed_at.as_microsecond())
+        .bind(to_word(&self.place, &point.consistency)?)
+        .bind(count(point.size))
+        .bind(count(point.stored))
+        .bind(to_json(&self.place, &point.stats)?)
+        .execute(executor)
+        .await
+        .map(|_| ())
+        .map_err(|error| self.failed(error))
+    }
+}
+
+fn decode(row: &Columns<'_>) -> Result<PointRecord, CatalogError> {
+    Ok(PointRecord {
+        id: row.id("id")?,
+        vault: row.id("vault")?,
+        vm: row.id("vm")?,
+        vm_name: row.text("vm_name")?,
+        taken_at: row.time("taken_at")?,
+        committed_at: row.time("committed_at")?,
+        consistency: row.word("consistency")?,
+        size: row.unsigned("size")?,
+        stored: row.unsigned("stored")?,
+        stats: row.json("stats")?,
+    })
+}

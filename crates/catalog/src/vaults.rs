@@ -1,0 +1,131 @@
+//! The vaults that this installation knows.
+
+use jiff::Timestamp;
+use tresor_model::VaultId;
+
+use crate::{Catalog, CatalogError, CatalogErrorKind, Object, row::Columns};
+
+/// A vault, as registered here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultRecord {
+    /// Name by which users call it.
+    pub name: String,
+    /// Its id.
+    pub id: VaultId,
+    /// Where it lies.
+    pub location: String,
+    /// Where its key was found last (`file:/etc/…`, `credential`, `prompt`); a hint, never a key.
+    pub key_source: String,
+    /// When it was registered here.
+    pub created_at: Timestamp,
+}
+
+impl Catalog {
+    /// Registers a vault.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the name or the id is taken.
+    pub async fn add_vault(&self, vault: &VaultRecord) -> Result<(), CatalogError> {
+        let result = sqlx::query(
+            "INSERT INTO vaults (name, id, location, key_source, created_at) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&vault.name)
+        .bind(vault.id.to_string())
+        .bind(&vault.location)
+        .bind(&vault.key_source)
+        .bind(vault.created_at.as_microsecond())
+        .execute(&self.pool)
+        .await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                let kind = CatalogErrorKind::AlreadyExists(Object::Vault);
+                Err(CatalogError::new(kind, &vault.name))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The vault of that name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn vault(&self, name: &str) -> Result<VaultRecord, CatalogError> {
+        let found = sqlx::query("SELECT * FROM vaults WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        match found {
+            Some(row) => decode(&self.columns(&row)),
+            None => Err(CatalogError::new(
+                CatalogErrorKind::NotFound(Object::Vault),
+                name,
+            )),
+        }
+    }
+
+    /// All vaults, by name.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn vaults(&self) -> Result<Vec<VaultRecord>, CatalogError> {
+        let rows = sqlx::query("SELECT * FROM vaults ORDER BY name")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        rows.iter().map(|row| decode(&self.columns(row))).collect()
+    }
+
+    /// Notes where the vault's key was found last.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_key_source(&self, name: &str, source: &str) -> Result<(), CatalogError> {
+        let changed = sqlx::query("UPDATE vaults SET key_source = $1 WHERE name = $2")
+            .bind(source)
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+    }
+
+    /// Forgets a vault and the cached list of its recovery points. The vault itself is untouched.
+    ///
+    /// # Errors
+    /// `NotFound`; `InUse` when a VM is bound to it.
+    pub async fn remove_vault(&self, name: &str) -> Result<(), CatalogError> {
+        let mut change = self.change().await?;
+        sqlx::query("DELETE FROM points WHERE vault IN (SELECT id FROM vaults WHERE name = $1)")
+            .bind(name)
+            .execute(&mut *change)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let result = sqlx::query("DELETE FROM vaults WHERE name = $1")
+            .bind(name)
+            .execute(&mut *change)
+            .await;
+        let removed = match result {
+            Ok(done) => done.rows_affected(),
+            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+                let kind = CatalogErrorKind::InUse(Object::Vault);
+                return Err(CatalogError::new(kind, name).caused_by(error));
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        Self::expect_one(removed, Object::Vault, name)?;
+        change.commit().await.map_err(|error| self.failed(error))
+    }
+}
+
+fn decode(row: &Columns<'_>) -> Result<VaultRecord, CatalogError> {
+    Ok(VaultRecord {
+        name: row.text("name")?,
+        id: row.id("id")?,
+        location: row.text("location")?,
+        key_source: row.text("key_source")?,
+        created_at: row.time("created_at")?,
+    })
+}

@@ -1,0 +1,208 @@
+//! The same suite on SQLite and on PostgreSQL: schema, repositories, job log.
+
+#[path = "support/postgres.rs"]
+mod postgres;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use postgres::Postgres;
+use tresor_catalog::{
+    Catalog, CatalogError, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord,
+    VmRecord,
+};
+use tresor_jobs::testing::contract;
+use tresor_model::{Consistency, DiskStats, Fact, PointId, SessionId, StreamName, VaultId, VmId};
+
+#[tokio::test]
+async fn sqlite() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("catalog.db");
+    check(&Catalog::open(&path).await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn postgresql() {
+    let server = Postgres::start();
+    let catalog = server.catalog().await;
+    check(&catalog).await;
+    catalog.close().await;
+    // Once more on the schema that is there.
+    contract::check_log(&server.catalog().await).await;
+}
+
+async fn check(catalog: &Catalog) {
+    contract::check_log(catalog).await;
+    let vault = vaults(catalog).await;
+    vms(catalog, &vault).await;
+    points(catalog, vault.id).await;
+    facts(catalog).await;
+    removal(catalog).await;
+}
+
+fn now() -> Timestamp {
+    let micros = Timestamp::now().as_microsecond();
+    Timestamp::from_microsecond(micros).expect("now")
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, CatalogError>) -> CatalogErrorKind {
+    result.expect_err("must be refused").kind
+}
+
+fn vault(name: &str) -> VaultRecord {
+    VaultRecord {
+        name: name.to_owned(),
+        id: VaultId::generate(),
+        location: "/srv/vault o'clock".to_owned(),
+        key_source: "file:/etc/tresor/key".to_owned(),
+        created_at: now(),
+    }
+}
+
+async fn vaults(catalog: &Catalog) -> VaultRecord {
+    let mut first = vault("main");
+    catalog.add_vault(&first).await.expect("add");
+    let taken = CatalogErrorKind::AlreadyExists(Object::Vault);
+    assert_eq!(kind(catalog.add_vault(&vault("main")).await), taken);
+    let same_id = VaultRecord {
+        id: first.id,
+        ..vault("other")
+    };
+    assert_eq!(kind(catalog.add_vault(&same_id).await), taken);
+    catalog
+        .set_key_source("main", "credential")
+        .await
+        .expect("set");
+    first.key_source = "credential".to_owned();
+    assert_eq!(catalog.vault("main").await.expect("vault"), first);
+    let missing = CatalogErrorKind::NotFound(Object::Vault);
+    assert_eq!(kind(catalog.vault("no").await), missing);
+    assert_eq!(kind(catalog.set_key_source("no", "").await), missing);
+    let second = vault("alpha");
+    catalog.add_vault(&second).await.expect("add");
+    let all = catalog.vaults().await.expect("vaults");
+    assert_eq!(all, [second, first.clone()]);
+    first
+}
+
+async fn vms(catalog: &Catalog, vault: &VaultRecord) {
+    let vm = |name: &str| VmRecord {
+        name: name.to_owned(),
+        id: VmId::generate(),
+        qmp_socket: PathBuf::from("/run/web 01.qmp"),
+        agent_socket: None,
+        excluded_disks: vec![StreamName::new("scratch").expect("name")],
+        vault: vault.name.clone(),
+        created_at: now(),
+    };
+    let first = vm("web01");
+    catalog.add_vm(&first).await.expect("add");
+    let with_agent = VmRecord {
+        agent_socket: Some("/run/qga".into()),
+        excluded_disks: Vec::new(),
+        ..vm("db01")
+    };
+    catalog.add_vm(&with_agent).await.expect("add");
+    let taken = CatalogErrorKind::AlreadyExists(Object::Vm);
+    assert_eq!(kind(catalog.add_vm(&vm("web01")).await), taken);
+    let homeless = VmRecord {
+        vault: "no".to_owned(),
+        ..vm("homeless")
+    };
+    let no_vault = CatalogErrorKind::NotFound(Object::Vault);
+    assert_eq!(kind(catalog.add_vm(&homeless).await), no_vault);
+    assert_eq!(catalog.vm("web01").await.expect("vm"), first);
+    assert_eq!(catalog.vms().await.expect("vms"), [with_agent, first]);
+    let missing = CatalogErrorKind::NotFound(Object::Vm);
+    assert_eq!(kind(catalog.vm("no").await), missing);
+}
+
+async fn points(catalog: &Catalog, vault: VaultId) {
+    let (web, db) = (VmId::generate(), VmId::generate());
+    let at = now();
+    let point = |vm, name: &str, age_s| PointRecord {
+        id: PointId::from(SessionId::generate()),
+        vault,
+        vm,
+        vm_name: name.to_owned(),
+        taken_at: at - SignedDuration::from_secs(age_s),
+        committed_at: at,
+        consistency: Consistency::FileSystem,
+        size: 1 << 40,
+        stored: 123,
+        stats: BTreeMap::from([("vda".to_owned(), DiskStats::default())]),
+    };
+    let (old, new, other) = (
+        point(web, "web01", 60),
+        point(web, "web01", 0),
+        point(db, "db", 0),
+    );
+    for each in [&old, &new, &other, &old] {
+        catalog.upsert_point(each).await.expect("upsert");
+    }
+    let mut changed = old.clone();
+    changed.stored = 7;
+    catalog.upsert_point(&changed).await.expect("upsert");
+    let of_web = PointFilter {
+        vm: Some(web),
+        vault: Some(vault),
+        ..PointFilter::default()
+    };
+    let listed = catalog.points(&of_web).await.expect("points");
+    assert_eq!(listed, [new.clone(), changed]);
+    let by_name = PointFilter {
+        vm_name: Some("db".to_owned()),
+        ..PointFilter::default()
+    };
+    assert_eq!(catalog.points(&by_name).await.expect("points"), [other]);
+    catalog
+        .replace_points(vault, std::slice::from_ref(&new))
+        .await
+        .expect("replace");
+    let all = catalog.points(&PointFilter::default()).await;
+    assert_eq!(all.expect("points"), vec![new.clone()]);
+    assert_eq!(catalog.point(new.id).await.expect("point"), new);
+    let missing = CatalogErrorKind::NotFound(Object::Point);
+    assert_eq!(kind(catalog.point(old.id).await), missing);
+}
+
+async fn facts(catalog: &Catalog) {
+    let at = now();
+    let later = at + SignedDuration::from_secs(1);
+    let known = [
+        Fact::present("agent.version", "10.0.2", "qmp", at),
+        Fact::not_observed("disk.vda", "no answer", "qmp", at),
+    ];
+    catalog.record_facts("vm:1", &known).await.expect("record");
+    let newer = Fact::absent("agent.version", "qmp", later);
+    let facts = [newer.clone(), Fact::absent("disk.vda", "tresor", at)];
+    catalog.record_facts("vm:1", &facts).await.expect("record");
+    catalog
+        .record_facts("vm:1", &known[..1])
+        .await
+        .expect("an old fact is no error");
+    let [_, not_observed] = known;
+    let [_, other] = facts;
+    let seen = catalog.facts("vm:1").await.expect("facts");
+    assert_eq!(seen, [newer, not_observed, other]);
+    assert!(catalog.facts("vm:2").await.expect("facts").is_empty());
+}
+
+async fn removal(catalog: &Catalog) {
+    let in_use = CatalogErrorKind::InUse(Object::Vault);
+    assert_eq!(kind(catalog.remove_vault("main").await), in_use);
+    let points = catalog.points(&PointFilter::default()).await;
+    assert_eq!(
+        points.expect("points").len(),
+        1,
+        "a refusal changes nothing"
+    );
+    for name in ["web01", "db01"] {
+        catalog.remove_vm(name).await.expect("remove");
+    }
+    let missing = CatalogErrorKind::NotFound(Object::Vm);
+    assert_eq!(kind(catalog.remove_vm("web01").await), missing);
+    catalog.remove_vault("main").await.expect("remove");
+    let points = catalog.points(&PointFilter::default()).await;
+    assert!(points.expect("points").is_empty());
+}

@@ -1,0 +1,203 @@
+//! Looks for everything of ours, by name.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{net::UnixStream, time::timeout};
+use tresor_disk::Error;
+use tresor_model::SnapshotTag;
+use tresor_qmp::{
+    Client,
+    commands::{
+        export::{Export, QueryBlockExports},
+        job::QueryJobs,
+        machine::QueryStatus,
+        object::QomList,
+    },
+};
+
+use super::plan::Found;
+use crate::{
+    describe, failure,
+    layout::Layout,
+    naming::{self, Role},
+    provider::QemuConfig,
+};
+
+/// Most directory entries that are looked at.
+const MAX_ENTRIES: usize = 100_000;
+/// How long a socket of ours is given to take a connection.
+const SOCKET_LIMIT: Duration = Duration::from_secs(5);
+
+/// What there is of `tag`.
+pub(super) async fn find(
+    client: &Client,
+    config: &QemuConfig,
+    tag: &SnapshotTag,
+) -> Result<Found, Error> {
+    let step = "look for what a snapshot left";
+    let status = client.run(&QueryStatus {}).await;
+    let exports = client.run(&QueryBlockExports {}).await;
+    let exports = exports.map_err(failure::qmp(step))?;
+    let layout = Layout::read(client).await?;
+    let mark = naming::stop_mark(tag);
+    let mut found = Found {
+        running: status.map_err(failure::qmp(step))?.running,
+        stop_mark: objects(client).await?.contains(&mark).then_some(mark),
+        jobs: of_tag(tag, jobs(client).await?),
+        files: files_of(config, &layout, tag).await?,
+        ..Found::default()
+    };
+    find_nodes(&mut found, &layout, tag);
+    let foreign = exports
+        .iter()
+        .any(|export| !is_of(tag, &export.id) && export.kind == "nbd");
+    found.server = !foreign && server_is_ours(client, &found.files).await;
+    let ids = exports.into_iter().map(|Export { id, .. }| id);
+    found.exports = of_tag(tag, ids.collect());
+    Ok(found)
+}
+
+fn find_nodes(found: &mut Found, layout: &Layout, tag: &SnapshotTag) {
+    for node in layout.nodes() {
+        let Some(name) = &node.node_name else {
+            continue;
+        };
+        if let Some((owner, role)) = naming::role_of(name)
+            && owner == *tag
+        {
+            found.nodes.push((role, name.clone()));
+        }
+        if node
+            .dirty_bitmaps
+            .iter()
+            .any(|bitmap| bitmap.name.is_some())
+        {
+            found
+                .bitmaps
+                .push((name.clone(), node.dirty_bitmaps.clone()));
+        }
+    }
+    found.nodes.sort();
+    for disk in layout.disks() {
+        let ours = naming::role_of(&disk.root);
+        if ours.is_some_and(|(owner, role)| owner == *tag && role == Role::Filter)
+            && let Some(below) = layout.child(&disk.root, "file")
+        {
+            let device = describe::device_path(&disk.qdev);
+            found.moved.push((device, below.to_owned()));
+        }
+    }
+}
+
+/// Every name in QEMU that carries a tag.
+pub(super) async fn tagged_names(client: &Client) -> Result<BTreeSet<String>, Error> {
+    let layout = Layout::read(client).await?;
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for node in layout.nodes() {
+        names.extend(node.node_name.clone());
+        let bitmaps = node.dirty_bitmaps.iter();
+        names.extend(bitmaps.filter_map(|bitmap| bitmap.name.clone()));
+    }
+    let exports = client.run(&QueryBlockExports {}).await;
+    let exports = exports.map_err(failure::qmp("list the exports"))?;
+    names.extend(exports.into_iter().map(|export| export.id));
+    names.extend(jobs(client).await?);
+    names.extend(objects(client).await?);
+    names.retain(|name| SnapshotTag::of_name(name).is_some());
+    Ok(names)
+}
+
+async fn jobs(client: &Client) -> Result<Vec<String>, Error> {
+    let jobs = client.run(&QueryJobs {}).await;
+    let jobs = jobs.map_err(failure::qmp("list the jobs"))?;
+    Ok(jobs.into_iter().map(|job| job.id).collect())
+}
+
+async fn objects(client: &Client) -> Result<Vec<String>, Error> {
+    let path = "/objects".to_owned();
+    let objects = client.run(&QomList { path }).await;
+    let objects = objects.map_err(failure::qmp("list the objects"))?;
+    Ok(objects.into_iter().map(|object| object.name).collect())
+}
+
+fn is_of(tag: &SnapshotTag, name: &str) -> bool {
+    SnapshotTag::of_name(name).as_ref() == Some(tag)
+}
+
+fn of_tag(tag: &SnapshotTag, names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|name| is_of(tag, name)).collect()
+}
+
+/// Files of the tag: those QEMU has open, and those in the configured directories.
+async fn files_of(
+    config: &QemuConfig,
+    layout: &Layout,
+    tag: &SnapshotTag,
+) -> Result<Vec<PathBuf>, Error> {
+    let open = layout.nodes().filter_map(|node| {
+        let (owner, role) = naming::role_of(node.node_name.as_deref()?)?;
+        let path = PathBuf::from(&node.file);
+        // The name is checked again: QEMU could name any file.
+        (owner == *tag && role == Role::File && is_of(tag, file_name(&path)?)).then_some(path)
+    });
+    let mut files: BTreeSet<PathBuf> = open.collect();
+    let lying = tagged_files(config).await?.into_iter();
+    files.extend(lying.filter(|path| file_name(path).is_some_and(|name| is_of(tag, name))));
+    Ok(files.into_iter().collect())
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+/// Everything with a tag in the configured directories.
+pub(super) async fn tagged_files(config: &QemuConfig) -> Result<Vec<PathBuf>, Error> {
+    let mut directories = config.fleecing_dirs.clone();
+    directories.push(config.runtime_dir.clone());
+    let listed = tokio::task::spawn_blocking(move || {
+        let mut files = Vec::new();
+        for directory in directories {
+            list_tagged(&directory, &mut files)?;
+        }
+        Ok(files)
+    });
+    listed
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|result| result)
+        .map_err(failure::host("look for fleecing files"))
+}
+
+fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(std::path::absolute(directory)?) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.take(MAX_ENTRIES) {
+        let path = entry?.path();
+        if file_name(&path).and_then(SnapshotTag::of_name).is_some() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether QEMU's NBD server is the one we started: then QEMU listens on our socket. Nothing in
+/// QMP tells where the server listens.
+async fn server_is_ours(client: &Client, files: &[PathBuf]) -> bool {
+    for directory in files {
+        let socket = directory.join("s");
+        let answer = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await;
+        let Ok(Ok(stream)) = answer else { continue };
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        if pid.and_then(|pid| u32::try_from(pid).ok()) == client.peer().pid {
+            return true;
+        }
+    }
+    false
+}

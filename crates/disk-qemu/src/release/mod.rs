@@ -1,0 +1,161 @@
+//! Ends a snapshot: the one routine behind `end`, `abandon`, a failed `prepare` or `take`, and
+//! the reconciler after a crash.
+//!
+//! # What
+//! Looks at what carries the tag (`find`), decides what to do about it (`plan`, pure), does it.
+//! A step that fails does not keep the next ones from being tried; the first failure is reported.
+//!
+//! # After a crash
+//! Everything is found again by its name, so calling again goes on. When QEMU was restarted its
+//! nodes are gone, but bitmaps (in the images) and files are found.
+
+mod find;
+mod plan;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
+use tresor_disk::{Error, ErrorKind, Outcome, ReleaseReport};
+use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_qmp::{
+    Client,
+    commands::{
+        bitmap::Transaction,
+        block::BlockdevDel,
+        export::{BlockExportDel, DelMode, NbdServerStop, QueryBlockExports},
+        machine::Cont,
+        object::{ObjectDel, QomSet},
+    },
+};
+
+use self::plan::{Step, plan};
+use crate::{describe, failure, fleecing, naming, provider::Host};
+
+/// How long an export may take to end: its requests under way are finished first.
+const EXPORT_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Ends what a snapshot with this tag left, however far it came.
+pub(crate) async fn release(
+    host: &Host,
+    tag: &SnapshotTag,
+    outcome: Outcome,
+) -> Result<ReleaseReport, Error> {
+    let client = host.connector.lease().await?;
+    let found = find::find(&client, &host.config, tag).await?;
+    let mut report = ReleaseReport::default();
+    let mut first_failure = None;
+    for step in plan(tag, outcome, &found) {
+        match apply(&client, &step).await {
+            Ok(()) => report.removed.extend(step.removes()),
+            Err(error) => {
+                tracing::warn!(%error, %tag, ?step, "a step of a release failed");
+                first_failure.get_or_insert(error);
+            }
+        }
+    }
+    first_failure.map_or(Ok(report), Err)
+}
+
+/// The tags of everything of ours, but for bitmaps that `keep` names.
+pub(crate) async fn find_orphans(
+    host: &Host,
+    keep: &[TrackingLedger],
+) -> Result<Vec<SnapshotTag>, Error> {
+    let client = host.connector.lease().await?;
+    let vm = describe::identify(&client, host.connector.path()).await?;
+    let kept: BTreeSet<&str> = keep
+        .iter()
+        .filter_map(|ledger| ledger.bitmap.as_deref())
+        .collect();
+    let mut tags: BTreeSet<SnapshotTag> = find::tagged_names(&client)
+        .await?
+        .iter()
+        .filter(|name| !kept.contains(name.as_str()))
+        .filter_map(|name| SnapshotTag::of_name(name))
+        .collect();
+    for path in find::tagged_files(&host.config).await? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        tags.extend(name.and_then(|name| naming::file_of(name, vm)));
+    }
+    Ok(tags.into_iter().collect())
+}
+
+async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Continue => {
+            let done = client.run(&Cont {}).await;
+            done.map_err(failure::qmp("continue the VM"))?;
+        }
+        Step::RemoveMark(id) => {
+            let done = client.run(&ObjectDel { id: id.clone() }).await;
+            done.map_err(failure::qmp("remove the mark of a stopped VM"))?;
+        }
+        Step::EndExport(id) => end_export(client, id).await?,
+        Step::EndJob(id) => fleecing::end_job(client, id).await?,
+        Step::RollBitmaps { actions, .. } => {
+            let actions = actions.clone();
+            let done = client.run(&Transaction { actions }).await;
+            done.map_err(failure::qmp("put the dirty bitmaps in order"))?;
+        }
+        Step::MoveBack { device, node } => {
+            let set = QomSet {
+                path: device.clone(),
+                property: "drive".to_owned(),
+                value: json!(node),
+            };
+            let done = client.run(&set).await;
+            done.map_err(failure::qmp("move the device back onto its image"))?;
+        }
+        Step::RemoveNode(name) => {
+            let node_name = name.clone();
+            let done = client.run(&BlockdevDel { node_name }).await;
+            done.map_err(failure::qmp("remove a block node"))?;
+        }
+        Step::StopServer => {
+            let done = client.run(&NbdServerStop {}).await;
+            done.map_err(failure::qmp("stop the NBD server"))?;
+        }
+        Step::RemoveFile(path) => {
+            let gone = if path.is_dir() {
+                tokio::fs::remove_dir_all(path).await
+            } else {
+                tokio::fs::remove_file(path).await
+            };
+            gone.or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .map_err(failure::host(format!("remove {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+async fn end_export(client: &Client, id: &str) -> Result<(), Error> {
+    let step = "end an NBD export";
+    let end = BlockExportDel {
+        id: id.to_owned(),
+        mode: DelMode::Hard,
+    };
+    // Refused when it is ending already: what counts is that it goes.
+    let ended = client.run(&end).await;
+    let wait = async {
+        loop {
+            let exports = client.run(&QueryBlockExports {}).await;
+            let exports = exports.map_err(failure::qmp(step))?;
+            if exports.iter().all(|export| export.id != id) {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    match tokio::time::timeout(EXPORT_LIMIT, wait).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(match ended {
+            Err(refused) => failure::qmp(step)(refused),
+            Ok(_) => Error::new(ErrorKind::Timeout, step),
+        }),
+    }
+}

@@ -1,0 +1,210 @@
+//! A snapshot that was taken: its extents and its data.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Mutex, OnceCell};
+use tresor_disk::{ChangedExtent, DiskReader, Error, ErrorKind, Outcome, Session, SnapshotDisk};
+use tresor_model::{Extent, SnapshotTag, StreamName, VmId};
+use tresor_nbd::{
+    ALLOCATION_ZERO, Address, BASE_ALLOCATION, BITMAP_DIRTY, BlockStatus, Client, ConnectOptions,
+    dirty_bitmap_context,
+};
+
+use crate::{
+    activate::{Exported, activate},
+    connect::Lease,
+    extents::{self, Run},
+    naming,
+    prepare::PlannedDisk,
+    provider::Host,
+    release,
+};
+
+/// Connections for each disk: two already hide the latency of one; four saturate QEMU's reader.
+const CONNECTIONS: usize = 4;
+/// Reads at once that keep those connections busy.
+const PARALLELISM: usize = 8;
+/// Most of a disk that is mapped in one go, so that memory does not grow with the disk.
+const MAP_WINDOW: u64 = 8 << 30;
+
+/// A session on one QEMU.
+pub(crate) struct QemuSession {
+    host: Arc<Host>,
+    tag: SnapshotTag,
+    disks: Vec<SnapshotDisk>,
+    exported: Vec<Exported>,
+    paused_for: Option<Duration>,
+    socket: PathBuf,
+    /// The QMP connection of `take`, given back once the snapshot is readable.
+    lease: Mutex<Option<Lease>>,
+    activated: OnceCell<()>,
+    readers: Vec<OnceCell<Arc<Client>>>,
+}
+
+impl QemuSession {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        lease: Lease,
+        tag: SnapshotTag,
+        vm: VmId,
+        disks: Vec<SnapshotDisk>,
+        planned: &[PlannedDisk],
+        paused_for: Option<Duration>,
+    ) -> Self {
+        let exported = planned.iter().map(|disk| Exported {
+            format_node: disk.format_node.clone(),
+            bitmap: disk.trusted().map(str::to_owned),
+        });
+        Self {
+            socket: naming::socket(&host.config.runtime_dir, &tag, vm),
+            host,
+            tag,
+            exported: exported.collect(),
+            readers: disks.iter().map(|_| OnceCell::new()).collect(),
+            disks,
+            paused_for,
+            lease: Mutex::new(Some(lease)),
+            activated: OnceCell::new(),
+        }
+    }
+
+    async fn activate(&self) -> Result<(), Error> {
+        let once = async {
+            let mut lease = self.lease.lock().await;
+            let client = match lease.as_ref() {
+                Some(client) if !client.is_closed() => Lease::clone(client),
+                _ => self.host.connector.lease().await?,
+            };
+            activate(&client, &self.tag, &self.exported).await?;
+            *lease = None;
+            Ok(())
+        };
+        self.activated.get_or_try_init(|| once).await?;
+        Ok(())
+    }
+
+    async fn client(&self, disk: &StreamName) -> Result<(usize, Arc<Client>), Error> {
+        self.activate().await?;
+        let index = self.disks.iter().position(|known| known.name == *disk);
+        let slot = index.and_then(|index| Some((index, self.readers.get(index)?)));
+        let (index, slot) = slot.ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "find the disk in the snapshot")
+                .on_disk(disk.as_str())
+        })?;
+        let client = slot.get_or_try_init(|| self.open_export(index)).await;
+        let client = client.map_err(|error| lost("open the snapshot's export", disk, error))?;
+        Ok((index, Arc::clone(client)))
+    }
+
+    async fn open_export(&self, index: usize) -> Result<Arc<Client>, tresor_nbd::Error> {
+        let mut contexts = vec![BASE_ALLOCATION.to_owned()];
+        contexts.extend(self.bitmap_context(index));
+        let options = ConnectOptions {
+            connections: CONNECTIONS,
+            contexts,
+            ..ConnectOptions::default()
+        };
+        let address = Address::Unix(self.socket.clone());
+        let export = naming::export(&self.tag, index);
+        Ok(Arc::new(
+            Client::connect(&address, &export, &options).await?,
+        ))
+    }
+
+    fn bitmap_context(&self, index: usize) -> Option<String> {
+        let bitmap = self.exported.get(index)?.bitmap.as_deref()?;
+        Some(dirty_bitmap_context(bitmap))
+    }
+}
+
+#[async_trait]
+impl Session for QemuSession {
+    fn disks(&self) -> &[SnapshotDisk] {
+        &self.disks
+    }
+
+    fn paused_for(&self) -> Option<Duration> {
+        self.paused_for
+    }
+
+    async fn extents(
+        &self,
+        disk: &StreamName,
+        window: Extent,
+    ) -> Result<Vec<ChangedExtent>, Error> {
+        let (index, client) = self.client(disk).await?;
+        let size = self.disks.get(index).map_or(0, |disk| disk.size);
+        let window = window.intersect(&Extent::between(0, size));
+        let context = self.bitmap_context(index);
+        let mut changed = Vec::new();
+        let mut at = window.start;
+        while at < window.end() {
+            let part = Extent::between(at, window.end().min(at.saturating_add(MAP_WINDOW)));
+            let status = client.map(part.start, part.length).await;
+            let status = status.map_err(|error| lost("ask what changed", disk, error))?;
+            let data = runs(&status, BASE_ALLOCATION, |flags| {
+                flags & ALLOCATION_ZERO == 0
+            });
+            let dirty = context
+                .as_deref()
+                .map(|name| runs(&status, name, |flags| flags & BITMAP_DIRTY != 0));
+            changed.extend(extents::changed(part, size, &data, dirty.as_deref()));
+            at = part.end();
+        }
+        Ok(changed)
+    }
+
+    async fn open(&self, disk: &StreamName) -> Result<Arc<dyn DiskReader>, Error> {
+        let (_, client) = self.client(disk).await?;
+        Ok(Arc::new(ExportReader {
+            client,
+            disk: disk.clone(),
+        }))
+    }
+
+    async fn end(&self, outcome: Outcome) -> Result<(), Error> {
+        // Kept until here when the session was never used: the release needs the socket.
+        let lease = self.lease.lock().await.take();
+        release::release(&self.host, &self.tag, outcome).await?;
+        drop(lease);
+        Ok(())
+    }
+}
+
+fn runs(status: &BlockStatus, context: &str, on: impl Fn(u64) -> bool) -> Vec<Run> {
+    let described = status.get(context).map(Vec::as_slice).unwrap_or_default();
+    let run = described
+        .iter()
+        .map(|extent| (extent.length, on(extent.flags)));
+    run.collect()
+}
+
+/// Whatever keeps the export from answering, its content cannot be had any more: the filter gave
+/// the snapshot up, or QEMU is gone, and the snapshot with it.
+fn lost(step: &str, disk: &StreamName, error: tresor_nbd::Error) -> Error {
+    let kind = match error.kind() {
+        tresor_nbd::ErrorKind::Invalid => ErrorKind::Protocol,
+        _ => ErrorKind::SnapshotLost,
+    };
+    Error::new(kind, step).on_disk(disk.as_str()).because(error)
+}
+
+/// Reads one export.
+struct ExportReader {
+    client: Arc<Client>,
+    disk: StreamName,
+}
+
+#[async_trait]
+impl DiskReader for ExportReader {
+    async fn read(&self, extent: Extent) -> Result<Bytes, Error> {
+        let read = self.client.read(extent.start, extent.length).await;
+        read.map_err(|error| lost("read the snapshot", &self.disk, error))
+    }
+
+    fn parallelism(&self) -> usize {
+        PARALLELISM
+    }
+}

@@ -1,0 +1,263 @@
+//! The swap: what runs while the guest is frozen or stopped.
+//!
+//! # Ordering
+//! First the new bitmaps are added and begin to record. Then one write carries everything else,
+//! so that no round trip and no cancelled task can come between `stop` and `cont`. Last the
+//! previous bitmaps are disabled, by a transaction that also enables the new ones: it fails as a
+//! whole when a new one is missing, so never is nobody recording.
+//!
+//! # After a crash
+//! The object `<tag>-stop` exists before `stop` and is removed after `cont`: `release` continues
+//! a VM that has it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tresor_disk::{BitmapJudgement, Error, Outcome, PauseMode, Prepared, Session, SnapshotDisk};
+use tresor_model::{ReadMode, SnapshotTag, StreamName, TrackingLedger, VmId};
+use tresor_qmp::{
+    Command,
+    commands::{
+        bitmap::{Action, BitmapAdd, BitmapDisable, BitmapEnable, Transaction},
+        machine::{Cont, QueryStatus, Stop},
+        object::{ObjectAdd, ObjectDel, QomSet},
+    },
+};
+
+use crate::{
+    connect::Lease,
+    failure,
+    judge::GRANULARITY,
+    naming::{self, Role},
+    prepare::PlannedDisk,
+    provider::Host,
+    release,
+    session::QemuSession,
+};
+
+/// How long the replies to the swap are awaited. The commands take milliseconds; `stop` waits for
+/// the guest's writes under way, so slow storage can take longer.
+const SWAP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A snapshot that is ready to be taken.
+#[derive(Debug)]
+pub(crate) struct PreparedSnapshot {
+    pub(crate) host: Arc<Host>,
+    pub(crate) client: Lease,
+    pub(crate) vm: VmId,
+    pub(crate) tag: SnapshotTag,
+    pub(crate) disks: Vec<PlannedDisk>,
+}
+
+#[async_trait]
+impl Prepared for PreparedSnapshot {
+    fn judgements(&self) -> Vec<(StreamName, BitmapJudgement)> {
+        self.disks
+            .iter()
+            .map(|disk| (disk.name.clone(), disk.judgement.clone()))
+            .collect()
+    }
+
+    async fn take(self: Box<Self>, pause: PauseMode) -> Result<Box<dyn Session>, Error> {
+        match self.swap(pause).await {
+            Ok(paused_for) => Ok(Box::new(self.into_session(paused_for))),
+            Err(error) => {
+                let undone = release::release(&self.host, &self.tag, Outcome::Abandoned).await;
+                if let Err(left) = undone {
+                    tracing::warn!(error = %left, tag = %self.tag, "a failed take left something");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn abandon(self: Box<Self>) -> Result<(), Error> {
+        release::release(&self.host, &self.tag, Outcome::Abandoned).await?;
+        Ok(())
+    }
+}
+
+impl PreparedSnapshot {
+    /// Adds the bitmaps and moves the devices. Gives how long the VM was held.
+    async fn swap(&self, pause: PauseMode) -> Result<Option<Duration>, Error> {
+        let step = "swap the disks";
+        let status = self.client.run(&QueryStatus {}).await;
+        let running = status.map_err(failure::qmp(step))?.running;
+        let stop = running && pause == PauseMode::StopVm;
+        let add = Transaction {
+            actions: self.disks.iter().map(add_bitmap).collect(),
+        };
+        let added = self.client.run(&add).await;
+        added.map_err(failure::qmp("add the new bitmaps"))?;
+
+        let commands = swap_commands(&self.tag, &self.disks, stop).map_err(failure::qmp(step))?;
+        let begun = Instant::now();
+        let results = self.client.pipeline(commands, SWAP_LIMIT).await;
+        let held = begun.elapsed();
+        for result in results.map_err(failure::qmp(step))? {
+            result.map_err(failure::qmp(step))?;
+        }
+        Ok(stop.then_some(held))
+    }
+
+    fn into_session(self, paused_for: Option<Duration>) -> QemuSession {
+        let disks = self
+            .disks
+            .iter()
+            .map(|disk| snapshot_disk(&self.tag, disk))
+            .collect();
+        QemuSession::new(
+            self.host,
+            self.client,
+            self.tag,
+            self.vm,
+            disks,
+            &self.disks,
+            paused_for,
+        )
+    }
+}
+
+fn add_bitmap(disk: &PlannedDisk) -> Action {
+    Action::BlockDirtyBitmapAdd(BitmapAdd {
+        node: disk.format_node.clone(),
+        name: disk.bitmap.clone(),
+        granularity: GRANULARITY,
+        persistent: disk.persistent,
+        disabled: false,
+    })
+}
+
+/// Everything between the last look at the VM and the thaw, as one write.
+fn swap_commands(
+    tag: &SnapshotTag,
+    disks: &[PlannedDisk],
+    stop: bool,
+) -> Result<Vec<(String, Value)>, tresor_qmp::Error> {
+    let mut commands = Vec::new();
+    if stop {
+        let mark = ObjectAdd {
+            qom_type: "throttle-group".to_owned(),
+            id: naming::stop_mark(tag),
+        };
+        commands.push(mark.to_pipeline()?);
+        commands.push(Stop {}.to_pipeline()?);
+    }
+    for (index, disk) in disks.iter().enumerate() {
+        let set = QomSet {
+            path: disk.device.clone(),
+            property: "drive".to_owned(),
+            value: json!(naming::node(tag, Role::Filter, index)),
+        };
+        commands.push(set.to_pipeline()?);
+    }
+    if stop {
+        commands.push(Cont {}.to_pipeline()?);
+        let id = naming::stop_mark(tag);
+        commands.push(ObjectDel { id }.to_pipeline()?);
+    }
+    let actions: Vec<Action> = disks.iter().flat_map(roll).collect();
+    if !actions.is_empty() {
+        commands.push(Transaction { actions }.to_pipeline()?);
+    }
+    Ok(commands)
+}
+
+/// Lets the previous bitmap rest, provided that the new one records.
+fn roll(disk: &PlannedDisk) -> Vec<Action> {
+    let Some(previous) = disk.trusted() else {
+        return Vec::new();
+    };
+    let node = disk.format_node.clone();
+    vec![
+        Action::BlockDirtyBitmapEnable(BitmapEnable {
+            node: node.clone(),
+            name: disk.bitmap.clone(),
+        }),
+        Action::BlockDirtyBitmapDisable(BitmapDisable {
+            node,
+            name: previous.to_owned(),
+        }),
+    ]
+}
+
+fn snapshot_disk(tag: &SnapshotTag, disk: &PlannedDisk) -> SnapshotDisk {
+    SnapshotDisk {
+        name: disk.name.clone(),
+        size: disk.size,
+        read_mode: match &disk.judgement {
+            BitmapJudgement::Trusted { bitmap } => ReadMode::Incremental {
+                bitmap: bitmap.clone(),
+            },
+            BitmapJudgement::ReadAll { reason } => ReadMode::Full {
+                reason: reason.clone(),
+            },
+        },
+        tracking: TrackingLedger {
+            bitmap: Some(disk.bitmap.clone()),
+            tag: tag.clone(),
+            granularity: u64::from(GRANULARITY),
+            persistent: disk.persistent,
+            image: disk.image.clone(),
+            size: disk.size,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tresor_model::JobId;
+
+    use super::*;
+
+    fn disk(name: &str, judgement: BitmapJudgement) -> PlannedDisk {
+        PlannedDisk {
+            name: StreamName::new(name).expect("valid"),
+            device: format!("/machine/peripheral/{name}"),
+            format_node: format!("node-{name}"),
+            size: 1 << 20,
+            image: "1:2".to_owned(),
+            persistent: true,
+            judgement,
+            bitmap: "new".to_owned(),
+        }
+    }
+
+    fn names(commands: &[(String, Value)]) -> Vec<&str> {
+        commands.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_stopped_vm_continues_before_anything_that_can_wait() {
+        let trusted = BitmapJudgement::Trusted {
+            bitmap: "old".to_owned(),
+        };
+        let disks = [disk("a", trusted.clone()), disk("b", trusted)];
+        let tag = SnapshotTag::of_job(JobId::generate());
+        let commands = swap_commands(&tag, &disks, true).expect("plain data");
+        let expected = [
+            "object-add",
+            "stop",
+            "qom-set",
+            "qom-set",
+            "cont",
+            "object-del",
+            "transaction",
+        ];
+        assert_eq!(names(&commands), expected);
+    }
+
+    #[test]
+    fn a_frozen_guest_in_a_full_needs_only_the_swap() {
+        let full = BitmapJudgement::ReadAll {
+            reason: "first".to_owned(),
+        };
+        let tag = SnapshotTag::of_job(JobId::generate());
+        let commands = swap_commands(&tag, &[disk("a", full)], false).expect("plain data");
+        assert_eq!(names(&commands), ["qom-set"]);
+    }
+}

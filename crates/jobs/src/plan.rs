@@ -1,0 +1,132 @@
+//! What a job does: a table of sub-tasks.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tresor_model::{JobId, JobKind};
+use tresor_problem::Problem;
+
+use crate::{RecoveryPolicy, Scope, SubTaskSpec};
+
+/// One row of a job. `C` is the job's context: services, and what sub-tasks hand to each other in
+/// memory. What must outlive the process goes into the output.
+#[async_trait]
+pub trait SubTask<C: Send>: Send + Sync {
+    /// The name users see ("Take snapshot"). Unique within the plan; recorded, so renaming it
+    /// makes recorded jobs of older releases unwindable only by the older release.
+    fn name(&self) -> &'static str;
+
+    /// How long the action may run, from its own start. `None`: as long as it takes.
+    fn limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How long the undo may run.
+    fn undo_limit(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    /// Whether the job's effect is final once this sub-task has succeeded. From then on the job
+    /// is not unwound and not cancelled; the rest of the table is cleaning up, each row of which
+    /// is tried, and a failure there is a warning.
+    fn commits(&self) -> bool {
+        false
+    }
+
+    /// What to do when the process died while or after this sub-task ran.
+    fn after_crash(&self) -> AfterCrash {
+        AfterCrash::Unwind
+    }
+
+    /// The action. May be run again after it ran half or whole. Ends soon, with any error, when
+    /// `scope.cancel()` is cancelled; is dropped at an await point when it does not.
+    ///
+    /// # Errors
+    /// Why it gave up, as the user shall read it.
+    async fn run(&self, ctx: &mut C, scope: &Scope) -> Result<Value, Problem>;
+
+    /// Rebuilds in memory, in a new process, what the recorded action had left there.
+    ///
+    /// # Errors
+    /// Why the job cannot go on; it is unwound then (or, once committed, ends with a warning).
+    async fn resume(&self, _ctx: &mut C, _output: &Value) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// For a sub-task that [commits](Self::commits), asked when the action was cut short: did the
+    /// commit take place all the same? `Some(output)`, as `run` would have given, when it did.
+    ///
+    /// # Errors
+    /// Why that cannot be found out now.
+    async fn settle(&self, _ctx: &mut C) -> Result<Option<Value>, Problem> {
+        Ok(None)
+    }
+
+    /// Takes the action back. Must be safe when the action never ran, ran half, ran whole, or was
+    /// undone before, and in a process that did not run it: `output` is what was recorded, `ctx`
+    /// may be empty.
+    ///
+    /// # Errors
+    /// What may be left behind. The other undos run all the same.
+    async fn undo(&self, _ctx: &mut C, _output: Option<&Value>) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// What to do with a sub-task whose process died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterCrash {
+    /// Its state died with the process: unwind the job.
+    Unwind,
+    /// If it had succeeded, [`SubTask::resume`]; if not, [`SubTask::run`] again.
+    Resume,
+}
+
+/// A job to be done.
+pub struct JobPlan<C> {
+    /// Its id, made by the caller so that the context can hold it as well.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// What it is about, as users name it (the VM's name).
+    pub subject: String,
+    /// Jobs with the same key exclude each other (`vm:<id>`); `None` excludes nobody.
+    pub lock: Option<String>,
+    /// All that is needed to build this plan again in another process.
+    pub params: Value,
+    /// What a new process does with the job of a dead one.
+    pub recovery: RecoveryPolicy,
+    /// The table.
+    pub sub_tasks: Vec<Box<dyn SubTask<C>>>,
+}
+
+impl<C: Send> JobPlan<C> {
+    /// The table as it is recorded.
+    #[must_use]
+    pub fn specs(&self) -> Vec<SubTaskSpec> {
+        self.sub_tasks
+            .iter()
+            .map(|sub_task| SubTaskSpec {
+                name: sub_task.name().to_owned(),
+                limit_ms: sub_task
+                    .limit()
+                    .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+                commits: sub_task.commits(),
+            })
+            .collect()
+    }
+
+    /// Why the table is no table, if it is none.
+    pub(crate) fn defect(&self) -> Option<String> {
+        if self.sub_tasks.is_empty() {
+            return Some("it has no sub-task".to_owned());
+        }
+        let mut names: Vec<_> = self.sub_tasks.iter().map(|task| task.name()).collect();
+        names.sort_unstable();
+        names
+            .windows(2)
+            .find(|pair| pair[0] == pair[1])
+            .map(|pair| format!("two sub-tasks are named `{}`", pair[0]))
+    }
+}

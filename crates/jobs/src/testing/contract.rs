@@ -1,0 +1,236 @@
+//! What every [`JobLog`] must do, as one suite.
+
+use jiff::Timestamp;
+use serde_json::json;
+use tresor_model::{JobId, JobKind, JobState};
+
+use super::dead_owner;
+use crate::{
+    JobEvent, JobFilter, JobLog, Lease, LogErrorKind, NewJob, Owner, Progress, RecordedEvent,
+    SubTaskSpec, Warning,
+};
+
+/// Runs the whole suite. The log may hold other jobs.
+///
+/// # Panics
+/// When the log does not keep its contract.
+pub async fn check_log(log: &dyn JobLog) {
+    a_story_comes_back_as_it_was_recorded(log).await;
+    one_job_per_lock_key(log).await;
+    only_the_lease_holder_appends(log).await;
+    an_event_number_is_used_once(log).await;
+    take_over_has_one_winner(log).await;
+    cancel_is_a_flag_on_unfinished_jobs(log).await;
+    lists_filter_and_sort(log).await;
+    unknown_jobs_are_not_found(log).await;
+}
+
+/// A job for tests; jobs with the same lock exclude each other.
+#[must_use]
+pub fn new_job(subject: &str, lock: Option<String>) -> NewJob {
+    NewJob {
+        id: JobId::generate(),
+        kind: JobKind::Backup,
+        subject: subject.to_owned(),
+        lock,
+        params: json!({"vm": subject, "n": 1}),
+        sub_tasks: vec![SubTaskSpec {
+            name: "Only one".to_owned(),
+            limit_ms: Some(1500),
+            commits: true,
+        }],
+        created_at: micros(Timestamp::now()),
+    }
+}
+
+/// Logs keep microseconds.
+fn micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+fn event(seq: u64, event: JobEvent) -> RecordedEvent {
+    let at = micros(Timestamp::now());
+    RecordedEvent { seq, at, event }
+}
+
+fn warned(seq: u64) -> RecordedEvent {
+    let warning = Warning::from("worth reading");
+    let sub_task = None;
+    event(seq, JobEvent::Warned { sub_task, warning })
+}
+
+async fn begun(log: &dyn JobLog, job: &NewJob) -> Lease {
+    log.begin(job, &Owner::current()).await.expect("begin")
+}
+
+async fn end(log: &dyn JobLog, lease: &Lease, seq: u64) {
+    let state = JobState::Completed;
+    let ended = event(seq, JobEvent::Ended { state });
+    log.append(lease, &ended, state).await.expect("end");
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, crate::LogError>) -> LogErrorKind {
+    result.expect_err("must be refused").kind
+}
+
+async fn a_story_comes_back_as_it_was_recorded(log: &dyn JobLog) {
+    let job = new_job("story", None);
+    let owner = Owner::current();
+    let lease = log.begin(&job, &owner).await.expect("begin");
+    let queued = log.load(job.id).await.expect("load");
+    assert_eq!(queued.header.state, JobState::Queued);
+    let output = json!({"text": "a 'quoted' \u{1F512} \0 text", "big": u64::MAX});
+    let events = [
+        event(
+            0,
+            JobEvent::TakenUp {
+                owner: owner.clone(),
+            },
+        ),
+        event(1, JobEvent::Started { sub_task: 0 }),
+        event(
+            2,
+            JobEvent::Succeeded {
+                sub_task: 0,
+                output,
+            },
+        ),
+        warned(3),
+    ];
+    for recorded in &events {
+        let state = JobState::InProgress;
+        log.append(&lease, recorded, state).await.expect("append");
+    }
+    let progress = Progress {
+        sub_task: 0,
+        done: 1 << 40,
+        total: Some(1 << 41),
+        message: "vda".to_owned(),
+    };
+    log.set_progress(&lease, &progress).await.expect("progress");
+    let beat = micros(Timestamp::now());
+    log.heartbeat(&lease, beat).await.expect("heartbeat");
+    let story = log.load(job.id).await.expect("load");
+    assert_eq!(story.events, events);
+    assert_eq!(story.header.job, job);
+    assert_eq!(story.header.state, JobState::InProgress);
+    assert_eq!(story.header.owner, owner);
+    assert_eq!(story.header.heartbeat_at, beat);
+    assert_eq!(story.header.progress, Some(progress));
+    assert!(story.view().expect("a legal story").is_committed());
+    end(log, &lease, 4).await;
+}
+
+async fn one_job_per_lock_key(log: &dyn JobLog) {
+    let lock = Some(format!("vm:{}", JobId::generate()));
+    let first = new_job("web01", lock.clone());
+    let second = new_job("web01", lock);
+    let lease = begun(log, &first).await;
+    let refused = log.begin(&second, &Owner::current()).await;
+    let error = refused.expect_err("the first job holds the key");
+    assert_eq!(error.kind, LogErrorKind::Busy { holder: first.id });
+    assert_eq!(error.context, "web01");
+    assert_eq!(kind(log.load(second.id).await), LogErrorKind::NotFound);
+    begun(log, &new_job("free", None)).await;
+    end(log, &lease, 0).await;
+    let lease = begun(log, &second).await;
+    end(log, &lease, 0).await;
+}
+
+async fn only_the_lease_holder_appends(log: &dyn JobLog) {
+    let job = new_job("fenced", None);
+    let old = log.begin(&job, &dead_owner()).await.expect("begin");
+    let me = Owner::current();
+    let new = log
+        .take_over(job.id, old.epoch, &me)
+        .await
+        .expect("take over");
+    assert!(new.epoch > old.epoch);
+    let state = JobState::InProgress;
+    let lost = LogErrorKind::LeaseLost;
+    assert_eq!(kind(log.append(&old, &warned(0), state).await), lost);
+    assert_eq!(kind(log.heartbeat(&old, Timestamp::now()).await), lost);
+    log.append(&new, &warned(0), state).await.expect("append");
+    assert_eq!(log.load(job.id).await.expect("load").header.owner, me);
+    end(log, &new, 1).await;
+    assert_eq!(kind(log.append(&new, &warned(2), state).await), lost);
+    assert_eq!(log.load(job.id).await.expect("load").events.len(), 2);
+}
+
+async fn an_event_number_is_used_once(log: &dyn JobLog) {
+    let lease = begun(log, &new_job("numbers", None)).await;
+    let state = JobState::InProgress;
+    log.append(&lease, &warned(0), state).await.expect("append");
+    for wrong in [0, 2] {
+        let refused = log.append(&lease, &warned(wrong), state).await;
+        assert_eq!(kind(refused), LogErrorKind::LeaseLost, "number {wrong}");
+    }
+    end(log, &lease, 1).await;
+}
+
+async fn take_over_has_one_winner(log: &dyn JobLog) {
+    let job = new_job("left", None);
+    let old = log.begin(&job, &dead_owner()).await.expect("begin");
+    let me = Owner::current();
+    let (one, two) = tokio::join!(
+        log.take_over(job.id, old.epoch, &me),
+        log.take_over(job.id, old.epoch, &me)
+    );
+    assert!(one.is_ok() != two.is_ok(), "{one:?} and {two:?}");
+    let lease = one.or(two).expect("one of them");
+    end(log, &lease, 0).await;
+    let late = log.take_over(job.id, lease.epoch, &me).await;
+    assert_eq!(kind(late), LogErrorKind::LeaseLost);
+}
+
+async fn cancel_is_a_flag_on_unfinished_jobs(log: &dyn JobLog) {
+    let job = new_job("stop", None);
+    let lease = begun(log, &job).await;
+    assert!(!log.cancel_requested(job.id).await.expect("flag"));
+    for _ in 0..2 {
+        log.request_cancel(job.id).await.expect("request");
+    }
+    assert!(log.cancel_requested(job.id).await.expect("flag"));
+    end(log, &lease, 0).await;
+    let done = new_job("done", None);
+    let lease = begun(log, &done).await;
+    end(log, &lease, 0).await;
+    log.request_cancel(done.id).await.expect("no error");
+    assert!(!log.cancel_requested(done.id).await.expect("flag"));
+}
+
+async fn lists_filter_and_sort(log: &dyn JobLog) {
+    let subject = format!("list-{}", JobId::generate());
+    let jobs = [(); 3].map(|()| new_job(&subject, None));
+    for job in &jobs {
+        begun(log, job).await;
+    }
+    let lease = Lease {
+        job: jobs[1].id,
+        epoch: 1,
+    };
+    end(log, &lease, 0).await;
+    let ids = async |unfinished, limit| {
+        let subject = Some(subject.clone());
+        let filter = JobFilter {
+            subject,
+            unfinished,
+            limit,
+        };
+        let listed = log.list(&filter).await.expect("list");
+        listed.iter().map(|row| row.job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(false, None).await, [jobs[2].id, jobs[1].id, jobs[0].id]);
+    assert_eq!(ids(true, None).await, [jobs[2].id, jobs[0].id]);
+    assert_eq!(ids(false, Some(1)).await, [jobs[2].id]);
+}
+
+async fn unknown_jobs_are_not_found(log: &dyn JobLog) {
+    let job = JobId::generate();
+    let not_found = LogErrorKind::NotFound;
+    assert_eq!(kind(log.load(job).await), not_found);
+    assert_eq!(kind(log.request_cancel(job).await), not_found);
+    assert_eq!(kind(log.cancel_requested(job).await), not_found);
+    let taken = log.take_over(job, 1, &Owner::current()).await;
+    assert_eq!(kind(taken), not_found);
+}

@@ -1,0 +1,219 @@
+//! One disk or attachment, from the vault into a file.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+use tresor_model::{Extent, StreamRecord};
+use tresor_vault::{ExtentKind, Piece, StreamReader, Vault};
+
+use super::{ImageFormat, holder, journal::Journal, qcow2};
+use crate::{Error, ErrorKind};
+
+/// Data is made durable and noted in windows of this many bytes.
+const WINDOW: u64 = 64 << 20;
+
+/// Reads of the vault that are under way at once.
+const FETCHES: usize = 8;
+
+/// Where a stream goes.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: ImageFormat,
+    /// Whether a file of this name may be replaced (when the restore is whole).
+    pub overwrite: bool,
+}
+
+/// Counts for whoever watches a restore.
+#[derive(Debug, Default)]
+pub struct RestoreProgress {
+    /// Bytes of the disk that were passed over.
+    pub done: AtomicU64,
+    /// Bytes of data that were read from the vault, verified and written.
+    pub written: AtomicU64,
+    /// Bytes that an earlier, interrupted restore had done.
+    pub resumed: AtomicU64,
+}
+
+/// Restores a stream: every chunk verified, holes left where it is zero, durable when it returns.
+///
+/// # Errors
+/// The target is untouched; what was written so far lies in `<target>.partial` and is used by the
+/// next try.
+pub async fn restore_stream(
+    vault: &Vault,
+    stream: &StreamRecord,
+    target: &Target,
+    progress: &RestoreProgress,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
+    let file_error = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Error::new(ErrorKind::File { path, error }, &stream.name)
+    };
+    check_target(target).map_err(|kind| Error::new(kind, &stream.name))?;
+    let partial = with_suffix(&target.path, ".partial");
+    let (file, mut journal) =
+        open_partial(&partial, stream, target.format).map_err(file_error(&partial))?;
+    let reader =
+        vault.reader(stream).map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
+    let mut image = Image { file: Arc::new(file), format: target.format, stream, reader };
+
+    let mut start = 0;
+    while start < stream.size {
+        let window = Extent::between(start, stream.size.min(start + WINDOW));
+        if journal.is_done(start) {
+            progress.resumed.fetch_add(window.length, Ordering::Relaxed);
+        } else if image.write_window(window, progress, cancel).await? {
+            image.file.sync_data().and_then(|()| journal.note(start)).map_err(file_error(&partial))?;
+        }
+        start = window.end();
+        progress.done.store(start, Ordering::Relaxed);
+    }
+    image.write_metadata().await?;
+    let publish = || -> io::Result<()> {
+        image.file.sync_all()?;
+        fs::rename(&partial, &target.path)?;
+        journal.finish()?;
+        File::open(parent(&target.path))?.sync_all()
+    };
+    publish().map_err(file_error(&target.path))
+}
+
+fn check_target(target: &Target) -> Result<(), ErrorKind> {
+    let path = target.path.clone();
+    match holder(&path) {
+        Err(error) => Err(ErrorKind::File { path, error }),
+        Ok(Some(holder)) => Err(ErrorKind::TargetInUse { path, holder }),
+        Ok(None) if !target.overwrite && path.exists() => Err(ErrorKind::TargetExists(path)),
+        Ok(None) => Ok(()),
+    }
+}
+
+/// Opens the half-written image that is there when its journal is about the same content, else
+/// begins one.
+fn open_partial(
+    partial: &Path,
+    stream: &StreamRecord,
+    format: ImageFormat,
+) -> io::Result<(File, Journal)> {
+    fs::create_dir_all(parent(partial))?;
+    let root = stream.root.as_ref().map_or("zero", |root| root.id.as_str());
+    let subject = format!("tresor restore 1 {root} {} {format}", stream.size);
+    let known = if partial.exists() { Journal::open(partial, &subject)? } else { None };
+    let fresh = known.is_none();
+    let journal = match known {
+        Some(journal) => journal,
+        None => {
+            Journal::discard(partial)?;
+            Journal::open(partial, &subject)?
+                .ok_or_else(|| io::Error::other("the restore's journal changed under it"))?
+        }
+    };
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(fresh).open(partial)?;
+    file.set_len(format.file_size(stream.size))?;
+    Ok((file, journal))
+}
+
+struct Image<'a> {
+    file: Arc<File>,
+    format: ImageFormat,
+    stream: &'a StreamRecord,
+    reader: StreamReader,
+}
+
+impl Image<'_> {
+    /// Writes the data of a window; says whether there was any.
+    async fn write_window(
+        &mut self,
+        window: Extent,
+        progress: &RestoreProgress,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let base = self.format.data_start(self.stream.size);
+        let mut pieces = self.reader.fetch(window, FETCHES);
+        let mut any = false;
+        loop {
+            let piece = tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    return Err(Error::new(ErrorKind::Cancelled, &self.stream.name));
+                }
+                piece = pieces.next() => piece,
+            };
+            let Some(piece) = piece else { return Ok(any) };
+            let Piece { offset, bytes: data } = piece.map_err(|error| self.vault_error(error))?;
+            // A write of at most a frame into the page cache: not worth a thread's round trip.
+            self.file.write_all_at(&data, base + offset).map_err(|error| self.file_error(error))?;
+            progress.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+            any = true;
+        }
+    }
+
+    /// Writes what makes the file an image of its format.
+    async fn write_metadata(&mut self) -> Result<(), Error> {
+        if self.format == ImageFormat::Raw {
+            return Ok(());
+        }
+        let mut metadata = qcow2::Metadata::new(self.stream.size);
+        for table in 0..self.stream.size.div_ceil(qcow2::L2_SPAN) {
+            let start = table * qcow2::L2_SPAN;
+            let window = Extent::between(start, self.stream.size.min(start + qcow2::L2_SPAN));
+            let extents = self.reader.extents(window).await;
+            let extents = extents.map_err(|error| self.vault_error(error))?;
+            let data: Vec<_> = extents
+                .into_iter()
+                .filter(|(_, kind)| *kind == ExtentKind::Data)
+                .map(|(extent, _)| (extent.start, extent.end()))
+                .collect();
+            if let Some((at, bytes)) = metadata.l2_table(table, &data) {
+                self.file.write_all_at(&bytes, at).map_err(|error| self.file_error(error))?;
+            }
+        }
+        let file = Arc::clone(&self.file);
+        let write = |metadata: &mut qcow2::Metadata| -> io::Result<()> {
+            let (at, bytes) = metadata.l1_table();
+            file.write_all_at(&bytes, at)?;
+            for (at, bytes) in metadata.refcounts() {
+                file.write_all_at(&bytes, at)?;
+            }
+            file.sync_data()?;
+            file.write_all_at(&metadata.header(), 0)
+        };
+        write(&mut metadata).map_err(|error| self.file_error(error))
+    }
+
+    fn vault_error(&self, error: tresor_vault::Error) -> Error {
+        Error::new(ErrorKind::Vault(error), &self.stream.name)
+    }
+
+    fn file_error(&self, error: io::Error) -> Error {
+        let path = PathBuf::from(self.stream.name.as_str());
+        Error::new(ErrorKind::File { path, error }, &self.stream.name)
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

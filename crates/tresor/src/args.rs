@@ -1,0 +1,346 @@
+//! The command line as typed. What it means is decided in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tresor_model::{JobId, PointId, StreamName};
+
+/// Backs up virtual machines of this host into a deduplicated, encrypted vault, and brings them
+/// back.
+#[derive(Debug, Parser)]
+#[command(name = "tresor", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  tresor vault create /srv/vault
+  tresor vm add web01 --qmp /run/web01/qmp.sock --agent /run/web01/agent.sock
+  tresor backup web01
+  tresor points list web01
+  tresor restore 0192f3c1-… --to /var/lib/vms/web01
+
+Exit codes: docs/exit-codes.md. Problems and their remedies: docs/problems/.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where Tresor keeps its catalog and keys [default: /var/lib/tresor for root, else
+    /// ~/.local/state/tresor]
+    #[arg(long, global = true, value_name = "DIR", env = "TRESOR_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// How results are printed
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: ProgressStyle,
+
+    /// Log more to stderr; twice for everything [env: TRESOR_LOG]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON object a line; each has a `message_type`
+    Json,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A bar on a terminal, else lines; none with JSON output
+    Auto,
+    /// Plain lines
+    Lines,
+    /// Not at all
+    None,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make and look at vaults
+    #[command(subcommand)]
+    Vault(VaultCommand),
+    /// Register VMs and look at them
+    #[command(subcommand)]
+    Vm(VmCommand),
+    /// Back up a running VM now
+    #[command(after_help = "\
+Examples:
+  tresor backup web01
+  tresor backup web01 --require file-system   # fail rather than store a crash-consistent point")]
+    Backup(BackupArgs),
+    /// Look at recovery points
+    #[command(subcommand)]
+    Points(PointsCommand),
+    /// Bring the disks and the machine definition of a recovery point back
+    #[command(after_help = "\
+Examples:
+  tresor restore 0192f3c1-… --to /var/lib/vms/web01
+  tresor restore latest:web01 --to /tmp/web01 --disk vda --format raw
+  tresor restore latest:web01 --vault /mnt/vault --key-file recovery.txt --to /tmp/web01
+
+The directory gets an image for each disk, machine.json, and boot.sh, which boots the machine as it
+was. An interrupted restore goes on where it stopped when the same command is run again.")]
+    Restore(RestoreArgs),
+    /// Read recovery points back and check every chunk
+    Verify(VerifyArgs),
+    /// Look at jobs, stop them
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The process that owns a freeze (started by `tresor backup`)
+    #[command(hide = true)]
+    ThawGuard {
+        /// Passed by the process that starts it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Where the vault is and what opens it.
+#[derive(Debug, Args)]
+pub(crate) struct VaultAccess {
+    /// Name or directory of the vault [default: the only one known, or the VM's]
+    #[arg(long, value_name = "VAULT", env = "TRESOR_VAULT")]
+    pub(crate) vault: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+}
+
+/// What opens a vault.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// File with the vault's key or recovery key, readable by its owner only [default: the
+    /// systemd credential `tresor-key`, else the key file that `vault create` made]
+    #[arg(long, value_name = "FILE", env = "TRESOR_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// File with the vault's passphrase, readable by its owner only
+    #[arg(long, value_name = "FILE", env = "TRESOR_PASSPHRASE_FILE", conflicts_with = "key_file")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// `tresor vault …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault in an empty or new directory, and print its recovery key once
+    #[command(after_help = "\
+A vault on the same disk as the VMs is not a backup: it dies with them.
+
+Examples:
+  tresor vault create /mnt/backup/vault
+  tresor vault create /mnt/backup/vault --name main --passphrase-file pass.txt")]
+    Create {
+        /// The directory
+        path: PathBuf,
+        /// The name by which this machine knows it [default: the directory's last component]
+        #[arg(long)]
+        name: Option<String>,
+        /// Also let this passphrase open it (a file, readable by its owner only)
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// The vaults this machine knows
+    List,
+    /// What is in a vault
+    Show {
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+}
+
+/// `tresor vm …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    /// Register a running VM by its QMP socket
+    #[command(after_help = "\
+Start QEMU with sockets for Tresor alone (each serves one client at a time):
+  -qmp unix:/run/web01/qmp.sock,server=on,wait=off
+  -device virtio-serial-pci
+  -chardev socket,path=/run/web01/agent.sock,server=on,wait=off,id=ga
+  -device virtserialport,chardev=ga,name=org.qemu.guest_agent.0")]
+    Add {
+        /// The name for it
+        name: String,
+        /// QMP socket
+        #[arg(long, value_name = "SOCKET")]
+        qmp: PathBuf,
+        /// Socket of the QEMU guest agent's channel; without it points are crash-consistent
+        #[arg(long, value_name = "SOCKET")]
+        agent: Option<PathBuf>,
+        /// Name of the vault for its recovery points [default: the only one known]
+        #[arg(long, value_name = "VAULT")]
+        vault: Option<String>,
+        /// A disk to leave out; may be repeated
+        #[arg(long, value_name = "DISK")]
+        exclude: Vec<StreamName>,
+    },
+    /// The registered VMs
+    List,
+    /// A VM as it is now: state, disks, guest agent, last recovery point
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `tresor backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Name of the VM
+    pub(crate) vm: String,
+
+    #[command(flatten)]
+    pub(crate) access: VaultAccess,
+
+    /// Where old content of what the guest overwrites is kept while the backup runs [default:
+    /// <state-dir>/fleecing]
+    #[arg(long, value_name = "DIR", env = "TRESOR_FLEECING_DIR")]
+    pub(crate) fleecing_dir: Option<PathBuf>,
+
+    /// Most space that fleecing may use for a disk, in MiB
+    #[arg(long, value_name = "MIB")]
+    pub(crate) fleecing_limit: Option<u64>,
+
+    /// Fail when the point would be less consistent than this
+    #[arg(long, value_name = "CONSISTENCY", default_value = "crash")]
+    pub(crate) require: RequiredConsistency,
+
+    /// How long the guest may take to freeze, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "20")]
+    pub(crate) freeze_limit: u32,
+}
+
+/// The lowest consistency that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RequiredConsistency {
+    /// As after a power cut
+    Crash,
+    /// File systems frozen
+    FileSystem,
+    /// Applications quiesced
+    Application,
+}
+
+/// `tresor points …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PointsCommand {
+    /// The recovery points in a vault, oldest first
+    List {
+        /// Only of this VM
+        vm: Option<String>,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// A recovery point: consistency and its proof, disks, machine
+    Show {
+        /// Its id, or `latest:VM`
+        point: PointSelector,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+}
+
+/// Names a recovery point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PointSelector {
+    /// By its id.
+    Id(PointId),
+    /// The newest of a VM.
+    Latest(String),
+}
+
+impl std::str::FromStr for PointSelector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("latest:") {
+            Some("") => Err("`latest:` needs the name of a VM behind it".to_owned()),
+            Some(vm) => Ok(Self::Latest(vm.to_owned())),
+            None => text.parse().map(Self::Id).map_err(|error| format!("{error}, nor `latest:VM`")),
+        }
+    }
+}
+
+/// `tresor restore`
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Id of the recovery point, or `latest:VM`
+    pub(crate) point: PointSelector,
+
+    /// Directory for the images and the machine definition
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) access: VaultAccess,
+
+    /// Only this disk; may be repeated
+    #[arg(long, value_name = "DISK")]
+    pub(crate) disk: Vec<StreamName>,
+
+    /// Format of the images [default: as each was]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ImageFormat>,
+
+    /// Replace images that are there (never one that is in use)
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// Formats of restored images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// The plain bytes, sparse
+    Raw,
+    /// QEMU's format
+    Qcow2,
+}
+
+/// `tresor verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Id of a recovery point, or `latest:VM` [default: every point]
+    pub(crate) point: Option<PointSelector>,
+
+    #[command(flatten)]
+    pub(crate) access: VaultAccess,
+}
+
+/// `tresor jobs …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// The jobs, newest first
+    List {
+        /// How many
+        #[arg(long, default_value = "20")]
+        limit: u32,
+    },
+    /// A job with its sub-tasks, and what went wrong
+    Show {
+        /// Its id
+        job: JobId,
+    },
+    /// Stop a job and unwind it
+    Cancel {
+        /// Its id
+        job: JobId,
+    },
+}

@@ -1,0 +1,36 @@
+//! A file for each noun; what they share is a [`Session`].
+
+mod backup;
+mod jobs;
+mod open;
+mod points;
+mod restore;
+mod session;
+mod vault;
+mod verify;
+mod vm;
+
+pub(crate) use session::Session;
+
+use clap::CommandFactory as _;
+use tresor_problem::Problem;
+
+use crate::args::{Cli, Command};
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: Command, session: Session) -> Result<(), Problem> {
+    match command {
+        Command::Vault(command) => vault::run(command, &session).await,
+        Command::Vm(command) => vm::run(command, &session).await,
+        Command::Backup(args) => backup::run(args, &session).await,
+        Command::Points(command) => points::run(command, &session).await,
+        Command::Restore(args) => restore::run(args, &session).await,
+        Command::Verify(args) => verify::run(args, &session).await,
+        Command::Jobs(command) => jobs::run(command, &session).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tresor", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::ThawGuard { .. } => Ok(()), // handled before the runtime starts
+    }
+}

@@ -1,0 +1,128 @@
+//! Finding and opening what commands name: vaults, VMs, recovery points.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tresor_backend::LocalBackend;
+use tresor_catalog::{Catalog, VaultRecord, VmRecord};
+use tresor_model::RecoveryPoint;
+use tresor_problem::{Kind, Problem};
+use tresor_vault::{PointSummary, Vault};
+use tresor_workflows::{storage_problem, vault_problem};
+
+use crate::{
+    args::{PointSelector, VaultAccess},
+    keys,
+    output::note,
+};
+
+/// How the catalog notes that a key lies in a file.
+pub(crate) const KEY_FILE: &str = "file:";
+
+/// A vault that was found, not opened yet.
+#[derive(Debug, Clone)]
+pub(crate) struct VaultPlace {
+    /// Its name, if this machine knows it.
+    pub(crate) name: Option<String>,
+    /// Its directory.
+    pub(crate) path: PathBuf,
+    /// The key file that was made with it.
+    key_file: Option<PathBuf>,
+}
+
+impl VaultPlace {
+    fn of(entry: &VaultRecord) -> Self {
+        let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
+        Self { name: Some(entry.name.clone()), path: entry.location.clone().into(), key_file }
+    }
+}
+
+/// Finds the vault that is meant: by name, by directory, the VM's, or the only one there is.
+pub(crate) async fn find_vault(
+    catalog: &Catalog,
+    named: Option<&str>,
+    of_vm: Option<&VmRecord>,
+) -> Result<VaultPlace, Problem> {
+    let vaults = catalog.vaults().await.map_err(|error| Problem::from(&error))?;
+    let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
+    match wanted {
+        Some(wanted) => {
+            let location = absolute(Path::new(wanted));
+            let known = vaults.iter().find(|vault| {
+                vault.name == wanted || Path::new(&vault.location) == location
+            });
+            Ok(known.map_or(VaultPlace { name: None, path: location, key_file: None }, VaultPlace::of))
+        }
+        None => match vaults.as_slice() {
+            [only] => Ok(VaultPlace::of(only)),
+            [] => Err(usage("No vault is known here: say which with --vault, or make one with `tresor vault create`.")),
+            _ => Err(usage("Several vaults are known: say which with --vault.")),
+        },
+    }
+}
+
+/// Opens a vault with the key that the options, the environment or the catalog give.
+pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
+    let location = place.path.display().to_string();
+    let backend = LocalBackend::open(&place.path)
+        .await
+        .map_err(|error| match error.kind() {
+            tresor_backend::ErrorKind::NotFound => {
+                Kind::VaultNotFound { location: location.clone() }.into()
+            }
+            _ => storage_problem(&error, &location),
+        })?;
+    let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
+    let vault = Vault::open(Arc::new(backend), &key).await;
+    vault.map_err(|error| vault_problem(&error, &location))
+}
+
+/// Finds and opens the vault that `access` names.
+pub(crate) async fn vault(catalog: &Catalog, access: &VaultAccess) -> Result<Vault, Problem> {
+    let place = find_vault(catalog, access.vault.as_deref(), None).await?;
+    open_vault(&place, access).await
+}
+
+/// A registered VM.
+pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmRecord, Problem> {
+    catalog.vm(name).await.map_err(|error| Problem::from(&error))
+}
+
+/// All points of a vault, oldest first.
+pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> {
+    let points = vault.points().await;
+    let list = points.map_err(|error| vault_problem(&error, vault.location()))?;
+    for damaged in &list.damaged {
+        note(&format!("warning: a recovery point cannot be read: {damaged}"));
+    }
+    Ok(list.points)
+}
+
+/// The recovery point that is meant.
+pub(crate) async fn point(
+    vault: &Vault,
+    selector: &PointSelector,
+) -> Result<RecoveryPoint, Problem> {
+    let id = match selector {
+        PointSelector::Id(id) => *id,
+        PointSelector::Latest(vm) => {
+            let all = points(vault).await?;
+            let latest = all.iter().rev().find(|point| point.vm_name == *vm);
+            latest
+                .map(|point| point.id)
+                .ok_or_else(|| Kind::PointNotFound { point: format!("of VM {vm}") })?
+        }
+    };
+    vault.point(id).await.map_err(|error| vault_problem(&error, vault.location()))
+}
+
+/// A path that still means the same when it is read in another directory.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+pub(crate) fn usage(what: &str) -> Problem {
+    Kind::UsageError { what: what.to_owned() }.into()
+}

@@ -1,0 +1,110 @@
+//! `tresor points …`
+
+use tresor_model::{ReadMode, RecoveryPoint};
+use tresor_problem::Problem;
+
+use super::{
+    open,
+    session::{Session, print_problem},
+};
+use crate::{
+    args::{PointSelector, PointsCommand, VaultAccess},
+    output::{bytes, micros, plain_table},
+};
+
+pub(super) async fn run(command: PointsCommand, session: &Session) -> Result<(), Problem> {
+    match command {
+        PointsCommand::List { vm, access } => list(session, vm.as_deref(), &access).await,
+        PointsCommand::Show { point, access } => show(session, &point, &access).await,
+    }
+}
+
+async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Result<(), Problem> {
+    let vault = open::vault(&*session.catalog().await?, access).await?;
+    let mut points = open::points(&vault).await?;
+    points.retain(|point| vm.is_none_or(|vm| point.vm_name == vm));
+    session
+        .output
+        .list(
+            "point",
+            &["point", "VM", "taken at", "consistency", "size", "stored", "warnings"],
+            &points,
+            |point| {
+                vec![
+                    point.id.to_string(),
+                    point.vm_name.clone(),
+                    point.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+                    point.consistency.to_string(),
+                    bytes(point.size),
+                    bytes(point.stored),
+                    point.warnings.to_string(),
+                ]
+            },
+            "there are no recovery points",
+        )
+        .map_err(print_problem)
+}
+
+async fn show(
+    session: &Session,
+    selector: &PointSelector,
+    access: &VaultAccess,
+) -> Result<(), Problem> {
+    let vault = open::vault(&*session.catalog().await?, access).await?;
+    let point = open::point(&vault, selector).await?;
+    session.output.result("point", &point, || text(&point)).map_err(print_problem)
+}
+
+fn text(point: &RecoveryPoint) -> String {
+    let consistency = &point.consistency;
+    let mut text = format!(
+        "Recovery point {} of {} ({})\n  taken at {}, by job {}\n  {}: {}\n",
+        point.id,
+        point.vm_name,
+        point.vm,
+        point.taken_at,
+        point.job,
+        consistency.achieved,
+        consistency.proof,
+    );
+    if let Some(frozen) = consistency.frozen_us {
+        text.push_str(&format!("  guest held for {}\n", micros(frozen)));
+    }
+    for attempt in &consistency.attempts {
+        if let Some(failure) = &attempt.failure {
+            text.push_str(&format!("  tried in vain: {failure}\n"));
+        }
+    }
+    let machine = &point.machine;
+    text.push_str(&format!(
+        "  machine: {}, {} CPUs, {}\n",
+        machine.machine,
+        machine.cpus,
+        bytes(machine.memory)
+    ));
+    for warning in &point.warnings {
+        text.push_str(&format!("  warning: {warning}\n"));
+    }
+    text.push_str(&disks(point));
+    text
+}
+
+fn disks(point: &RecoveryPoint) -> String {
+    let mut table = plain_table(&["disk", "size", "how it was read", "changed", "read", "new", "stored"]);
+    for disk in &point.disks {
+        let how = match &disk.read_mode {
+            ReadMode::Incremental { bitmap } => format!("changes in {bitmap}"),
+            ReadMode::Full { reason } => format!("all data: {reason}"),
+        };
+        table.add_row([
+            disk.stream.name.to_string(),
+            bytes(disk.stream.size),
+            how,
+            bytes(disk.stats.changed),
+            bytes(disk.stats.read),
+            bytes(disk.stats.new),
+            bytes(disk.stats.stored),
+        ]);
+    }
+    table.to_string()
+}

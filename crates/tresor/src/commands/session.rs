@@ -1,0 +1,127 @@
+//! What every command has at hand.
+
+use std::{io, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+use tresor_catalog::Catalog;
+use tresor_jobs::{Engine, JobOutcome, JobPlan};
+use tresor_model::{JobId, JobKind, JobState};
+use tresor_problem::{Kind, Problem};
+
+use crate::{
+    args::Global,
+    output::{Output, note},
+    progress::Progress,
+    state::StateDir,
+};
+
+/// One run of the program.
+pub(crate) struct Session {
+    global: Global,
+    /// Prints results.
+    pub(crate) output: Output,
+    cancel: CancellationToken,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, output: Output, cancel: CancellationToken) -> Self {
+        Self { global, output, cancel }
+    }
+
+    pub(crate) fn state(&self) -> Result<StateDir, Problem> {
+        StateDir::choose(self.global.state_dir.as_deref())
+    }
+
+    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>, Problem> {
+        Ok(Arc::new(self.state()?.catalog().await?))
+    }
+
+    /// A runner for jobs that are recorded in this catalog.
+    pub(crate) fn runner(&self, catalog: &Arc<Catalog>) -> Runner<'_> {
+        let progress = Arc::new(Progress::new(self.global.progress, self.output.is_json()));
+        Runner { engine: Engine::new(catalog.clone()), progress, cancel: &self.cancel }
+    }
+}
+
+/// Runs jobs with progress, and turns their ends into results.
+pub(crate) struct Runner<'a> {
+    engine: Engine,
+    progress: Arc<Progress>,
+    cancel: &'a CancellationToken,
+}
+
+impl Runner<'_> {
+    /// Runs a job to its end; gives how it ended when it completed.
+    pub(crate) async fn run<C: Send>(
+        &self,
+        plan: JobPlan<C>,
+        context: &mut C,
+    ) -> Result<JobOutcome, Problem> {
+        let job = plan.id;
+        let outcome = self.engine.run(plan, context, self.cancel, self.progress.clone()).await;
+        self.progress.finish();
+        let outcome = outcome.map_err(|error| Problem::from(&error))?;
+        match outcome.state() {
+            JobState::Cancelled => Err(Kind::Interrupted { what: format!("Job {job}") }.into()),
+            JobState::Completed | JobState::CompletedWithWarnings => {
+                for warning in &outcome.view.warnings {
+                    note(&format!("warning: {}", warning.warning));
+                }
+                Ok(outcome)
+            }
+            _ => Err(failure(job, &outcome)),
+        }
+    }
+
+    /// Brings the jobs of this kind and lock that dead processes left to their end, each with a
+    /// plan and a context made anew.
+    pub(crate) async fn recover<C: Send>(
+        &self,
+        kind: JobKind,
+        lock: Option<&str>,
+        make: impl Fn(JobId) -> (JobPlan<C>, C),
+    ) -> Result<(), Problem> {
+        let abandoned = self.engine.abandoned().await.map_err(|error| Problem::from(&error))?;
+        for header in abandoned {
+            if header.job.kind != kind || header.job.lock.as_deref() != lock {
+                continue;
+            }
+            let job = header.job.id;
+            note(&format!("job {job} was left behind by a process that died: ending it first"));
+            let (plan, mut context) = make(job);
+            let recovered = self
+                .engine
+                .recover(plan, &mut context, &CancellationToken::new(), self.progress.clone())
+                .await;
+            self.progress.finish();
+            let outcome = recovered.map_err(|error| Problem::from(&error))?;
+            note(&format!("job {job}: {}", state_name(outcome.state())));
+        }
+        Ok(())
+    }
+}
+
+fn failure(job: JobId, outcome: &JobOutcome) -> Problem {
+    outcome.cause().cloned().unwrap_or_else(|| {
+        Kind::Internal { what: format!("Job {job} failed without a cause.") }.into()
+    })
+}
+
+/// A job's state as people read it.
+pub(crate) fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "queued",
+        JobState::InProgress => "in progress",
+        JobState::Completed => "completed",
+        JobState::CompletedWithWarnings => "completed with warnings",
+        JobState::Failed => "failed",
+        JobState::Cancelling => "cancelling",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+/// Printing failed: nobody reads stdout any more.
+#[allow(clippy::needless_pass_by_value, reason = "fits map_err")]
+pub(crate) fn print_problem(error: io::Error) -> Problem {
+    Problem::caused_by(Kind::Interrupted { what: "Printing the result".to_owned() }, &error)
+}

@@ -1,0 +1,188 @@
+//! `tresor vault …`
+
+use std::{path::Path, sync::Arc};
+
+use serde::Serialize;
+use serde_json::json;
+use tresor_backend::LocalBackend;
+use tresor_catalog::VaultRecord;
+use tresor_model::VaultId;
+use tresor_problem::{Kind, Problem};
+use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
+use tresor_workflows::{storage_problem, vault_problem};
+use zeroize::Zeroizing;
+
+use super::{
+    open::{KEY_FILE, absolute, find_vault, open_vault, points, usage},
+    session::{Session, print_problem},
+};
+use crate::{
+    args::{VaultAccess, VaultCommand},
+    keys,
+    output::{bytes, note},
+};
+
+pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), Problem> {
+    match command {
+        VaultCommand::Create { path, name, passphrase_file } => {
+            create(session, &path, name, passphrase_file.as_deref()).await
+        }
+        VaultCommand::List => list(session).await,
+        VaultCommand::Show { access } => show(session, &access).await,
+    }
+}
+
+async fn create(
+    session: &Session,
+    path: &Path,
+    name: Option<String>,
+    passphrase_file: Option<&Path>,
+) -> Result<(), Problem> {
+    let path = absolute(path);
+    let location = path.display().to_string();
+    let name = name
+        .or_else(|| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .ok_or_else(|| usage("Give the vault a name with --name."))?;
+    let passphrase = passphrase_file.map(keys::passphrase).transpose()?;
+    let state = session.state()?;
+    let catalog = state.catalog().await?;
+    let known = catalog.vaults().await.map_err(|error| Problem::from(&error))?;
+    if known.iter().any(|vault| vault.name == name) {
+        return Err(usage(&format!("A vault named {name} is known already: give --name.")));
+    }
+    let key_file = state.key_file(&name);
+    let key = keys::generate()?;
+    keys::write_key_file(&key_file, &key).map_err(|error| {
+        let path = key_file.display().to_string();
+        Problem::caused_by(Kind::StateUnusable { path, reason: error.to_string() }, &error)
+    })?;
+
+    let material = KeyMaterial::KeyFile(key.clone());
+    let (vault, recovery) = match create_in(&path, &location, material, passphrase).await {
+        Ok(created) => created,
+        Err(problem) => {
+            // The key opens nothing; a leftover would only make the next try fail.
+            std::fs::remove_file(&key_file).ok();
+            return Err(problem);
+        }
+    };
+    let entry = VaultRecord {
+        name: name.clone(),
+        id: vault.id(),
+        location: location.clone(),
+        key_source: format!("{KEY_FILE}{}", key_file.display()),
+        created_at: jiff::Timestamp::now(),
+    };
+    catalog.add_vault(&entry).await.map_err(|error| Problem::from(&error))?;
+    let recovery_text = Zeroizing::new(recovery.to_text());
+    let result = json!({
+        "name": name, "id": vault.id(), "location": location,
+        "key_file": key_file, "recovery_key": *recovery_text,
+    });
+    session
+        .output
+        .result("vault_created", &result, || {
+            format!(
+                "Vault {name} ({}) is ready in {location}.\n\
+                 Key file for backups from this machine: {}\n\n\
+                 Recovery key, shown only now. Write it down and keep it away from this machine;\n\
+                 without it or the key file nobody can read the vault:\n\n    {}\n",
+                vault.id(),
+                key_file.display(),
+                *recovery_text,
+            )
+        })
+        .map_err(print_problem)?;
+    warn_if_near(&path);
+    Ok(())
+}
+
+async fn create_in(
+    path: &Path,
+    location: &str,
+    key: KeyMaterial,
+    passphrase: Option<KeyMaterial>,
+) -> Result<(Vault, RecoveryKey), Problem> {
+    let failed = |error| vault_problem(&error, location);
+    let backend = LocalBackend::create(path).await;
+    let backend = backend.map_err(|error| storage_problem(&error, location))?;
+    let options = CreateOptions::new(key);
+    let (vault, recovery) = Vault::create(Arc::new(backend), options).await.map_err(failed)?;
+    if let Some(passphrase) = passphrase {
+        vault.add_key_slot(&passphrase, "passphrase").await.map_err(failed)?;
+    }
+    Ok((vault, recovery))
+}
+
+/// A vault on the disk that this machine runs from is lost with it.
+fn warn_if_near(path: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+    if device(path) == device(Path::new("/")) {
+        note(
+            "warning: the vault lies on this machine's root file system. If VMs are on the same \
+             disk, it is lost together with them: keep the vault on another disk or machine.",
+        );
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Problem> {
+    let vaults = session.catalog().await?.vaults().await;
+    let vaults = vaults.map_err(|error| Problem::from(&error))?;
+    let vaults: Vec<_> = vaults.into_iter().map(Row::from).collect();
+    session
+        .output
+        .list(
+            "vault",
+            &["name", "location", "id"],
+            &vaults,
+            |vault| vec![vault.name.clone(), vault.location.clone(), vault.id.to_string()],
+            "no vaults are known here: `tresor vault create DIR` makes one",
+        )
+        .map_err(print_problem)
+}
+
+/// A vault in a list.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    id: VaultId,
+    location: String,
+}
+
+impl From<VaultRecord> for Row {
+    fn from(vault: VaultRecord) -> Self {
+        Self { name: vault.name, id: vault.id, location: vault.location }
+    }
+}
+
+async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let place = find_vault(&catalog, access.vault.as_deref(), None).await?;
+    let vault = open_vault(&place, access).await?;
+    let points = points(&vault).await?;
+    let usage = vault.usage().await.map_err(|error| vault_problem(&error, vault.location()))?;
+    let mut vms: Vec<_> = points.iter().map(|point| point.vm_name.as_str()).collect();
+    vms.sort_unstable();
+    vms.dedup();
+    let newest = points.last().map(|point| point.taken_at);
+    let result = json!({
+        "id": vault.id(), "location": vault.location(), "points": points.len(), "vms": vms,
+        "newest": newest, "objects": usage.objects, "stored_bytes": usage.bytes,
+    });
+    session
+        .output
+        .result("vault", &result, || {
+            format!(
+                "Vault {} in {}\n  recovery points: {} of {} VMs{}\n  stored: {} in {} objects",
+                vault.id(),
+                vault.location(),
+                points.len(),
+                vms.len(),
+                newest.map_or(String::new(), |at| format!(", newest of {at}")),
+                bytes(usage.bytes),
+                usage.objects,
+            )
+        })
+        .map_err(print_problem)
+}

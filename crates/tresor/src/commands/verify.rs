@@ -1,0 +1,46 @@
+//! `tresor verify`
+
+use serde_json::json;
+use tresor_model::{JobId, JobKind};
+use tresor_problem::Problem;
+use tresor_workflows::verify::{self, VerifyContext};
+
+use super::{
+    open,
+    session::{Session, print_problem},
+};
+use crate::{
+    args::VerifyArgs,
+    output::{bytes, note},
+};
+
+pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let vault = open::vault(&catalog, &args.access).await?;
+    let points = match &args.point {
+        Some(selector) => vec![open::point(&vault, selector).await?.id],
+        None => open::points(&vault).await?.into_iter().map(|point| point.id).collect(),
+    };
+    let make = |job: JobId| {
+        let plan = verify::plan(job, &points, vault.location());
+        (plan, VerifyContext::new(vault.clone(), points.clone()))
+    };
+    let runner = session.runner(&catalog);
+    runner.recover(JobKind::Verify, None, make).await?;
+    let (plan, mut ctx) = make(JobId::generate());
+    let verified = runner.run(plan, &mut ctx).await;
+    for (point, report) in &ctx.reports {
+        for damage in &report.damage {
+            note(&format!("recovery point {point}: {damage}"));
+        }
+    }
+    verified?;
+    let read: u64 = ctx.reports.iter().map(|(_, report)| report.good_bytes).sum();
+    let result = json!({ "points": points, "bytes": read });
+    session
+        .output
+        .result("verify", &result, || {
+            format!("{} recovery points verified: {} read, no damage", points.len(), bytes(read))
+        })
+        .map_err(print_problem)
+}

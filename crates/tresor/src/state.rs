@@ -1,0 +1,58 @@
+//! The state directory: the catalog, the keys, the fleecing images.
+
+use std::path::{Path, PathBuf};
+
+use tresor_catalog::Catalog;
+use tresor_problem::{Kind, Problem};
+
+/// Where Tresor keeps what it knows.
+#[derive(Debug, Clone)]
+pub(crate) struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The directory that was asked for, or the default of this user.
+    pub(crate) fn choose(asked: Option<&Path>) -> Result<Self, Problem> {
+        if let Some(path) = asked {
+            return Ok(Self(path.to_owned()));
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(Self("/var/lib/tresor".into()));
+        }
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
+            std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+        });
+        match state {
+            Some(state) => Ok(Self(state.join("tresor"))),
+            None => Err(Kind::UsageError {
+                what: "There is no HOME: say where to keep state with --state-dir.".to_owned(),
+            }
+            .into()),
+        }
+    }
+
+    /// Opens the catalog, or makes it.
+    pub(crate) async fn catalog(&self) -> Result<Catalog, Problem> {
+        let path = self.0.join("catalog.db");
+        Catalog::open(&path).await.map_err(|error| Problem::from(&error))
+    }
+
+    /// The key file that `vault create` makes for a vault of this name.
+    pub(crate) fn key_file(&self, vault_name: &str) -> PathBuf {
+        self.0.join("keys").join(format!("{vault_name}.key"))
+    }
+
+    /// Where fleecing images go unless asked otherwise.
+    pub(crate) fn fleecing_dir(&self) -> PathBuf {
+        self.0.join("fleecing")
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// A defect of ours, as a problem.
+pub(crate) fn internal(what: String) -> Problem {
+    Kind::Internal { what }.into()
+}

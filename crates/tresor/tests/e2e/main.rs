@@ -1,0 +1,12 @@
+//! The whole program on real virtual machines, one file for each thing that must not happen.
+//!
+//! Needs what `cargo xtask setup` installs and builds.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod consistency;
+mod damage;
+mod incremental;
+mod interrupt;
+mod lab;
+mod problems;
+mod restore;

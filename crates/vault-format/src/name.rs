@@ -1,0 +1,133 @@
+//! Names of a vault's objects.
+
+use tresor_model::SessionId;
+use uuid::Uuid;
+
+use crate::id::PackId;
+
+/// The vault's header.
+pub const VAULT: &str = "vault";
+/// Prefix of key slots.
+pub const SLOTS: &str = "keys/slot-";
+/// Prefix of key rings.
+pub const RINGS: &str = "keys/ring-";
+/// Prefix of packs.
+pub const PACKS: &str = "packs/";
+/// Prefix of index runs.
+pub const INDEX: &str = "index/";
+/// Prefix of sessions.
+pub const SESSIONS: &str = "sessions/";
+
+/// `keys/slot-<32 hex>`.
+#[must_use]
+pub fn key_slot(slot: Uuid) -> String {
+    format!("{SLOTS}{}", slot.simple())
+}
+
+/// `keys/ring-<32 hex>-<8 hex generation>`: of one ring, the last in order is the newest.
+#[must_use]
+pub fn key_ring(ring: Uuid, generation: u32) -> String {
+    format!("{}{generation:08x}", key_ring_prefix(ring))
+}
+
+/// What the generations of one ring begin with.
+#[must_use]
+pub fn key_ring_prefix(ring: Uuid) -> String {
+    format!("{RINGS}{}-", ring.simple())
+}
+
+/// `packs/<2 hex>/<32 hex>`: 256 directories, so that none becomes too large.
+#[must_use]
+pub fn pack(id: &PackId) -> String {
+    format!("{PACKS}{:02x}/{id}", id.0[0])
+}
+
+/// The pack in an object name of [`pack`]'s form.
+#[must_use]
+pub fn parse_pack(name: &str) -> Option<PackId> {
+    let id = name.strip_prefix(PACKS)?.get(3..)?.parse().ok()?;
+    (pack(&id) == name).then_some(id)
+}
+
+/// `index/<32 hex session>-<6 digits>`.
+#[must_use]
+pub fn index_run(session: SessionId, number: u32) -> String {
+    format!("{INDEX}{}-{number:06}", session.as_uuid().simple())
+}
+
+/// The session and number in an object name of [`index_run`]'s form.
+#[must_use]
+pub fn parse_index_run(name: &str) -> Option<(SessionId, u32)> {
+    let (session, number) = name.strip_prefix(INDEX)?.split_once('-')?;
+    let parsed = (parse_session(session)?, number.parse().ok()?);
+    (index_run(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+/// `sessions/<32 hex>.begin`.
+#[must_use]
+pub fn session_begin(session: SessionId) -> String {
+    format!("{SESSIONS}{}.begin", session.as_uuid().simple())
+}
+
+/// `sessions/<32 hex>.end`.
+#[must_use]
+pub fn session_end(session: SessionId) -> String {
+    format!("{SESSIONS}{}.end", session.as_uuid().simple())
+}
+
+/// Which of a session's two objects a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionObject {
+    /// [`session_begin`].
+    Begin(SessionId),
+    /// [`session_end`].
+    End(SessionId),
+}
+
+/// The session in an object name of its form.
+#[must_use]
+pub fn parse_session_object(name: &str) -> Option<SessionObject> {
+    let (session, kind) = name.strip_prefix(SESSIONS)?.split_once('.')?;
+    let session = parse_session(session)?;
+    match kind {
+        "begin" => Some(SessionObject::Begin(session)),
+        "end" => Some(SessionObject::End(session)),
+        _ => None,
+    }
+}
+
+/// Exactly the form that the writers above use, so that no two names mean one object.
+fn parse_session(text: &str) -> Option<SessionId> {
+    let uuid = Uuid::try_parse(text).ok()?;
+    (uuid.simple().to_string() == text).then_some(SessionId::from_uuid(uuid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_only_in_their_exact_form() {
+        let id = PackId::new([0xab; 12], 7);
+        assert_eq!(parse_pack(&pack(&id)), Some(id));
+        assert_eq!(parse_pack(&pack(&id).replace("packs/ab", "packs/ac")), None);
+        let session = SessionId::generate();
+        assert_eq!(
+            parse_index_run(&index_run(session, 12)),
+            Some((session, 12))
+        );
+        assert_eq!(
+            parse_index_run(&index_run(session, 12).replace("-000012", "-12")),
+            None
+        );
+        assert_eq!(
+            parse_session_object(&session_end(session)),
+            Some(SessionObject::End(session))
+        );
+        let upper = session_end(session).to_uppercase();
+        for odd in ["", "sessions/", "sessions/x.end", "packs/é", upper.as_str()] {
+            assert_eq!(parse_session_object(odd), None);
+            assert_eq!(parse_pack(odd), None);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the streams of a session share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tresor_model::SessionId;
+use tresor_vault_format::{FrameLocation, PackId, PackKind, SessionBegin, name};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::known::{self, KnownChunks};
+use crate::pool::CpuPool;
+use crate::session::SessionOptions;
+use crate::session::outbox::Outbox;
+use crate::session::packer::Packer;
+use crate::session::protocol::Protocol;
+use crate::store::PutOutcome;
+use crate::vault::Inner;
+
+/// Stored size at which a data pack is closed. Large enough that a TiB is 30,000 objects, small
+/// enough that three of them in memory are bearable.
+const DATA_PACK_SIZE: usize = 32 << 20;
+/// Stored size at which a tree pack is closed: the leaves of about 14 GiB.
+const TREE_PACK_SIZE: usize = 8 << 20;
+
+pub(crate) struct Core {
+    pub(crate) vault: Arc<Inner>,
+    pub(crate) id: SessionId,
+    pub(crate) level: i32,
+    pub(crate) pool: Arc<CpuPool>,
+    pub(crate) protocol: Protocol,
+    known: Mutex<KnownChunks>,
+    data: Mutex<Packer>,
+    tree: tokio::sync::Mutex<TreePacks>,
+    /// One permit for each frame between its stream and its pack.
+    pub(crate) frames: Arc<Semaphore>,
+    pub(crate) frames_max: u32,
+    pub(crate) outbox: Outbox,
+    first_error: Arc<OnceLock<Error>>,
+    pub(crate) open_streams: AtomicUsize,
+}
+
+struct TreePacks {
+    packer: Packer,
+    stored: Vec<(PackId, u32)>,
+}
+
+impl Core {
+    pub(crate) async fn begin(vault: &Arc<Inner>, options: SessionOptions) -> Result<Arc<Self>> {
+        let id = options.id;
+        let begin = SessionBegin {
+            vault: vault.id,
+            session: id,
+            started_ms: Timestamp::now().as_millisecond(),
+        };
+        let object = Bytes::from(begin.encode());
+        if vault.store.put(&name::session_begin(id), object).await? == PutOutcome::NameTaken {
+            return Err(Error::new(ErrorKind::SessionExists { session: id }));
+        }
+        let known = known::load(vault).await?;
+        let pool = Arc::clone(&vault.pool);
+        let workers = options.workers.unwrap_or(pool.threads()).clamp(1, 256);
+        // A frame waits while another one is compressed on each thread.
+        let frames_max = u32::try_from(2 * workers).unwrap_or(2);
+        let first_error = Arc::new(OnceLock::new());
+        let protocol = Protocol {
+            #[cfg(test)]
+            planted: options.planted,
+        };
+        let packer = |kind, size| Packer::new(Arc::clone(vault), id, kind, size);
+        Ok(Arc::new(Self {
+            id,
+            level: options.level.clamp(-7, 19),
+            known: Mutex::new(known),
+            data: Mutex::new(packer(PackKind::Data, DATA_PACK_SIZE)),
+            tree: tokio::sync::Mutex::new(TreePacks {
+                packer: packer(PackKind::Tree, TREE_PACK_SIZE),
+                stored: Vec::new(),
+            }),
+            frames: Arc::new(Semaphore::new(frames_max as usize)),
+            frames_max,
+            outbox: Outbox::start(vault, id, protocol, Arc::clone(&first_error)),
+            open_streams: AtomicUsize::new(0),
+            vault: Arc::clone(vault),
+            pool,
+            protocol,
+            first_error,
+        }))
+    }
+
+    /// Both locks are held for lookups and one frame's sealing only, never across an await; what
+    /// they guard is whole whenever they are free.
+    pub(crate) fn known(&self) -> MutexGuard<'_, KnownChunks> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn data(&self) -> MutexGuard<'_, Packer> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the first error; every later call of the session gives it.
+    pub(crate) fn fail(&self, error: Error) {
+        // Only the first is kept: it is the cause, the others follow from it (I10).
+        let _later = self.first_error.set(error);
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.first_error
+            .get()
+            .map_or(Ok(()), |first| Err(Error::session_failed(first)))
+    }
+
+    /// Waits until no frame is between its stream and its pack.
+    pub(crate) async fn wait_for_frames(&self) -> Result<()> {
+        let all = self.frames.acquire_many(self.frames_max).await;
+        drop(all.map_err(|_| Error::new(ErrorKind::Cancelled))?);
+        self.check()
+    }
+
+    /// Makes durable, in order: all frames placed so far, then their index.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        let last = self.data().close();
+        if let Some(pack) = last {
+            self.outbox.send(pack);
+        }
+        self.outbox.flush().await?;
+        self.check()
+    }
+
+    /// Puts nodes into the tree pack; when it is full, a checkpoint comes first (I2).
+    pub(crate) async fn append_nodes(
+        &self,
+        plain: &[u8],
+        entries: Vec<([u8; 32], u32)>,
+    ) -> Result<FrameLocation> {
+        let mut tree = self.tree.lock().await;
+        let coded = tresor_vault_format::frame::raw(plain);
+        let (location, full) = tree.packer.append(&coded, entries)?;
+        if let Some(pack) = full {
+            self.checkpoint().await?;
+            tree.put(&self.vault, pack).await?;
+        }
+        Ok(location)
+    }
+
+    /// Puts the last tree pack; gives all of the session's.
+    pub(crate) async fn finish_tree(&self) -> Result<Vec<(PackId, u32)>> {
+        let mut tree = self.tree.lock().await;
+        if let Some(pack) = tree.packer.close() {
+            tree.put(&self.vault, pack).await?;
+        }
+        Ok(std::mem::take(&mut tree.stored))
+    }
+
+    pub(crate) fn streams_are_closed(&self) -> bool {
+        self.open_streams.load(Ordering::Acquire) == 0
+    }
+}
+
+impl TreePacks {
+    async fn put(&mut self, vault: &Inner, pack: tresor_vault_format::FinishedPack) -> Result<()> {
+        let id = pack.header.id;
+        let size = u32::try_from(pack.bytes.len()).unwrap_or(u32::MAX);
+        vault
+            .store
+            .put_new(&name::pack(&id), Bytes::from(pack.bytes))
+            .await?;
+        self.stored.push((id, size));
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Collecting a stream's new chunks into frames, and the way of a frame into a pack.
+//!
+//! Each stream has a frame of its own: chunks that lie together on a disk are read together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tresor_vault_format::limits::{CHUNK_SIZE, FRAME_CHUNKS, FRAME_LIMIT};
+use tresor_vault_format::{ChunkId, frame};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::known::Place;
+use crate::session::core::Core;
+
+#[derive(Default)]
+pub(crate) struct FrameBuilder {
+    number: Option<u32>,
+    ids: Vec<ChunkId>,
+    plain: Vec<u8>,
+}
+
+impl FrameBuilder {
+    /// Finds the place of a chunk; when the vault and this session have not seen it, gives it
+    /// one in this frame and copies its bytes. The last chunk of a stream is padded with zeros.
+    pub(crate) fn place(&mut self, core: &Core, id: ChunkId, bytes: &[u8]) -> Place {
+        let mut known = core.known();
+        if let Some(place) = known.get(&id) {
+            return place;
+        }
+        let frame = *self.number.get_or_insert_with(|| known.new_frame());
+        let slot = u8::try_from(self.ids.len()).unwrap_or(u8::MAX);
+        let place = Place { frame, slot };
+        known.insert(id, place);
+        drop(known);
+        self.ids.push(id);
+        self.plain.reserve(if self.plain.is_empty() {
+            FRAME_LIMIT
+        } else {
+            0
+        });
+        self.plain.extend_from_slice(bytes);
+        self.plain.resize(self.ids.len() * CHUNK_SIZE, 0);
+        place
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.ids.len() >= FRAME_CHUNKS
+    }
+
+    /// How many chunks it holds that are in no pack.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Sends the frame on its way. Returns when it may go, not when it has arrived; waits for
+    /// room in front of the compressors and of the storage. `stored` counts its bytes.
+    pub(crate) async fn submit(&mut self, core: &Arc<Core>, stored: &Arc<AtomicU64>) -> Result<()> {
+        let Self {
+            number: Some(number),
+            ids,
+            plain,
+        } = std::mem::take(self)
+        else {
+            return Ok(());
+        };
+        core.outbox.has_room().await?;
+        let permit = Arc::clone(&core.frames).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::new(ErrorKind::Cancelled))?;
+        core.check()?;
+        let (core_of_job, stored) = (Arc::clone(core), Arc::clone(stored));
+        core.pool.spawn(move || {
+            compress_and_pack(&core_of_job, number, &ids, &plain, &stored);
+            // Only now: whoever holds all permits knows that every frame is in a pack.
+            drop(permit);
+        });
+        Ok(())
+    }
+}
+
+/// Runs on the pool.
+fn compress_and_pack(core: &Core, number: u32, ids: &[ChunkId], plain: &[u8], stored: &AtomicU64) {
+    let mut scratch = Vec::new();
+    let coded = frame::encode(plain, core.level, &mut scratch);
+    let size = u32::try_from(CHUNK_SIZE).unwrap_or(u32::MAX);
+    let entries = ids.iter().map(|id| (id.0, size)).collect();
+    let appended = core.data().append(&coded, entries);
+    match appended {
+        Ok((location, full)) => {
+            stored.fetch_add(u64::from(location.length), Ordering::Relaxed);
+            core.known().frame_written(number, location);
+            if let Some(pack) = full {
+                core.outbox.send(pack);
+            }
+        }
+        Err(error) => core.fail(error),
+    }
+}

@@ -1,0 +1,111 @@
+//! Writing a recovery point.
+//!
+//! # Ordering (invariant I2)
+//! ```text
+//! begin ─ data packs ─ index run ─ tree packs ─ … ─ data packs ─ index run ─ tree packs ─ end
+//! ```
+//! A tree pack is put only when every data pack that it may refer to is durable and indexed; the
+//! end object only when all of them are. Whoever reads an end object therefore finds everything
+//! below it. The order is kept in one place: [`core::Core::checkpoint`].
+//!
+//! # After a crash
+//! Packs and index runs stay behind, without a reference to them. The next session finds their
+//! chunks and does not send them again; collect ends the session ([`crate::Vault::abort_session`])
+//! and frees what nobody uses.
+//!
+//! # Cancellation
+//! Dropping a future of this module abandons the session: packs under way may still be stored,
+//! nothing is committed. `commit` is the exception that every commit has: when its future is
+//! dropped, or its answer is lost, ask [`crate::Vault::abort_session`] how it ended.
+
+mod commit;
+mod core;
+mod frames;
+mod leaves;
+mod outbox;
+mod packer;
+mod protocol;
+mod stream;
+
+pub use commit::{Ended, PointSummary};
+pub(crate) use core::Core;
+pub use stream::{StreamStats, StreamWriter};
+
+use std::sync::Arc;
+
+use tresor_model::{SessionId, StreamName, StreamRecord};
+
+use crate::error::{Error, Result};
+use crate::vault::Vault;
+
+/// zstd level that new sessions use; docs/adr/2026-11-23-compression-level.md has the figures.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// How to write.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Id of the session, and of the recovery point that it commits.
+    pub id: SessionId,
+    /// Frames that may be compressed at once; `None`: one for each thread of the vault's pool.
+    pub workers: Option<usize>,
+    /// zstd level, -7 to 19.
+    pub level: i32,
+    /// A defect to build in, for the test of the simulation.
+    #[cfg(test)]
+    pub(crate) planted: Option<protocol::PlantedBug>,
+}
+
+impl SessionOptions {
+    /// The usual.
+    #[must_use]
+    pub fn new(id: SessionId) -> Self {
+        Self {
+            id,
+            workers: None,
+            level: DEFAULT_LEVEL,
+            #[cfg(test)]
+            planted: None,
+        }
+    }
+}
+
+/// A session that writes. Streams may be written at once.
+pub struct WriteSession {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Vault {
+    /// Begins a session: says so in the vault, then learns which chunks are there.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::SessionExists`]; when the storage fails.
+    pub async fn begin_session(&self, options: SessionOptions) -> Result<WriteSession> {
+        let core = Core::begin(&self.inner, options).await?;
+        Ok(WriteSession { core })
+    }
+}
+
+impl WriteSession {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.core.id
+    }
+
+    /// Begins a stream of `size` bytes. What is not written keeps the content of `base`, or is
+    /// zero without one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Misuse`] when the base has another size; when it cannot be read.
+    pub async fn stream(
+        &self,
+        name: StreamName,
+        size: u64,
+        base: Option<&StreamRecord>,
+    ) -> Result<StreamWriter> {
+        if base.is_some_and(|base| base.size != size) {
+            return Err(Error::misuse("a stream has the size of its base"));
+        }
+        StreamWriter::new(Arc::clone(&self.core), name, size, base)
+    }
+}

@@ -1,0 +1,266 @@
+//! Writing one stream.
+//!
+//! # Order and pace
+//! `write` hands the bytes to the pool for the zero test and the ids, and takes the results in
+//! the order of the offsets: so chunks get their places, and leaves their chunks, without a lock
+//! over more than one lookup. It returns late when the pool, the compressors or the storage are
+//! behind; what it holds is bounded by [`HASH_AHEAD`] and one frame.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tresor_model::{Extent, StreamName, StreamRecord};
+use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
+use tresor_vault_format::{ChunkId, IdKey};
+
+use crate::error::{Error, Result};
+use crate::session::core::Core;
+use crate::session::frames::FrameBuilder;
+use crate::session::leaves::{LeafQueue, Ready, Update};
+use crate::tree::TreeWriter;
+use crate::zero::is_zero;
+
+const CHUNK: u64 = CHUNK_SIZE as u64;
+/// Bytes that may wait for their ids: enough to keep the pool busy while one write is placed.
+const HASH_AHEAD: usize = 8 << 20;
+/// Leaves (4 MiB of the stream each) that may wait for a frame that does not fill up; beyond
+/// that it is sent half full.
+const LEAVES_AHEAD: usize = 256;
+
+/// What a stream's writing moved, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Given to `write`.
+    pub read: u64,
+    /// Of these, all zeros.
+    pub zero: u64,
+    /// Of these, not in the vault before (and not twice in this session).
+    pub new: u64,
+    /// Stored for them, compressed and sealed, manifest included.
+    pub stored: u64,
+}
+
+/// Writes a stream in rising order.
+pub struct StreamWriter {
+    core: Arc<Core>,
+    name: StreamName,
+    size: u64,
+    position: u64,
+    hashing: VecDeque<Hashing>,
+    hashing_bytes: usize,
+    frame: FrameBuilder,
+    leaves: LeafQueue,
+    tree: TreeWriter,
+    stored: Arc<AtomicU64>,
+    stats: StreamStats,
+}
+
+/// Bytes whose ids are being made.
+struct Hashing {
+    offset: u64,
+    bytes: Bytes,
+    /// `None` for a chunk of zeros.
+    ids: oneshot::Receiver<Vec<Option<ChunkId>>>,
+}
+
+impl StreamWriter {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        name: StreamName,
+        size: u64,
+        base: Option<&StreamRecord>,
+    ) -> Result<Self> {
+        let stored = Arc::new(AtomicU64::new(0));
+        let tree = TreeWriter::new(Arc::clone(&core), size, base, Arc::clone(&stored))?;
+        core.open_streams.fetch_add(1, Ordering::AcqRel);
+        Ok(Self {
+            core,
+            name,
+            size,
+            position: 0,
+            hashing: VecDeque::new(),
+            hashing_bytes: 0,
+            frame: FrameBuilder::default(),
+            leaves: LeafQueue::default(),
+            tree,
+            stored,
+            stats: StreamStats::default(),
+        })
+    }
+
+    /// Bytes stored for this stream so far, compressed and sealed. For progress displays.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Writes bytes. `offset` is a multiple of the chunk size and not below the end of what was
+    /// written before; the length is one, too, unless the bytes reach the end of the stream.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Misuse`] when that is broken; when the storage fails.
+    pub async fn write(&mut self, offset: u64, bytes: Bytes) -> Result<()> {
+        self.advance(Extent {
+            start: offset,
+            length: bytes.len() as u64,
+        })?;
+        self.core.check()?;
+        self.stats.read += bytes.len() as u64;
+        let (job_bytes, key) = (bytes.clone(), self.core.vault.ids.clone());
+        let ids = self.core.pool.run(move || chunk_ids(&job_bytes, &key));
+        self.hashing_bytes += bytes.len();
+        self.hashing.push_back(Hashing { offset, bytes, ids });
+        while self.hashing_bytes > HASH_AHEAD && self.hashing.len() > 1 {
+            self.place_next().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros, in time that does not depend on how many. `extent` follows the rules of
+    /// [`Self::write`].
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub async fn zero(&mut self, extent: Extent) -> Result<()> {
+        self.advance(extent)?;
+        while !self.hashing.is_empty() {
+            self.place_next().await?;
+        }
+        let first = extent.start / CHUNK;
+        let end = extent.end().div_ceil(CHUNK);
+        let per_leaf = FAN_OUT as u64;
+        let whole = first.div_ceil(per_leaf)..if extent.end() == self.size {
+            end.div_ceil(per_leaf)
+        } else {
+            end / per_leaf
+        };
+        if whole.is_empty() {
+            (first..end).for_each(|chunk| self.leaves.set(chunk, Update::Zero));
+        } else {
+            let (before, behind) = (first..whole.start * per_leaf, whole.end * per_leaf..end);
+            before.for_each(|chunk| self.leaves.set(chunk, Update::Zero));
+            self.leaves.set_zeros(whole);
+            behind.for_each(|chunk| self.leaves.set(chunk, Update::Zero));
+        }
+        self.store_leaves(false).await
+    }
+
+    /// Ends the stream. Its record is worth nothing until the session commits.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn finish(mut self) -> Result<(StreamRecord, StreamStats)> {
+        while !self.hashing.is_empty() {
+            self.place_next().await?;
+        }
+        self.frame.submit(&self.core, &self.stored).await?;
+        self.core.wait_for_frames().await?;
+        self.store_leaves(true).await?;
+        let root = self.tree.finish().await?;
+        self.stats.stored = self.stored();
+        let record = StreamRecord {
+            name: self.name.clone(),
+            size: self.size,
+            root,
+        };
+        Ok((record, self.stats))
+    }
+
+    /// Checks the rules of the interface.
+    fn advance(&mut self, extent: Extent) -> Result<()> {
+        let end = extent
+            .start
+            .checked_add(extent.length)
+            .filter(|end| *end <= self.size);
+        let end = end.ok_or(Error::misuse("writes stay inside the stream"))?;
+        if extent.start < self.position {
+            return Err(Error::misuse("offsets rise"));
+        }
+        if !extent.start.is_multiple_of(CHUNK) || !(end.is_multiple_of(CHUNK) || end == self.size) {
+            return Err(Error::misuse("writes are aligned to chunks"));
+        }
+        self.position = end;
+        Ok(())
+    }
+
+    /// Gives the chunks of the oldest write their places.
+    async fn place_next(&mut self) -> Result<()> {
+        let Some(Hashing { offset, bytes, ids }) = self.hashing.pop_front() else {
+            return Ok(());
+        };
+        self.hashing_bytes -= bytes.len();
+        let ids = ids
+            .await
+            .map_err(|error| Error::system("hash chunks").because(error))?;
+        let first = offset / CHUNK;
+        for (number, (plain, id)) in (first..).zip(bytes.chunks(CHUNK_SIZE).zip(ids)) {
+            let update = match id {
+                None => {
+                    self.stats.zero += plain.len() as u64;
+                    Update::Zero
+                }
+                Some(id) => {
+                    let before = self.frame.len();
+                    let place = self.frame.place(&self.core, id, plain);
+                    if self.frame.len() > before {
+                        self.stats.new += plain.len() as u64;
+                    }
+                    Update::Data(id, place)
+                }
+            };
+            self.leaves.set(number, update);
+            if self.frame.is_full() {
+                self.frame.submit(&self.core, &self.stored).await?;
+            }
+        }
+        self.store_leaves(false).await
+    }
+
+    /// Moves leaves whose chunks have final places into the tree.
+    async fn store_leaves(&mut self, all: bool) -> Result<()> {
+        if self.leaves.len() > LEAVES_AHEAD {
+            self.frame.submit(&self.core, &self.stored).await?;
+            self.core.wait_for_frames().await?;
+        }
+        loop {
+            let ready = self.leaves.pop_ready(&self.core.known(), all);
+            match ready {
+                Some(Ready::Leaf { index, update }) => self.tree.put_leaf(index, &update).await?,
+                Some(Ready::Zeros(leaves)) => self.tree.zero_leaves(leaves).await?,
+                None => break,
+            }
+        }
+        if all && self.leaves.len() > 0 {
+            return Err(Error::system("place every chunk"));
+        }
+        self.core.check()
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.core.open_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Runs on the pool.
+fn chunk_ids(bytes: &[u8], key: &IdKey) -> Vec<Option<ChunkId>> {
+    let mut padded = Vec::new();
+    bytes
+        .chunks(CHUNK_SIZE)
+        .map(|plain| {
+            if is_zero(plain) {
+                return None;
+            }
+            if plain.len() == CHUNK_SIZE {
+                return Some(key.chunk_id(plain));
+            }
+            padded.extend_from_slice(plain);
+            padded.resize(CHUNK_SIZE, 0);
+            Some(key.chunk_id(&padded))
+        })
+        .collect()
+}

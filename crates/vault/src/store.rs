@@ -1,0 +1,92 @@
+//! The backend, seen as a vault's objects: names are checked and errors say which object.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tresor_backend::{Backend, ErrorKind as StorageKind, ObjectMeta, ObjectName};
+
+use crate::error::{Error, Result};
+
+#[derive(Clone)]
+pub(crate) struct Store {
+    backend: Arc<dyn Backend>,
+}
+
+/// How a `put` of a name that only one can have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutOutcome {
+    Stored,
+    NameTaken,
+}
+
+impl Store {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { backend }
+    }
+
+    pub(crate) fn location(&self) -> String {
+        self.backend.properties().location
+    }
+
+    pub(crate) fn parallelism(&self) -> usize {
+        self.backend.properties().parallelism.clamp(1, 64)
+    }
+
+    pub(crate) async fn put(&self, name: &str, body: Bytes) -> Result<PutOutcome> {
+        match self.backend.put(&object(name)?, body).await {
+            Ok(()) => Ok(PutOutcome::Stored),
+            Err(error) if error.kind() == StorageKind::AlreadyExists => Ok(PutOutcome::NameTaken),
+            Err(error) => Err(Error::storage(name, error)),
+        }
+    }
+
+    /// Stores an object whose name only this caller uses. When the name is taken, an earlier try
+    /// of ours may have arrived though its answer did not: its bytes tell.
+    pub(crate) async fn put_new(&self, name: &str, body: Bytes) -> Result<()> {
+        if self.put(name, body.clone()).await? == PutOutcome::Stored {
+            return Ok(());
+        }
+        if self.get(name, body.len()).await? == body {
+            return Ok(());
+        }
+        Err(Error::damaged(
+            name,
+            "somebody else put an object of this name",
+        ))
+    }
+
+    pub(crate) async fn get(&self, name: &str, limit: usize) -> Result<Bytes> {
+        let limit = limit as u64;
+        let got = self.backend.get(&object(name)?, limit).await;
+        got.map_err(|error| Error::storage(name, error))
+    }
+
+    /// `None` when it is not there.
+    pub(crate) async fn find(&self, name: &str, limit: usize) -> Result<Option<Bytes>> {
+        match self.backend.get(&object(name)?, limit as u64).await {
+            Ok(body) => Ok(Some(body)),
+            Err(error) if error.kind() == StorageKind::NotFound => Ok(None),
+            Err(error) => Err(Error::storage(name, error)),
+        }
+    }
+
+    pub(crate) async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        let got = self.backend.get_range(&object(name)?, range).await;
+        got.map_err(|error| Error::storage(name, error))
+    }
+
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {
+        let listed = self.backend.list(prefix).await;
+        listed.map_err(|error| Error::storage(prefix, error))
+    }
+
+    pub(crate) async fn settle(&self, prefix: &str) -> Result<()> {
+        let settled = self.backend.settle(prefix).await;
+        settled.map_err(|error| Error::storage(prefix, error))
+    }
+}
+
+fn object(name: &str) -> Result<ObjectName> {
+    ObjectName::new(name).map_err(|error| Error::misuse("object names are valid").because(error))
+}

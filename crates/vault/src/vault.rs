@@ -1,0 +1,204 @@
+//! Creating and opening a vault.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tresor_backend::Backend;
+use tresor_model::VaultId;
+use tresor_vault_format::limits::SMALL_OBJECT;
+use tresor_vault_format::{IdKey, KeyRing, RecoveryKey, Secret, VaultHeader, name};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::{self, KeyMaterial, Master};
+use crate::pool::CpuPool;
+use crate::random::random;
+use crate::read::FrameCache;
+use crate::store::{PutOutcome, Store};
+
+/// A vault with its keys. Cheap to clone; clones share one thread pool and one cache.
+#[derive(Clone)]
+pub struct Vault {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    location: String,
+    pub(crate) id: VaultId,
+    pub(crate) ring: KeyRing,
+    /// Number of the key for what is written.
+    pub(crate) epoch: u32,
+    /// Makes the ids of what is written.
+    pub(crate) ids: IdKey,
+    pub(crate) pool: Arc<CpuPool>,
+    pub(crate) cache: FrameCache,
+    master: Master,
+}
+
+/// What a vault takes in its storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Number of objects.
+    pub objects: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+/// How to create a vault.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// What opens it from day to day; the recovery key is made anyway.
+    pub key: KeyMaterial,
+    /// A name for that key's slot.
+    pub label: String,
+    /// The id; `None`: a new one.
+    pub id: Option<VaultId>,
+}
+
+impl CreateOptions {
+    /// Options with that key.
+    #[must_use]
+    pub fn new(key: KeyMaterial) -> Self {
+        Self {
+            key,
+            label: "first key".to_owned(),
+            id: None,
+        }
+    }
+}
+
+impl Vault {
+    /// Makes a vault. The recovery key is returned once and stored nowhere.
+    ///
+    /// The header is put last: a vault that was half made has none, is no vault, and does not
+    /// open. Its keys stay behind, so that the place must be emptied before another try.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] when the place is not empty; [`ErrorKind::KeyUnusable`].
+    pub async fn create(
+        backend: Arc<dyn Backend>,
+        options: CreateOptions,
+    ) -> Result<(Self, RecoveryKey)> {
+        let store = Store::new(backend);
+        if !store.list("").await?.is_empty() {
+            return Err(Error::new(ErrorKind::Exists));
+        }
+        let pool = Arc::new(CpuPool::new(default_workers())?);
+        let header = VaultHeader {
+            vault: options.id.unwrap_or_else(VaultId::generate),
+            created_ms: Timestamp::now().as_millisecond(),
+        };
+        let master = Master::generate()?;
+        let recovery = RecoveryKey::from_secret(Secret(random()?));
+        let recovery_text = KeyMaterial::Recovery(Zeroizing::new(recovery.to_text()));
+
+        let ring = keys::first_ring(&header)?;
+        let objects = [
+            keys::encode_ring(&ring, header.vault, 1, &master)?,
+            keys::wrap(&pool, header.vault, &master, &options.key, &options.label).await?,
+            keys::wrap(&pool, header.vault, &master, &recovery_text, "recovery key").await?,
+        ];
+        for (name, object) in objects {
+            store.put_new(&name, Bytes::from(object)).await?;
+        }
+        match store.put(name::VAULT, Bytes::from(header.encode())).await? {
+            PutOutcome::Stored => Ok((
+                Self::assemble(store, pool, &header, ring, master)?,
+                recovery,
+            )),
+            PutOutcome::NameTaken => Err(Error::new(ErrorKind::Exists)),
+        }
+    }
+
+    /// Opens a vault.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotAVault`], [`ErrorKind::KeyRejected`], [`ErrorKind::VersionUnknown`],
+    /// [`ErrorKind::Damaged`] when the header or the key ring is.
+    pub async fn open(backend: Arc<dyn Backend>, key: &KeyMaterial) -> Result<Self> {
+        let store = Store::new(backend);
+        let header = read_header(&store).await?;
+        let pool = Arc::new(CpuPool::new(default_workers())?);
+        let master = keys::unlock(&store, &pool, header.vault, key).await?;
+        let ring = keys::open_ring(&store, &header, &master).await?;
+        Self::assemble(store, pool, &header, ring, master)
+    }
+
+    fn assemble(
+        store: Store,
+        pool: Arc<CpuPool>,
+        header: &VaultHeader,
+        ring: KeyRing,
+        master: Master,
+    ) -> Result<Self> {
+        let domain = tresor_vault_format::DomainId([0; 16]);
+        let keys = ring
+            .current(domain)
+            .and_then(|epoch| Ok((epoch, ring.id_key(epoch)?)));
+        let (epoch, ids) = keys.map_err(|error| Error::format("keys/", error))?;
+        let cache = FrameCache::default();
+        let id = header.vault;
+        let location = store.location();
+        let inner = Inner {
+            store,
+            location,
+            id,
+            ring,
+            epoch,
+            ids,
+            pool,
+            cache,
+            master,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> VaultId {
+        self.inner.id
+    }
+
+    /// Where it is, for people.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        &self.inner.location
+    }
+
+    /// What it takes: every object that is there.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn usage(&self) -> Result<Usage> {
+        let objects = self.inner.store.list("").await?;
+        Ok(Usage {
+            objects: objects.len() as u64,
+            bytes: objects.iter().map(|object| object.size).sum(),
+        })
+    }
+
+    /// Lets another key open the vault.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KeyUnusable`]; when the storage fails.
+    pub async fn add_key_slot(&self, key: &KeyMaterial, label: &str) -> Result<()> {
+        let inner = &self.inner;
+        let (name, object) = keys::wrap(&inner.pool, inner.id, &inner.master, key, label).await?;
+        inner.store.put_new(&name, Bytes::from(object)).await
+    }
+}
+
+async fn read_header(store: &Store) -> Result<VaultHeader> {
+    let object = store.find(name::VAULT, SMALL_OBJECT).await?;
+    let object = object.ok_or_else(|| Error::new(ErrorKind::NotAVault))?;
+    VaultHeader::decode(&object).map_err(|error| Error::format(name::VAULT, error))
+}
+
+/// A thread for each CPU: hashing and compressing never wait.
+pub(crate) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}

@@ -1,0 +1,142 @@
+//! What a backup works with.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
+use tresor_jobs::Scope;
+use tresor_link::Quiescer;
+use tresor_model::{
+    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, StreamName,
+    StreamRecord, VmId,
+};
+use tresor_problem::Problem;
+use tresor_vault::{Ended, Vault, WriteSession};
+
+use super::{session_of, tag_of};
+use crate::translate::{snapshot_problem, vault_problem};
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    /// The VM's identity.
+    pub vm: VmId,
+    /// The name it is registered under.
+    pub vm_name: String,
+    /// Its QMP socket, for texts.
+    pub socket: String,
+    /// Disks to leave out.
+    pub excluded: BTreeSet<StreamName>,
+    /// Where fleecing images go.
+    pub fleecing_dir: PathBuf,
+    /// Most bytes of fleecing for a disk.
+    pub fleecing_limit: Option<u64>,
+    /// The lowest consistency that is accepted.
+    pub required: Consistency,
+    /// How long the guest may take to freeze.
+    pub freeze_limit: Duration,
+}
+
+impl BackupRequest {
+    /// What the job log keeps of it.
+    pub(super) fn to_params(&self) -> serde_json::Value {
+        json!({
+            "vm": self.vm,
+            "vm_name": self.vm_name,
+            "excluded": self.excluded,
+            "required": self.required,
+        })
+    }
+}
+
+/// The ports a backup uses.
+pub struct BackupServices {
+    /// The VM's disks.
+    pub provider: Arc<dyn SnapshotProvider>,
+    /// The VM's guest; `None` when no channel is registered.
+    pub quiescer: Option<Box<dyn Quiescer>>,
+    /// The vault.
+    pub vault: Vault,
+}
+
+/// A backup's services, request, and what its sub-tasks hand to each other.
+pub struct BackupContext {
+    pub(super) job: JobId,
+    pub(super) request: BackupRequest,
+    pub(super) services: BackupServices,
+    pub(super) described: Option<VmDescription>,
+    pub(super) parent: Option<RecoveryPoint>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) writer: Option<WriteSession>,
+    pub(super) prepared: Option<Box<dyn Prepared>>,
+    pub(super) snapshot: Option<Box<dyn Session>>,
+    pub(super) taken_at: Option<jiff::Timestamp>,
+    pub(super) consistency: Option<ConsistencyReport>,
+    pub(super) disks: Vec<DiskRecord>,
+    pub(super) attachments: Vec<StreamRecord>,
+    pub(super) warnings: Vec<String>,
+    /// The point, once it is committed.
+    pub point: Option<RecoveryPoint>,
+}
+
+impl BackupContext {
+    /// A context for a run that has not begun, or for unwinding one that died.
+    #[must_use]
+    pub fn new(job: JobId, request: BackupRequest, services: BackupServices) -> Self {
+        Self {
+            job,
+            request,
+            services,
+            described: None,
+            parent: None,
+            facts: Vec::new(),
+            writer: None,
+            prepared: None,
+            snapshot: None,
+            taken_at: None,
+            consistency: None,
+            disks: Vec::new(),
+            attachments: Vec::new(),
+            warnings: Vec::new(),
+            point: None,
+        }
+    }
+
+    /// Ends what the job left, as the vault says: the new bitmap counts only when the session was
+    /// committed.
+    pub(super) async fn unwind(&mut self) -> Result<(), Problem> {
+        self.writer = None;
+        let vault = &self.services.vault;
+        let ended = vault.abort_session(session_of(self.job)).await;
+        let ended = ended.map_err(|error| vault_problem(&error, vault.location()))?;
+        let outcome = match ended {
+            Ended::WasCommitted => Outcome::Committed,
+            Ended::AbortedNow | Ended::WasAborted => Outcome::Abandoned,
+        };
+        self.snapshot = None;
+        self.prepared = None;
+        let released = self.services.provider.release(&tag_of(self.job), outcome).await;
+        released.map(|_| ()).map_err(|error| self.snapshot_problem(&error))
+    }
+
+    /// Warns whoever watches the job, and whoever restores the point.
+    pub(super) fn warn(&mut self, scope: &Scope, text: String) {
+        self.warnings.push(text.clone());
+        scope.warn(text);
+    }
+
+    pub(super) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {
+        snapshot_problem(error, &self.request.vm_name, &self.request.socket)
+    }
+
+    pub(super) fn vault_problem(&self, error: &tresor_vault::Error) -> Problem {
+        vault_problem(error, self.services.vault.location())
+    }
+}
+
+/// A hand-over that the order of sub-tasks guarantees.
+pub(super) fn handed_over<T>(value: Option<T>, what: &str) -> Result<T, Problem> {
+    value.ok_or_else(|| {
+        tresor_problem::Kind::Internal { what: format!("A sub-task ran without {what}.") }.into()
+    })
+}

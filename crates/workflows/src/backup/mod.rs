@@ -1,0 +1,61 @@
+//! A backup: one recovery point of one running VM.
+//!
+//! | sub-task | action | undo |
+//! | --- | --- | --- |
+//! | Prepare | look at the VM, begin the vault's session, make fleecing, judge bitmaps | end the session, end the snapshot as the vault says |
+//! | Take snapshot | freeze, swap, thaw | thaw if the guest says it is frozen |
+//! | Transfer data to vault | read what changed, store it | none: unreferenced data |
+//! | Commit recovery point | write the session's end: from here on the backup happened | never undone |
+//! | Release snapshot | new bitmap replaces the old one, fleecing goes | never undone |
+//!
+//! # After a crash
+//! The next backup of the VM finds the dead job and unwinds it with the same undos. Had the commit
+//! been written, the point stays and the snapshot is ended as committed.
+
+mod commit;
+mod context;
+mod ladder;
+mod prepare;
+mod release;
+mod snapshot;
+mod transfer;
+
+pub use context::{BackupContext, BackupRequest, BackupServices};
+
+use tresor_jobs::{JobPlan, RecoveryPolicy};
+use tresor_model::{JobId, JobKind, SessionId, SnapshotTag};
+
+/// The table of sub-tasks.
+#[must_use]
+pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
+    JobPlan {
+        id: job,
+        kind: JobKind::Backup,
+        subject: request.vm_name.clone(),
+        lock: Some(lock_of(request)),
+        params: request.to_params(),
+        recovery: RecoveryPolicy::default(),
+        sub_tasks: vec![
+            Box::new(prepare::Prepare),
+            Box::new(snapshot::TakeSnapshot),
+            Box::new(transfer::TransferData),
+            Box::new(commit::Commit),
+            Box::new(release::ReleaseSnapshot),
+        ],
+    }
+}
+
+/// What backups of one VM exclude each other by.
+#[must_use]
+pub fn lock_of(request: &BackupRequest) -> String {
+    format!("vm:{}", request.vm)
+}
+
+/// The vault session of a job: the same UUID, so that each is found from the other.
+fn session_of(job: JobId) -> SessionId {
+    SessionId::from_uuid(*job.as_uuid())
+}
+
+fn tag_of(job: JobId) -> SnapshotTag {
+    SnapshotTag::of_job(job)
+}

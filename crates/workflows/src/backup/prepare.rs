@@ -1,0 +1,150 @@
+//! "Prepare": everything slow, while the guest runs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tresor_disk::{BitmapJudgement, DiskRequest, PrepareRequest, PreviousPoint, VmState};
+use tresor_jobs::{Scope, SubTask};
+use tresor_model::{MachineDisk, RecoveryPoint, StreamName};
+use tresor_problem::{Kind, Problem};
+use tresor_vault::SessionOptions;
+
+use super::{BackupContext, context::BackupRequest, session_of, tag_of};
+use crate::describe::last_point_of;
+
+/// One copy may hold a guest write this long before the snapshot is given up. Windows' virtio
+/// drivers give up at 60 s.
+const FLEECING_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) struct Prepare;
+
+#[async_trait]
+impl SubTask<BackupContext> for Prepare {
+    fn name(&self) -> &'static str {
+        "Prepare"
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(Duration::from_secs(600))
+    }
+
+    async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
+        let provider = ctx.services.provider.clone();
+        let mut described =
+            provider.describe().await.map_err(|error| ctx.snapshot_problem(&error))?;
+        check_identity(&ctx.request, described.id)?;
+        check_state(&ctx.request, &described.state)?;
+        let parent = last_point_of(&ctx.services.vault, described.id).await;
+        let parent = parent.map_err(|error| ctx.vault_problem(&error))?;
+        exclude(&mut described.machine.disks, &ctx.request);
+        let disks = choose_disks(&described.machine.disks, parent.as_ref());
+        if disks.is_empty() {
+            return Err(no_disk(&ctx.request, &described.machine.disks));
+        }
+        ctx.facts.append(&mut described.facts);
+
+        let options = SessionOptions::new(session_of(ctx.job));
+        let writer = ctx.services.vault.begin_session(options).await;
+        ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
+
+        let prepared = provider
+            .prepare(PrepareRequest {
+                vm: described.id,
+                tag: tag_of(ctx.job),
+                disks,
+                fleecing_dir: ctx.request.fleecing_dir.clone(),
+                fleecing_limit: ctx.request.fleecing_limit,
+                fleecing_timeout: FLEECING_TIMEOUT,
+            })
+            .await
+            .map_err(|error| ctx.snapshot_problem(&error))?;
+        let output = json!({
+            "session": session_of(ctx.job),
+            "tag": tag_of(ctx.job),
+            "parent": parent.as_ref().map(|point| point.id),
+            "disks": judgements(&prepared.judgements()),
+        });
+        ctx.prepared = Some(prepared);
+        ctx.described = Some(described);
+        ctx.parent = parent;
+        Ok(output)
+    }
+
+    async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
+        ctx.unwind().await
+    }
+}
+
+fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<(), Problem> {
+    if found == request.vm {
+        return Ok(());
+    }
+    Err(Kind::VmIdentityMismatch {
+        vm: request.vm_name.clone(),
+        expected: request.vm.to_string(),
+        found: found.to_string(),
+    }
+    .into())
+}
+
+fn check_state(request: &BackupRequest, state: &VmState) -> Result<(), Problem> {
+    match state {
+        VmState::Running | VmState::Paused(_) => Ok(()),
+        VmState::Other(state) => Err(Kind::SnapshotFailed {
+            vm: request.vm_name.clone(),
+            step: "a snapshot".to_owned(),
+            reason: format!("the VM is in state `{state}`"),
+        }
+        .into()),
+    }
+}
+
+fn exclude(disks: &mut [MachineDisk], request: &BackupRequest) {
+    for disk in disks.iter_mut().filter(|disk| disk.excluded.is_none()) {
+        if request.excluded.contains(&disk.name) {
+            disk.excluded = Some("left out by its registration".to_owned());
+        }
+    }
+}
+
+/// The disks to snapshot, each with what the last point knows of it.
+fn choose_disks(disks: &[MachineDisk], parent: Option<&RecoveryPoint>) -> Vec<DiskRequest> {
+    let previous = |name: &StreamName| {
+        let record = parent?.disks.iter().find(|record| record.stream.name == *name)?;
+        Some(PreviousPoint { tracking: record.tracking.clone() })
+    };
+    disks
+        .iter()
+        .filter(|disk| disk.excluded.is_none())
+        .map(|disk| DiskRequest { name: disk.name.clone(), previous: previous(&disk.name) })
+        .collect()
+}
+
+fn no_disk(request: &BackupRequest, disks: &[MachineDisk]) -> Problem {
+    let reasons: Vec<_> = disks
+        .iter()
+        .map(|disk| format!("{}: {}", disk.name, disk.excluded.as_deref().unwrap_or("")))
+        .collect();
+    Kind::DiskUnsupported {
+        vm: request.vm_name.clone(),
+        disk: "(all)".to_owned(),
+        reason: if reasons.is_empty() {
+            "the VM has no disk".to_owned()
+        } else {
+            format!("none is left: {}", reasons.join("; "))
+        },
+    }
+    .into()
+}
+
+fn judgements(judged: &[(StreamName, BitmapJudgement)]) -> Value {
+    let entries = judged.iter().map(|(name, judgement)| {
+        let text = match judgement {
+            BitmapJudgement::Trusted { bitmap } => format!("changes since bitmap {bitmap}"),
+            BitmapJudgement::ReadAll { reason } => format!("all data: {reason}"),
+        };
+        (name.to_string(), Value::from(text))
+    });
+    Value::Object(entries.collect())
+}

@@ -1,0 +1,175 @@
+//! "Take snapshot": the ladder of ways to quiesce, and the swap.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tresor_disk::{PauseMode, VmState};
+use tresor_jobs::{Scope, SubTask};
+use tresor_link::{Freeze, FreezeRequest, QuiesceError, QuiesceErrorKind};
+use tresor_model::{ConsistencyReport, Fact, Rung};
+use tresor_problem::{Kind, Problem};
+
+use super::{
+    BackupContext,
+    context::{BackupRequest, handed_over},
+    ladder::Ladder,
+};
+
+/// An agent that is there answers within milliseconds.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Flushing moves the guest's dirty pages out before the freeze; it may take long and is never
+/// worth failing for.
+const FLUSH_LIMIT: Duration = Duration::from_secs(60);
+
+/// The swap takes milliseconds; a guest frozen for longer than this is thawed whatever happens.
+const HOLD_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) struct TakeSnapshot;
+
+#[async_trait]
+impl SubTask<BackupContext> for TakeSnapshot {
+    fn name(&self) -> &'static str {
+        "Take snapshot"
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(Duration::from_secs(300))
+    }
+
+    async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
+        let mut ladder = Ladder::default();
+        let report = match freeze(ctx, &mut ladder).await? {
+            Some(frozen) => take_frozen(ctx, ladder, frozen).await?,
+            None => take_paused(ctx, ladder).await?,
+        };
+        check_required(&ctx.request, &report)?;
+        for attempt in &report.attempts {
+            if let Some(failure) = &attempt.failure {
+                let text = format!("only {}: {failure}", report.achieved);
+                ctx.warn(scope, text);
+            }
+        }
+        let output = serde_json::to_value(&report).unwrap_or_default();
+        ctx.consistency = Some(report);
+        Ok(output)
+    }
+
+    async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
+        let Some(quiescer) = ctx.services.quiescer.as_mut() else { return Ok(()) };
+        match quiescer.recover().await {
+            Ok(()) => Ok(()),
+            Err(error) => lower_rung(&ctx.request, &error).map(|_| ()),
+        }
+    }
+}
+
+/// Tries the guest agent. `None`: this rung does not hold, the ladder says why.
+async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<Freeze>, Problem> {
+    if let Some(VmState::Paused(state)) = ctx.described.as_ref().map(|vm| &vm.state) {
+        ladder.failed(Rung::QemuGuestAgent, format!("the VM does not run ({state})"));
+        return Ok(None);
+    }
+    let Some(quiescer) = ctx.services.quiescer.as_mut() else {
+        ladder.failed(Rung::QemuGuestAgent, "no guest agent socket is registered for this VM");
+        return Ok(None);
+    };
+    let info = match quiescer.probe(PROBE_LIMIT).await {
+        Ok(info) => info,
+        Err(error) => {
+            let why = lower_rung(&ctx.request, &error)?;
+            ctx.facts.push(Fact::not_observed(
+                "guest-agent.version",
+                why.as_str(),
+                "qemu-guest-agent",
+                jiff::Timestamp::now(),
+            ));
+            ladder.failed(Rung::QemuGuestAgent, why);
+            return Ok(None);
+        }
+    };
+    let now = jiff::Timestamp::now();
+    let observer = "qemu-guest-agent";
+    ctx.facts.push(Fact::present("guest-agent.version", info.version, observer, now));
+    if let Err(error) = quiescer.flush(FLUSH_LIMIT).await {
+        let why = error.to_string();
+        ctx.facts.push(Fact::not_observed("guest-agent.flush", why, observer, now));
+    }
+    let request =
+        FreezeRequest { freeze_limit: ctx.request.freeze_limit, hold_limit: HOLD_LIMIT };
+    match quiescer.freeze(request).await {
+        Ok(freeze) => Ok(Some(freeze)),
+        Err(error) => {
+            ladder.failed(Rung::QemuGuestAgent, lower_rung(&ctx.request, &error)?);
+            Ok(None)
+        }
+    }
+}
+
+/// Why a rung did not hold; a guest that may still be frozen is a problem, not a lower rung.
+fn lower_rung(request: &BackupRequest, error: &QuiesceError) -> Result<String, Problem> {
+    match error.kind {
+        QuiesceErrorKind::LeftFrozen => Err(Kind::GuestLeftFrozen {
+            vm: request.vm_name.clone(),
+            reason: error.message.clone(),
+        }
+        .into()),
+        _ => Ok(error.message.clone()),
+    }
+}
+
+async fn take_frozen(
+    ctx: &mut BackupContext,
+    ladder: Ladder,
+    freeze: Freeze,
+) -> Result<ConsistencyReport, Problem> {
+    let prepared = handed_over(ctx.prepared.take(), "a prepared snapshot")?;
+    ctx.taken_at = Some(jiff::Timestamp::now());
+    let taken = prepared.take(PauseMode::GuestFrozen).await;
+    // Thaw first, whatever the swap said.
+    let thawed = match ctx.services.quiescer.as_mut() {
+        Some(quiescer) => quiescer.thaw().await,
+        None => return handed_over(None, "the quiescer that froze"),
+    };
+    let snapshot = taken.map_err(|error| ctx.snapshot_problem(&error));
+    match thawed {
+        Ok(thaw) => {
+            ctx.snapshot = Some(snapshot?);
+            Ok(ladder.frozen(freeze, &thaw))
+        }
+        Err(error) => Err(Kind::GuestLeftFrozen {
+            vm: ctx.request.vm_name.clone(),
+            reason: error.message,
+        }
+        .into()),
+    }
+}
+
+async fn take_paused(
+    ctx: &mut BackupContext,
+    ladder: Ladder,
+) -> Result<ConsistencyReport, Problem> {
+    let prepared = handed_over(ctx.prepared.take(), "a prepared snapshot")?;
+    ctx.taken_at = Some(jiff::Timestamp::now());
+    let snapshot = prepared.take(PauseMode::StopVm).await;
+    let snapshot = snapshot.map_err(|error| ctx.snapshot_problem(&error))?;
+    let report = ladder.paused(snapshot.paused_for());
+    ctx.snapshot = Some(snapshot);
+    Ok(report)
+}
+
+fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result<(), Problem> {
+    if report.achieved >= request.required {
+        return Ok(());
+    }
+    let why: Vec<_> =
+        report.attempts.iter().filter_map(|attempt| attempt.failure.as_deref()).collect();
+    Err(Kind::ConsistencyNotReached {
+        vm: request.vm_name.clone(),
+        required: request.required.to_string(),
+        achieved: report.achieved.to_string(),
+        reason: if why.is_empty() { report.proof.clone() } else { why.join("; ") },
+    }
+    .into())
+}

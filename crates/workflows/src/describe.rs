@@ -1,0 +1,22 @@
+//! What a vault knows of a VM.
+
+use tresor_model::{RecoveryPoint, VmId};
+use tresor_vault::{Error, Vault};
+
+/// The newest recovery point of a VM, whole.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn last_point_of(vault: &Vault, vm: VmId) -> Result<Option<RecoveryPoint>, Error> {
+    let newest = vault
+        .points()
+        .await?
+        .points
+        .into_iter()
+        .filter(|point| point.vm == vm)
+        .max_by_key(|point| (point.taken_at, point.id));
+    match newest {
+        Some(point) => vault.point(point.id).await.map(Some),
+        None => Ok(None),
+    }
+}
