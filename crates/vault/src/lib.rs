@@ -11,6 +11,10 @@
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
 //!   whatever the size of a stream.
 
+// The tests' helpers name this crate as every user does.
+#[cfg(test)]
+extern crate self as tresor_vault;
+
 mod error;
 mod keys;
 mod known;
@@ -19,6 +23,8 @@ mod pool;
 mod random;
 mod read;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod tree;
 mod vault;
