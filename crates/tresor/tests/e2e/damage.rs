@@ -95,7 +95,10 @@ async fn a_damaged_point_is_named_and_alone() {
     let lab = Lab::with(&guest).await;
     let broken = lab.backup().await["point"].as_str().unwrap().to_owned();
     let whole = lab.backup().await["point"].as_str().unwrap().to_owned();
-    let end = lab.vault().join("sessions").join(format!("{broken}.end"));
+    let end = lab
+        .vault()
+        .join("sessions")
+        .join(format!("{}.end", broken.replace('-', "")));
     let bytes = fs::read(&end).unwrap();
     fs::write(&end, &bytes[..bytes.len() / 2]).unwrap();
 
