@@ -3,7 +3,7 @@
 //! Adds only what is missing, so that it can be tried again after a failure half way.
 
 use serde_json::json;
-use tresor_disk::Error;
+use tresor_disk::{Error, ErrorKind};
 use tresor_model::SnapshotTag;
 use tresor_qmp::{
     Client,
@@ -43,6 +43,10 @@ pub(crate) async fn activate(
         let node = naming::node(tag, Role::Snapshot, index);
         if !layout.has_node(&node) {
             let filter = naming::node(tag, Role::Filter, index);
+            if !layout.has_node(&filter) {
+                let step = "find the snapshot's filter: QEMU was started again since";
+                return Err(Error::new(ErrorKind::SnapshotLost, step));
+            }
             let add = json!({"driver": "snapshot-access", "node-name": node, "file": filter});
             let added = client.run(&BlockdevAdd(add)).await;
             added.map_err(failure::qmp("add the snapshot's node"))?;

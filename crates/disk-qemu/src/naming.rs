@@ -131,6 +131,9 @@ pub(crate) fn fleecing_file(dir: &Path, tag: &SnapshotTag, vm: VmId, index: usiz
     dir.join(tag.name(&format!("f{index}.{vm}.qcow2")))
 }
 
+/// The NBD server's socket within its directory.
+pub(crate) const SOCKET: &str = "s";
+
 /// The directory of the NBD server's socket: private, so that nobody else can read the disks.
 pub(crate) fn socket_dir(runtime_dir: &Path, tag: &SnapshotTag, vm: VmId) -> PathBuf {
     runtime_dir.join(tag.name(&format!("nbd.{vm}")))
@@ -138,7 +141,7 @@ pub(crate) fn socket_dir(runtime_dir: &Path, tag: &SnapshotTag, vm: VmId) -> Pat
 
 /// The NBD server's socket.
 pub(crate) fn socket(runtime_dir: &Path, tag: &SnapshotTag, vm: VmId) -> PathBuf {
-    socket_dir(runtime_dir, tag, vm).join("s")
+    socket_dir(runtime_dir, tag, vm).join(SOCKET)
 }
 
 /// Whose a file or directory is, when this provider made it for this VM.

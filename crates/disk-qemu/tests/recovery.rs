@@ -9,7 +9,7 @@ mod vm;
 
 use serde_json::json;
 use tresor_disk::{BitmapJudgement, ErrorKind, Outcome, PauseMode, Prepared, SnapshotProvider};
-use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_model::{Extent, SnapshotTag, TrackingLedger};
 use tresor_qmp::Client;
 use vm::{
     GRAIN, Vm, assert_same, blank, grains, judgement, ledger, paint, restore, snapshot, stream,
@@ -270,6 +270,39 @@ async fn a_power_cut_makes_the_next_backup_read_everything_and_then_tracking_goe
 }
 
 #[tokio::test]
+async fn a_snapshot_ends_with_the_qemu_that_held_it() {
+    let mut vm = Vm::start().await;
+    let provider = vm.provider().await;
+    let request = vm.request(&[("vda", None), ("vdb", None)]);
+    let session = snapshot(&provider, request, PauseMode::StopVm).await;
+    vm.kill();
+    vm.boot().await;
+    let Err(error) = session.open(&stream("vda")).await else {
+        panic!("opened a snapshot that is gone");
+    };
+    assert_eq!(error.kind(), ErrorKind::SnapshotLost);
+    session.end(Outcome::Abandoned).await.expect("ends");
+    assert_eq!(vm.leftovers().await, NONE);
+
+    let session = snapshot(&provider, vm.request(&[("vda", None)]), PauseMode::StopVm).await;
+    let reader = session.open(&stream("vda")).await.expect("opens");
+    vm.kill();
+    let error = reader
+        .read(Extent::between(0, GRAIN))
+        .await
+        .expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::SnapshotLost);
+    let error = session
+        .end(Outcome::Abandoned)
+        .await
+        .expect_err("no QEMU to ask");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    vm.boot().await;
+    session.end(Outcome::Abandoned).await.expect("ends now");
+    assert_eq!(vm.leftovers().await, NONE);
+}
+
+#[tokio::test]
 async fn a_replaced_image_is_read_in_full() {
     let mut vm = Vm::start().await;
     let (first, _) = first_full(&vm).await;
@@ -330,6 +363,38 @@ async fn what_is_not_ours_is_not_touched_and_anothers_nbd_server_is_respected() 
     assert_eq!(exports.as_array().expect("list").len(), 1);
     drop(monitor);
     assert_eq!(vm.bitmap_names("vda.qcow2").await, ["libvirt-1"]);
+}
+
+#[tokio::test]
+async fn an_export_that_another_tool_added_to_our_server_is_left_alone() {
+    let vm = Vm::start().await;
+    let provider = vm.provider().await;
+    let session = snapshot(&provider, vm.request(&[("vda", None)]), PauseMode::StopVm).await;
+    let monitor = vm.monitor().await;
+    let node = json!({"driver": "null-co", "node-name": "other", "size": 1 << 20});
+    monitor.execute("blockdev-add", node).await.expect("node");
+    let export = json!({"type": "nbd", "id": "other", "node-name": "other"});
+    monitor
+        .execute("block-export-add", export)
+        .await
+        .expect("export");
+    drop(monitor);
+    let error = session
+        .end(Outcome::Abandoned)
+        .await
+        .expect_err("the server is in use");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    // All but the server and its socket is gone.
+    assert_eq!(vm.leftovers().await.len(), 1);
+
+    let monitor = vm.monitor().await;
+    let removed = monitor
+        .execute("block-export-del", json!({"id": "other"}))
+        .await;
+    removed.expect("still there");
+    drop(monitor);
+    session.end(Outcome::Abandoned).await.expect("ends");
+    assert_eq!(vm.leftovers().await, NONE);
 }
 
 #[tokio::test]

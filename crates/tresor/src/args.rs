@@ -1,4 +1,8 @@
 //! The command line as typed. What it means is decided in `commands`.
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help text, shown as they are"
+)]
 
 use std::path::PathBuf;
 

@@ -61,7 +61,16 @@ pub(super) async fn find(
     let foreign = exports
         .iter()
         .any(|export| !is_of(tag, &export.id) && export.kind == "nbd");
-    found.server = !foreign && server_is_ours(&found.files).await;
+    if server_is_ours(&found.files).await {
+        found.server = !foreign;
+        found.server_shared = foreign;
+    }
+    if foreign {
+        // The socket is how the server is known to be ours: it stays as long as the server.
+        found
+            .files
+            .retain(|path| !path.join(naming::SOCKET).exists());
+    }
     let ids = exports.into_iter().map(|Export { id, .. }| id);
     found.exports = of_tag(tag, ids.collect());
     Ok(found)
@@ -198,7 +207,7 @@ fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()
 /// listens.
 async fn server_is_ours(files: &[PathBuf]) -> bool {
     for directory in files {
-        let socket = directory.join("s");
+        let socket = directory.join(naming::SOCKET);
         if let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await {
             say_goodbye(stream).await;
             return true;

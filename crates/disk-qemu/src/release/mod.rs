@@ -13,7 +13,7 @@
 mod find;
 mod plan;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use serde_json::json;
 use tresor_disk::{Error, ErrorKind, Outcome, ReleaseReport};
@@ -60,10 +60,15 @@ pub(crate) async fn release(
             }
         }
     }
+    if found.server_shared {
+        let step = "stop our NBD server while another tool exports by it";
+        first_failure.get_or_insert(Error::new(ErrorKind::Refused, step));
+    }
     first_failure.map_or(Ok(report), Err)
 }
 
-/// The tags of everything of ours, but for bitmaps that `keep` names.
+/// The tags of everything of ours, but for bitmaps that `keep` names. Snapshots that are alive are
+/// among them: the caller knows which jobs run.
 pub(crate) async fn find_orphans(
     host: &Host,
     keep: &[TrackingLedger],
@@ -123,19 +128,31 @@ async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
             done.map_err(failure::qmp("stop the NBD server"))?;
         }
         Step::RemoveFile(path) => {
-            let gone = if path.is_dir() {
-                tokio::fs::remove_dir_all(path).await
-            } else {
-                tokio::fs::remove_file(path).await
-            };
-            gone.or_else(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })
-            .map_err(failure::host(format!("remove {}", path.display())))?;
+            let gone = remove(path).await;
+            gone.map_err(failure::host(format!("remove {}", path.display())))?;
         }
     }
     Ok(())
+}
+
+/// Removes a file of ours, or the directory of the NBD socket. Never more than that: some of the
+/// paths come from QEMU, which a guest may have taken over.
+async fn remove(path: &Path) -> std::io::Result<()> {
+    let absent_is_fine = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    match tokio::fs::symlink_metadata(path).await {
+        Ok(metadata) if metadata.is_dir() => {
+            let socket = path.join(naming::SOCKET);
+            tokio::fs::remove_file(socket)
+                .await
+                .or_else(absent_is_fine)?;
+            tokio::fs::remove_dir(path).await.or_else(absent_is_fine)
+        }
+        Ok(_) => tokio::fs::remove_file(path).await.or_else(absent_is_fine),
+        Err(error) => absent_is_fine(error),
+    }
 }
 
 async fn end_export(client: &Client, id: &str) -> Result<(), Error> {

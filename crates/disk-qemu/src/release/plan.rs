@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) bitmaps: Vec<(String, Vec<BitmapInfo>)>,
     /// Whether the NBD server is ours and nobody else exports by it.
     pub(crate) server: bool,
+    /// Whether it is ours and somebody else exports by it: then it has to stay for now.
+    pub(crate) server_shared: bool,
     /// Files and directories of ours.
     pub(crate) files: Vec<PathBuf>,
 }
