@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use contract::REQUEST;
 use fake::{FILE_SYSTEMS, FakeAgent, Fault};
-use guards::{Guards, agent, command};
-use tresor_link::{FreezeRequest, QemuGuestAgent, QuiesceErrorKind, Quiescer as _};
+use guards::{GUARD, Guards, agent, command};
+use tresor_link::{FreezeRequest, GuardCommand, QemuGuestAgent, QuiesceErrorKind, Quiescer as _};
 use tresor_model::Consistency;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -240,6 +240,37 @@ async fn a_dropped_freeze_thaws() {
     drop(agent);
     guards.ended().await;
     assert!(!fake.is_frozen());
+}
+
+/// A guard may live for a day: neither its parent's terminal ends it, nor does it keep anything
+/// of its parent open.
+#[tokio::test]
+async fn a_guard_keeps_nothing_of_its_parent() {
+    let fake = FakeAgent::start(Fault::Nothing);
+    let guards = Guards::of(fake.socket());
+    let dir = tempfile::tempdir().unwrap();
+    let inherited = dir.path().join("inherited");
+    let script = format!("exec 7>'{}'; exec \"$0\" \"$@\"", inherited.display());
+    let guard = GuardCommand::new("sh").arg("-c").arg(script).arg(GUARD);
+    let mut agent = QemuGuestAgent::new(fake.socket(), guard);
+    agent.freeze(REQUEST).await.unwrap();
+    assert!(inherited.exists());
+    guards.wait_for(1).await;
+    let pid = guards.pids().remove(0);
+    let open: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .flatten()
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok())
+        .collect();
+    assert!(!open.contains(&inherited), "{open:?}");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let behind_name = stat.rsplit(')').next().unwrap();
+    assert_eq!(
+        behind_name.split_whitespace().nth(3),
+        Some(&*pid),
+        "session"
+    );
+    assert!(agent.thaw().await.unwrap().held);
 }
 
 #[tokio::test]

@@ -127,6 +127,25 @@ async fn a_failed_script_costs_application_consistency() {
     assert!(thaw.evidence.contains("60-db"), "{thaw:?}");
 }
 
+/// A script that hangs is killed with what it started, and the freeze goes on without it.
+#[tokio::test]
+async fn a_script_that_hangs_costs_application_consistency_not_the_freeze() {
+    let (guest, _guards) = guest().await;
+    hook_script(&guest, "70-hangs", "[ \"$1\" = thaw ] || sleep 4321").await;
+    let mut agent = agent(&guest.agent_socket());
+    let patient = FreezeRequest {
+        freeze_limit: LONG,
+        ..REQUEST
+    };
+    agent.freeze(patient).await.unwrap();
+    let thaw = agent.thaw().await.unwrap();
+    assert!(thaw.held, "{thaw:?}");
+    assert_eq!(thaw.consistency, Consistency::FileSystem, "{thaw:?}");
+    assert!(thaw.evidence.contains("70-hangs"), "{thaw:?}");
+    let left = guest.exec("pgrep -f 'sleep 4321'").await.unwrap();
+    assert_eq!(left.code, 1, "{}", left.output); // pgrep: none
+}
+
 /// An agent as Red Hat's packages set it up: a freeze works, nothing can be proven beyond it.
 #[tokio::test]
 async fn an_agent_that_may_not_run_or_read_still_freezes() {

@@ -54,7 +54,7 @@ mod tests {
     fn a_guard_that_ends_before_the_thaw_is_replaced() {
         let thawed = Report::Thawed {
             file_systems: 1,
-            frozen_us: 1,
+            frozen_us: Some(1),
             held: true,
         };
         let failed = |kind| Report::Failed {

@@ -159,10 +159,7 @@ impl Guard {
                 held,
             } => Ok(Thawed {
                 count: file_systems,
-                frozen_for: match frozen_us {
-                    0 => self.sent.elapsed(), // the guard took its clock with it
-                    known => Duration::from_micros(known),
-                },
+                frozen_for: frozen_us.map_or_else(|| self.sent.elapsed(), Duration::from_micros),
                 held,
             }),
             _ => Err(no_guard("it does not say what came of the thaw")),

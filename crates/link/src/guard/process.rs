@@ -130,7 +130,7 @@ async fn end_freeze(
             let frozen_for = thawed.answered.saturating_duration_since(sent);
             let report = Report::Thawed {
                 file_systems: thawed.count,
-                frozen_us: u64::try_from(frozen_for.as_micros()).unwrap_or(u64::MAX),
+                frozen_us: u64::try_from(frozen_for.as_micros()).ok(),
                 held,
             };
             parent.report(&report).await;

@@ -35,8 +35,10 @@ pub(super) enum Report {
     Thawed {
         /// File systems.
         file_systems: u32,
-        /// From the freeze command sent to the thaw answered, microseconds.
-        frozen_us: u64,
+        /// From the freeze command sent to the thaw answered, microseconds; not known to who
+        /// thawed in the place of a guard that died.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frozen_us: Option<u64>,
         /// Whether the guest stayed frozen until the parent's word.
         held: bool,
     },
@@ -148,7 +150,7 @@ mod tests {
         );
         let thawed = Report::Thawed {
             file_systems: 2,
-            frozen_us: 41_000,
+            frozen_us: Some(41_000),
             held: true,
         };
         assert_eq!(

@@ -89,8 +89,7 @@ impl Watcher {
         let report = match thawed {
             Ok(thawed) => Report::Thawed {
                 file_systems: thawed.count,
-                // The parent knows when it ordered the freeze.
-                frozen_us: 0,
+                frozen_us: None, // the parent knows when it ordered the freeze
                 held: false,
             },
             Err(NotThawed::Gone) => Report::Failed {
