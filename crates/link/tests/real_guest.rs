@@ -142,7 +142,10 @@ async fn a_script_that_hangs_costs_application_consistency_not_the_freeze() {
     assert!(thaw.held, "{thaw:?}");
     assert_eq!(thaw.consistency, Consistency::FileSystem, "{thaw:?}");
     assert!(thaw.evidence.contains("70-hangs"), "{thaw:?}");
-    let left = guest.exec("pgrep -f 'sleep 4321'").await.unwrap();
+    let left = guest
+        .exec("ps -o args; ps -o args | grep -q '[s]leep 4321'")
+        .await
+        .unwrap();
     assert_eq!(left.code, 1, "{}", left.output); // pgrep: none
 }
 
