@@ -91,6 +91,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "reads as a table")]
     fn achieved(before: Option<Note>, after: Option<Note>) -> Consistency {
         decide_consistency(before.as_ref(), after.as_ref()).0
     }

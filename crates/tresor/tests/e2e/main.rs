@@ -8,5 +8,6 @@ mod damage;
 mod incremental;
 mod interrupt;
 mod lab;
+mod old_qemu;
 mod problems;
 mod restore;
