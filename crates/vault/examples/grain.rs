@@ -37,7 +37,7 @@ fn main() -> Outcome<()> {
                 chunks += kept.len() / (64 * KIB);
                 stored += compressed(&kept, frame, level)?;
             }
-            let scale = |n: usize| n as u64 * every >> 20;
+            let scale = |n: usize| (n as u64 * every) >> 20;
             println!(
                 "level {level:>2}, frame {:>4} KiB: {:>5} MiB, {:>5.1} s, ids of 64 KiB cost {} MiB",
                 frame / KIB,
