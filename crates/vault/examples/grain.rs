@@ -24,7 +24,9 @@ fn main() -> Outcome<()> {
     let every: u64 = rest.first().map_or(Ok(8), |text| text.parse())?;
     let (day1, day2) = (File::open(day1)?, File::open(day2)?);
     let list: serde_json::Value = serde_json::from_reader(File::open(changed)?)?;
-    println!("full: MiB stored, seconds of CPU for zstd, for each frame size and level");
+    println!(
+        "full: MiB stored and wall seconds of one thread in zstd, for each frame size and level, scaled up"
+    );
     for level in [-1, 1, 3, 5] {
         for frame in [64 * KIB, 256 * KIB, 1024 * KIB, 4096 * KIB] {
             let (mut stored, mut chunks, start) = (0, 0, Instant::now());
