@@ -225,7 +225,7 @@ pub(crate) struct BackupArgs {
     pub(crate) access: VaultAccess,
 
     /// Where old content of what the guest overwrites is kept while the backup runs [default:
-    /// <state-dir>/fleecing]
+    /// `fleecing` in the state directory]
     #[arg(long, value_name = "DIR", env = "TRESOR_FLEECING_DIR")]
     pub(crate) fleecing_dir: Option<PathBuf>,
 
