@@ -26,8 +26,13 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     let vm = open::vm(&catalog, &args.vm).await?;
     let place = find_vault(&catalog, args.access.vault.as_deref(), Some(&vm)).await?;
     let vault = open_vault(&place, &args.access).await?;
+    let state = session.state()?;
     let request = request(&args, &vm, session)?;
-    let provider = Arc::new(connect(&vm).await?);
+    let fleecing_dirs = vec![
+        request.fleecing_dir.clone(),
+        open::absolute(&state.fleecing_dir()),
+    ];
+    let provider = Arc::new(connect(&vm, &state, fleecing_dirs).await?);
     // Checked once, so that the closure below cannot fail.
     guest_agent(&vm)?;
     let context = |job: JobId| {
