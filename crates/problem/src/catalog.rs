@@ -97,9 +97,12 @@ problems! {
         remedy ["See `tresor vm list`, or register it: `tresor vm add {vm} --qmp SOCKET`."]
         retry AfterRemedy fault Usage exit NotFound;
     VmExists { vm }
-        title "A VM of this name is registered already"
-        cause "The name {vm} is taken."
-        remedy ["Choose another name, or see `tresor vm show {vm}`."]
+        title "The VM is registered already"
+        cause "A VM is registered as {vm}, and neither its name nor its UUID can be registered twice."
+        remedy [
+            "See `tresor vm show {vm}`: if that is another VM, choose another name.",
+            "To register it with other options, forget it first: `tresor vm remove {vm}` keeps its recovery points.",
+        ]
         retry Never fault Usage exit Usage;
     VmUnreachable { vm, socket, reason }
         title "The VM's QEMU cannot be reached"
@@ -122,7 +125,10 @@ problems! {
     DiskUnsupported { vm, disk, reason }
         title "A disk of the VM cannot be backed up"
         cause "Disk {disk} of VM {vm} cannot be backed up: {reason}"
-        remedy ["Leave it out: register the VM with `--exclude {disk}`."]
+        remedy [
+            "See `tresor vm show {vm}`: it says of each disk whether it is backed up, and if not, why.",
+            "Register the VM anew (`tresor vm remove {vm}`, `tresor vm add`) with `--exclude DISK` for what cannot be backed up; one disk must stay.",
+        ]
         retry AfterRemedy fault Host exit Vm;
     SnapshotFailed { vm, step, reason }
         title "The snapshot could not be taken"
@@ -144,7 +150,7 @@ problems! {
         title "The recovery point would be less consistent than required"
         cause "{vm} could only be backed up {achieved}, and {required} was required: {reason}"
         remedy [
-            "Install and start the QEMU guest agent in the guest, and register its socket: `tresor vm add --agent SOCKET`.",
+            "Install and start the QEMU guest agent in the guest, and register the VM with its socket: `tresor vm remove {vm}`, then `tresor vm add {vm} --agent SOCKET ...`.",
             "For application consistency install Tresor's freeze hook in the guest (docs/guest.md).",
             "Or accept less with `--require crash`.",
         ]

@@ -10,3 +10,4 @@ mod interrupt;
 mod lab;
 mod problems;
 mod restore;
+mod running;
