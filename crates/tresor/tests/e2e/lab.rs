@@ -111,6 +111,12 @@ impl Lab {
         finish(args, child).await
     }
 
+    /// The job must have ended by this problem: its code, as `jobs show` says.
+    pub(crate) async fn records(&self, code: &str, job: &str) {
+        let shown = self.run(&["jobs", "show", job]).await.ok();
+        assert_eq!(shown["view"]["cause"]["code"], code, "{shown}");
+    }
+
     pub(crate) async fn backup(&self) -> Value {
         self.run(&["backup", VM]).await.ok()
     }
