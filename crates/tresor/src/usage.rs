@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(unknown, "unexpected argument '--frob' found");
         let missing = mistake(&["tresor", "restore", "latest:vm", "--output=json"]);
         assert!(missing.ends_with("--to <DIR>"), "{missing}");
-        assert!(mistake(&["tresor", "--output", "json"]).starts_with("No command"));
+        assert!(mistake(&["tresor", "--output", "json", "vm"]).starts_with("No command"));
         assert!(matches!(
             parsed(&["tresor", "vm", "list", "--frob"]),
             Parsed::Text(_)
