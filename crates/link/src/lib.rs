@@ -14,6 +14,7 @@
 pub mod guard;
 mod port;
 pub mod qga;
+mod sys;
 
 pub use guard::GuardCommand;
 pub use port::{AgentInfo, Freeze, FreezeRequest, QuiesceError, QuiesceErrorKind, Quiescer, Thaw};

@@ -1,21 +1,16 @@
 //! The pages in `docs/problems/`, made from the catalog by `cargo xtask check --write`.
 
-use std::fmt::Write as _;
-
 use crate::{Entry, Fault, Kind, Retry};
 
 /// The page of one problem, in Markdown.
 #[must_use]
 pub fn page(entry: &Entry) -> String {
-    let mut text = String::new();
     let retry = match entry.retry {
         Retry::Helps => "yes",
         Retry::AfterRemedy => "only after the remedy",
         Retry::Never => "no",
     };
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
+    let mut text = format!(
         "<!-- made by `cargo xtask check --write` from crates/problem: do not edit -->\n\
          # {code}: {title}\n\n\
          **Cause.** {cause}\n\n\
@@ -28,8 +23,8 @@ pub fn page(entry: &Entry) -> String {
         fault = fault(entry.fault),
         exit = entry.exit.code(),
     );
-    for (step, remedy) in entry.remedy.iter().enumerate() {
-        let _ = writeln!(text, "{}. {remedy}", step + 1);
+    for (step, remedy) in (1..).zip(entry.remedy) {
+        text.push_str(&format!("{step}. {remedy}\n"));
     }
     text
 }
@@ -44,13 +39,8 @@ pub fn index_page() -> String {
          | code | what | exit code |\n| --- | --- | --- |\n",
     );
     for entry in Kind::ENTRIES {
-        let _ = writeln!(
-            text,
-            "| [{code}]({code}.md) | {} | {} |",
-            entry.title,
-            entry.exit.code(),
-            code = entry.code,
-        );
+        let (code, title, exit) = (entry.code, entry.title, entry.exit.code());
+        text.push_str(&format!("| [{code}]({code}.md) | {title} | {exit} |\n"));
     }
     text
 }

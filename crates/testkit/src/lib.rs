@@ -36,7 +36,7 @@ mod spawn;
 pub use accelerator::Accelerator;
 pub use assets::{Assets, Qemu, QemuProgram};
 pub use control::Answer;
-pub use guest::{DiskFormat, Guest, GuestBuilder, GuestDisk};
+pub use guest::{Booted, DiskFormat, Guest, GuestBuilder, GuestDisk};
 pub use image::{Difference, check_ext4, compare_images, make_ext4, raw_copy};
 pub use monitor::Monitor;
 pub use run::{LONG, run};

@@ -1,4 +1,8 @@
 //! The command line as typed. What it means is decided in `commands`.
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help text, shown as they are"
+)]
 
 use std::path::PathBuf;
 
@@ -226,7 +230,7 @@ pub(crate) struct BackupArgs {
     pub(crate) access: VaultAccess,
 
     /// Where old content of what the guest overwrites is kept while the backup runs [default:
-    /// <state-dir>/fleecing]
+    /// `fleecing` in the state directory]
     #[arg(long, value_name = "DIR", env = "TRESOR_FLEECING_DIR")]
     pub(crate) fleecing_dir: Option<PathBuf>,
 

@@ -11,6 +11,10 @@
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
 //!   whatever the size of a stream.
 
+// The tests' helpers name this crate as every user does.
+#[cfg(test)]
+extern crate self as tresor_vault;
+
 mod error;
 mod keys;
 mod known;
@@ -19,9 +23,12 @@ mod pool;
 mod random;
 mod read;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod tree;
 mod vault;
+mod verify;
 mod zero;
 
 pub use error::{Error, ErrorKind, Result};
@@ -34,3 +41,6 @@ pub use session::{
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};
+pub use verify::{
+    DamagedChunk, DamagedObject, ObjectsReport, PointReport, Progress, verify_objects,
+};

@@ -20,6 +20,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct CpuPool {
     shared: Arc<Shared>,
+    /// Empty: jobs run at once, on the thread that submits them.
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -75,12 +76,24 @@ impl CpuPool {
         Ok(pool)
     }
 
+    /// A pool without threads, so that a simulation has one history for each seed.
+    #[cfg(test)]
+    pub(crate) fn inline() -> Self {
+        Self {
+            shared: Arc::default(),
+            threads: Vec::new(),
+        }
+    }
+
     pub(crate) fn threads(&self) -> usize {
         self.threads.len()
     }
 
     /// Runs a job some time later.
     pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        if self.threads.is_empty() {
+            return job();
+        }
         self.shared.queue().jobs.push_back(Box::new(job));
         self.shared.wake.notify_one();
     }

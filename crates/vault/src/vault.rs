@@ -81,11 +81,18 @@ impl Vault {
         backend: Arc<dyn Backend>,
         options: CreateOptions,
     ) -> Result<(Self, RecoveryKey)> {
-        let store = Store::new(backend);
+        Self::create_on(backend, options, CpuPool::new(default_workers())?).await
+    }
+
+    pub(crate) async fn create_on(
+        backend: Arc<dyn Backend>,
+        options: CreateOptions,
+        pool: CpuPool,
+    ) -> Result<(Self, RecoveryKey)> {
+        let (store, pool) = (Store::new(backend), Arc::new(pool));
         if !store.list("").await?.is_empty() {
             return Err(Error::new(ErrorKind::Exists));
         }
-        let pool = Arc::new(CpuPool::new(default_workers())?);
         let header = VaultHeader {
             vault: options.id.unwrap_or_else(VaultId::generate),
             created_ms: Timestamp::now().as_millisecond(),
@@ -118,9 +125,16 @@ impl Vault {
     /// [`ErrorKind::NotAVault`], [`ErrorKind::KeyRejected`], [`ErrorKind::VersionUnknown`],
     /// [`ErrorKind::Damaged`] when the header or the key ring is.
     pub async fn open(backend: Arc<dyn Backend>, key: &KeyMaterial) -> Result<Self> {
-        let store = Store::new(backend);
+        Self::open_on(backend, key, CpuPool::new(default_workers())?).await
+    }
+
+    pub(crate) async fn open_on(
+        backend: Arc<dyn Backend>,
+        key: &KeyMaterial,
+        pool: CpuPool,
+    ) -> Result<Self> {
+        let (store, pool) = (Store::new(backend), Arc::new(pool));
         let header = read_header(&store).await?;
-        let pool = Arc::new(CpuPool::new(default_workers())?);
         let master = keys::unlock(&store, &pool, header.vault, key).await?;
         let ring = keys::open_ring(&store, &header, &master).await?;
         Self::assemble(store, pool, &header, ring, master)
@@ -202,7 +216,7 @@ impl Vault {
     }
 }
 
-async fn read_header(store: &Store) -> Result<VaultHeader> {
+pub(crate) async fn read_header(store: &Store) -> Result<VaultHeader> {
     let object = store.find(name::VAULT, SMALL_OBJECT).await?;
     let object = object.ok_or_else(|| Error::new(ErrorKind::NotAVault))?;
     VaultHeader::decode(&object).map_err(|error| Error::format(name::VAULT, error))

@@ -134,6 +134,18 @@ fn storage_kind(
     }
 }
 
+/// A damaged piece of a stream, by name.
+pub(crate) fn damage_problem(damage: &tresor_vault::DamagedChunk) -> Problem {
+    Kind::ChunkDamaged {
+        chunk: damage.chunk.clone(),
+        disk: damage.stream.to_string(),
+        offset: damage.offset.to_string(),
+        object: damage.object.clone(),
+        reason: damage.reason.clone(),
+    }
+    .into()
+}
+
 /// A failed transfer of a backup.
 pub(crate) fn transfer_problem(error: &tresor_transfer::Error, ctx: &BackupContext) -> Problem {
     match &error.kind {

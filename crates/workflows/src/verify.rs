@@ -5,31 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
-use tresor_model::{Extent, JobId, JobKind, PointId, StreamRecord};
+use tresor_model::{JobId, JobKind, PointId};
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{Error, ErrorKind, Vault};
+use tresor_vault::{PointReport, Vault};
 
-use crate::translate::vault_problem;
-
-/// Streams are read in windows of this many bytes, so that cancelling is quick.
-const WINDOW: u64 = 256 << 20;
-
-/// Reads of the vault that are under way at once.
-const FETCHES: usize = 8;
-
-/// Most damaged chunks that are named for one point; the rest is counted.
-const NAMED: usize = 1000;
-
-/// What was found of one recovery point.
-#[derive(Debug, Clone, Default)]
-pub struct PointReport {
-    /// Bytes of data that were read and are right.
-    pub good_bytes: u64,
-    /// Pieces that cannot be read, the first [`NAMED`] of them.
-    pub damage: Vec<Error>,
-    /// How many there are in all.
-    pub damaged: u64,
-}
+use crate::translate::{damage_problem, vault_problem};
 
 /// A verification's service, request and result.
 pub struct VerifyContext {
@@ -81,96 +61,32 @@ impl SubTask<VerifyContext> for ReadBack {
         let mut first = None;
         for id in ctx.points.clone() {
             // Every point is read before the first damage is reported: the reports are whole.
-            let report = match verify_point(&ctx.vault, id, scope).await? {
-                Ok(report) => report,
-                Err(error) => PointReport {
-                    damaged: 1,
-                    damage: vec![error],
-                    good_bytes: 0,
-                },
-            };
-            first = first.or_else(|| report.damage.first().cloned());
-            ctx.reports.push((id, report));
+            match verify_point(&ctx.vault, id, scope).await {
+                Ok(report) => {
+                    first = first.or_else(|| report.damaged.first().map(damage_problem));
+                    ctx.reports.push((id, report));
+                }
+                Err(problem) if problem.is("VaultDamaged") => first = first.or(Some(problem)),
+                Err(problem) => return Err(problem),
+            }
         }
         match first {
-            Some(error) => Err(vault_problem(&error, ctx.vault.location())),
+            Some(problem) => Err(problem),
             None => Ok(json!({ "points": ctx.points })),
         }
     }
 }
 
-/// Reads a point's streams. The outer error ends the verification, the inner one only says that
-/// this point cannot be read.
-async fn verify_point(
-    vault: &Vault,
-    id: PointId,
-    scope: &Scope,
-) -> Result<Result<PointReport, Error>, Problem> {
-    let point = match vault.point(id).await {
-        Ok(point) => point,
-        Err(error) if is_damage(&error) => return Ok(Err(error)),
-        Err(error) => return Err(vault_problem(&error, vault.location())),
+async fn verify_point(vault: &Vault, id: PointId, scope: &Scope) -> Result<PointReport, Problem> {
+    let progress = |at: tresor_vault::Progress| {
+        scope.progress(at.done, Some(at.total), format!("recovery point {id}"));
     };
-    let disks = point.disks.iter().map(|disk| &disk.stream);
-    let streams: Vec<_> = disks.chain(&point.attachments).collect();
-    let total = streams.iter().map(|stream| stream.size).sum();
-    let mut report = PointReport::default();
-    let mut before = 0;
-    for stream in streams {
-        let message = format!("{} of recovery point {id}", stream.name);
-        let progress = |at| scope.progress(before + at, Some(total), message.as_str());
-        verify_stream(vault, stream, &mut report, scope, progress).await?;
-        before += stream.size;
-    }
-    Ok(Ok(report))
-}
-
-async fn verify_stream(
-    vault: &Vault,
-    stream: &StreamRecord,
-    report: &mut PointReport,
-    scope: &Scope,
-    progress: impl Fn(u64),
-) -> Result<(), Problem> {
-    let problem = |error: &Error| vault_problem(error, vault.location());
-    let reader = vault.reader(stream).map_err(|error| problem(&error))?;
-    let mut start = 0;
-    while start < stream.size {
-        let window = Extent::between(start, stream.size.min(start + WINDOW));
-        let mut pieces = reader.fetch(window, FETCHES);
-        loop {
-            let piece = tokio::select! {
-                biased;
-                () = scope.cancel().cancelled() => return Err(interrupted()),
-                piece = pieces.next() => piece,
-            };
-            match piece {
-                None => break,
-                Some(Ok(piece)) => report.good_bytes += piece.bytes.len() as u64,
-                Some(Err(error)) if is_damage(&error) => report.add(error),
-                Some(Err(error)) => return Err(problem(&error)),
-            }
-        }
-        start = window.end();
-        progress(start);
-    }
-    Ok(())
-}
-
-impl PointReport {
-    fn add(&mut self, error: Error) {
-        self.damaged += 1;
-        if self.damage.len() < NAMED {
-            self.damage.push(error);
-        }
-    }
-}
-
-fn is_damage(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Damaged { .. } | ErrorKind::ChunkDamaged { .. }
-    )
+    let verified = tokio::select! {
+        biased;
+        () = scope.cancel().cancelled() => return Err(interrupted()),
+        verified = vault.verify_point(id, progress) => verified,
+    };
+    verified.map_err(|error| vault_problem(&error, vault.location()))
 }
 
 fn interrupted() -> Problem {

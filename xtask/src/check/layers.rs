@@ -40,6 +40,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-catalog", Catalog),
     ("tresor-workflows", Workflow),
     ("tresor", Program),
+    ("tresor-bench", Dev),
     ("tresor-testkit", Dev),
     ("tresor-guest-workload", Dev),
     ("tresor-e2e", Dev),

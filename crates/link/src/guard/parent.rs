@@ -4,33 +4,40 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    io::{AsyncWriteExt as _, BufReader},
+    process::ChildStdin,
+    sync::mpsc,
     time::{Instant, timeout},
 };
 
-use super::protocol::{MAX_LINE, Order, Report, Task};
-use crate::{FreezeRequest, QuiesceError, QuiesceErrorKind, qga::thaw_until};
+use super::{
+    protocol::{Duty, Order, Report, Task},
+    watch::{Shared, TAKE_OVER_LIMIT, Watcher, spawn},
+};
+use crate::{FreezeRequest, QuiesceError, QuiesceErrorKind};
 
 /// How long a guard may take to start and to reach the agent.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// What the guard itself waits for a thaw before it reports, and a little more.
+/// What the guard itself waits for a thaw before it reports, and more than a little.
 const THAW_LIMIT: Duration = Duration::from_secs(45);
 
-/// How long this process thaws when the guard is gone.
-const OWN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a dead guard's place may be taken, from its kill to the report.
+const REPLACED_LIMIT: Duration = Duration::from_secs(45);
+const _: () = assert!(REPLACED_LIMIT.as_secs() > TAKE_OVER_LIMIT.as_secs());
 
 /// How to start a guard: a program, and arguments that make it call [`super::run`] with the
 /// arguments behind them.
 #[derive(Debug, Clone)]
 pub struct GuardCommand {
-    program: PathBuf,
-    args: Vec<OsString>,
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<OsString>,
+    pub(super) log: Option<PathBuf>,
 }
 
 impl GuardCommand {
@@ -40,6 +47,7 @@ impl GuardCommand {
         Self {
             program: program.into(),
             args: Vec::new(),
+            log: None,
         }
     }
 
@@ -49,19 +57,25 @@ impl GuardCommand {
         self.args.push(arg.into());
         self
     }
+
+    /// Where guards write what they do (an absolute path). Several may share a file.
+    #[must_use]
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
 }
 
-/// A guard that runs.
+/// A guard that runs. Dropped, it thaws.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    child: Child,
     orders: ChildStdin,
-    reports: BufReader<ChildStdout>,
-    socket: PathBuf,
+    news: mpsc::Receiver<Report>,
+    shared: Arc<Shared>,
     sent: Instant,
 }
 
-/// A thaw as the guard reported it.
+/// A thaw as the guard, or who took its place, reported it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Thawed {
     pub(crate) count: u32,
@@ -76,33 +90,37 @@ impl Guard {
         socket: &Path,
         request: FreezeRequest,
     ) -> Result<Self, QuiesceError> {
+        // The guard has a working directory of its own.
+        let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
         let task = Task {
-            socket: socket.to_owned(),
-            request,
+            socket: socket.clone(),
+            duty: Duty::Freeze(request),
+            log: command.log.clone(),
         };
-        let mut child = Command::new(&command.program)
-            .args(&command.args)
-            .args(task.to_args())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .current_dir("/")
-            .kill_on_drop(false)
-            .spawn()
+        let mut child = spawn(command, &task, Stdio::piped, Stdio::piped)
             .map_err(|error| no_guard(&format!("it does not start: {error}")))?;
         let (Some(orders), Some(reports)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(no_guard("it has no pipes"));
         };
-        let reports = BufReader::new(reports);
-        let socket = task.socket;
-        let mut guard = Self {
+        let (sender, news) = mpsc::channel(8);
+        let shared = Arc::<Shared>::default();
+        let watcher = Watcher {
             child,
-            orders,
-            reports,
+            reports: BufReader::new(reports),
+            shared: shared.clone(),
+            news: sender,
+            command: command.clone(),
             socket,
-            sent: Instant::now(),
         };
-        match guard.report(START_LIMIT).await {
+        tokio::spawn(watcher.run());
+        let sent = Instant::now();
+        let mut guard = Self {
+            orders,
+            news,
+            shared,
+            sent,
+        };
+        match guard.news_within(START_LIMIT).await {
             Some(Report::Ready) => Ok(guard),
             Some(Report::Failed { kind, message }) => Err(QuiesceError::new(kind, message)),
             _ => Err(no_guard("it ended before it reached the guest agent")),
@@ -111,95 +129,74 @@ impl Guard {
 
     /// Freezes; gives the number of file systems.
     pub(crate) async fn freeze(&mut self, request: FreezeRequest) -> Result<u32, QuiesceError> {
+        self.shared.told_to_freeze.store(true, Ordering::Release);
         self.sent = Instant::now();
-        let ordered = self.order(Order::Freeze).await;
-        let limit = request.freeze_limit + THAW_LIMIT;
-        let report = if ordered {
-            self.report(limit).await
-        } else {
-            None
-        };
-        match report {
-            Some(Report::Frozen { file_systems: 0 }) => {
+        self.order(Order::Freeze).await;
+        match self.last_word(request.freeze_limit + THAW_LIMIT).await? {
+            Report::Frozen { file_systems: 0 } => {
+                self.end().await?;
                 let text = "the guest agent found no file system to freeze";
-                self.thaw_here().await?;
                 Err(QuiesceError::new(QuiesceErrorKind::Refused, text))
             }
-            Some(Report::Frozen { file_systems }) => Ok(file_systems),
-            Some(Report::Failed { kind, message }) => Err(QuiesceError::new(kind, message)),
-            _ => {
-                self.thaw_here().await?;
-                Err(no_guard(
-                    "it ended during the freeze; the guest was thawed without it",
-                ))
-            }
+            Report::Frozen { file_systems } => Ok(file_systems),
+            _ => Err(no_guard(
+                "it ended during the freeze; the guest was thawed without it",
+            )),
         }
     }
 
     /// Thaws and ends the guard.
     pub(crate) async fn thaw(mut self) -> Result<Thawed, QuiesceError> {
-        let ordered = self.order(Order::Thaw).await;
-        let report = if ordered {
-            self.report(THAW_LIMIT).await
-        } else {
-            None
-        };
-        let result = match report {
-            Some(Report::Thawed {
+        self.end().await
+    }
+
+    async fn end(&mut self) -> Result<Thawed, QuiesceError> {
+        self.order(Order::Thaw).await;
+        match self.last_word(THAW_LIMIT).await? {
+            Report::Thawed {
                 file_systems,
                 frozen_us,
                 held,
-            }) => Ok(Thawed {
+            } => Ok(Thawed {
                 count: file_systems,
-                frozen_for: Duration::from_micros(frozen_us),
+                frozen_for: match frozen_us {
+                    0 => self.sent.elapsed(), // the guard took its clock with it
+                    known => Duration::from_micros(known),
+                },
                 held,
             }),
-            Some(Report::Failed { kind, message }) => return Err(QuiesceError::new(kind, message)),
-            _ => self.thaw_here().await,
-        };
-        // It has nothing left to do; not waiting for it would leave a zombie.
-        timeout(Duration::from_secs(5), self.child.wait())
-            .await
-            .ok();
-        result
+            _ => Err(no_guard("it does not say what came of the thaw")),
+        }
     }
 
-    /// The guard is gone or silent: thaw from here. Nothing is known of how long the freeze held.
-    async fn thaw_here(&mut self) -> Result<Thawed, QuiesceError> {
-        // A guard that is stopped would keep the agent's socket.
-        self.child.start_kill().ok();
-        let thawed = thaw_until(&self.socket, None, Instant::now() + OWN_LIMIT).await;
-        let frozen_for = self.sent.elapsed();
-        match thawed {
-            Some(count) => Ok(Thawed {
-                count,
-                frozen_for,
-                held: false,
-            }),
+    /// An order that does not arrive is told by the watcher: the guard is dead.
+    async fn order(&mut self, order: Order) {
+        if let Ok(mut line) = serde_json::to_vec(&order) {
+            line.push(b'\n');
+            self.orders.write_all(&line).await.ok();
+        }
+    }
+
+    /// The next report of the guard; of the watcher in its place, when it is dead or silent.
+    async fn last_word(&mut self, limit: Duration) -> Result<Report, QuiesceError> {
+        let mut report = self.news_within(limit).await;
+        if report.is_none() {
+            // Alive but silent, stopped perhaps: it would keep the agent's channel.
+            self.shared.kill.notify_one();
+            report = self.news_within(REPLACED_LIMIT).await;
+        }
+        match report {
+            Some(Report::Failed { kind, message }) => Err(QuiesceError::new(kind, message)),
+            Some(report) => Ok(report),
             None => Err(QuiesceError::new(
                 QuiesceErrorKind::LeftFrozen,
-                "the guard died, and the guest agent does not confirm a thaw",
+                "neither the guard nor its watcher confirms a thaw",
             )),
         }
     }
 
-    async fn order(&mut self, order: Order) -> bool {
-        let Ok(mut line) = serde_json::to_vec(&order) else {
-            return false;
-        };
-        line.push(b'\n');
-        self.orders.write_all(&line).await.is_ok()
-    }
-
-    /// The next report; `None` when the guard is gone, silent or not to be understood.
-    async fn report(&mut self, limit: Duration) -> Option<Report> {
-        let mut line = String::new();
-        let mut bounded = (&mut self.reports).take(MAX_LINE);
-        let read = timeout(limit, bounded.read_line(&mut line)).await;
-        match read {
-            Ok(Ok(_)) => serde_json::from_str(line.trim_end()).ok(),
-            _ => None,
-        }
+    async fn news_within(&mut self, limit: Duration) -> Option<Report> {
+        timeout(limit, self.news.recv()).await.ok().flatten()
     }
 }
 

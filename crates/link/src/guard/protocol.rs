@@ -9,7 +9,8 @@ use crate::{FreezeRequest, QuiesceErrorKind};
 /// Longest line that either side takes.
 pub(super) const MAX_LINE: u64 = 4096;
 
-/// From the parent. Anything else, the end of the pipe included, means [`Order::Thaw`].
+/// From the parent. Anything else, the end of the pipe included, ends the freeze too, but then it
+/// did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
@@ -48,33 +49,62 @@ pub(super) enum Report {
     },
 }
 
+/// What a guard is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Owns a freeze from its start to its end.
+    Freeze(FreezeRequest),
+    /// Goes on thawing for a guard that died.
+    Thaw,
+}
+
 /// What a guard is started with: its arguments, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Task {
     pub(super) socket: PathBuf,
-    pub(super) request: FreezeRequest,
+    pub(super) duty: Duty,
+    /// Where it writes what it does.
+    pub(super) log: Option<PathBuf>,
 }
 
 impl Task {
-    pub(super) fn to_args(&self) -> [OsString; 3] {
-        [
-            self.socket.clone().into_os_string(),
-            self.request.freeze_limit.as_millis().to_string().into(),
-            self.request.hold_limit.as_millis().to_string().into(),
-        ]
+    pub(super) fn to_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = match self.duty {
+            Duty::Freeze(request) => vec![
+                "freeze".into(),
+                request.freeze_limit.as_millis().to_string().into(),
+                request.hold_limit.as_millis().to_string().into(),
+            ],
+            Duty::Thaw => vec!["thaw".into()],
+        };
+        args.push(self.socket.clone().into_os_string());
+        args.extend(self.log.clone().map(PathBuf::into_os_string));
+        args
     }
 
     pub(super) fn from_args(args: &[OsString]) -> Option<Self> {
-        let [socket, freeze_limit, hold_limit] = args else {
-            return None;
-        };
         let millis = |text: &OsString| text.to_str()?.parse().ok().map(Duration::from_millis);
+        let (word, args) = args.split_first()?;
+        let (duty, args) = match (word.to_str()?, args) {
+            ("freeze", [freeze_limit, hold_limit, rest @ ..]) => {
+                let request = FreezeRequest {
+                    freeze_limit: millis(freeze_limit)?,
+                    hold_limit: millis(hold_limit)?,
+                };
+                (Duty::Freeze(request), rest)
+            }
+            ("thaw", rest) => (Duty::Thaw, rest),
+            _ => return None,
+        };
+        let (socket, log) = match args {
+            [socket] => (socket, None),
+            [socket, log] => (socket, Some(log.into())),
+            _ => return None,
+        };
         Some(Self {
             socket: socket.into(),
-            request: FreezeRequest {
-                freeze_limit: millis(freeze_limit)?,
-                hold_limit: millis(hold_limit)?,
-            },
+            duty,
+            log,
         })
     }
 }
@@ -85,15 +115,27 @@ mod tests {
 
     #[test]
     fn a_task_survives_the_command_line() {
-        let task = Task {
-            socket: "/run/a b".into(),
-            request: FreezeRequest {
-                freeze_limit: Duration::from_millis(20_001),
-                hold_limit: Duration::from_secs(10),
-            },
+        let request = FreezeRequest {
+            freeze_limit: Duration::from_millis(20_001),
+            hold_limit: Duration::from_secs(10),
         };
-        assert_eq!(Task::from_args(&task.to_args()), Some(task));
-        assert_eq!(Task::from_args(&["x".into()]), None);
+        for duty in [Duty::Freeze(request), Duty::Thaw] {
+            for log in [None, Some("/var/log/a b".into())] {
+                let socket = "/run/a b".into();
+                let task = Task { socket, duty, log };
+                assert_eq!(Task::from_args(&task.to_args()), Some(task));
+            }
+        }
+        for wrong in [
+            &["x"][..],
+            &["thaw"],
+            &["freeze", "1", "s"],
+            &["thaw", "a", "b", "c"],
+            &[],
+        ] {
+            let args: Vec<OsString> = wrong.iter().map(Into::into).collect();
+            assert_eq!(Task::from_args(&args), None);
+        }
     }
 
     #[test]

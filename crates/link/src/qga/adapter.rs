@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     Connection, commands,
-    evidence::{self, Note},
+    evidence::{self, Seen},
+    thaw::{NotThawed, thaw_until},
 };
 use crate::{
     AgentInfo, Freeze, FreezeRequest, GuardCommand, QuiesceError, QuiesceErrorKind, Quiescer, Thaw,
@@ -30,7 +31,7 @@ pub struct QemuGuestAgent {
     guard_command: GuardCommand,
     guard: Option<Guard>,
     frozen: u32,
-    note_before: Option<Note>,
+    note_before: Seen,
 }
 
 impl QemuGuestAgent {
@@ -43,7 +44,7 @@ impl QemuGuestAgent {
             guard_command: guard,
             guard: None,
             frozen: 0,
-            note_before: None,
+            note_before: Seen::Nothing,
         }
     }
 
@@ -51,13 +52,13 @@ impl QemuGuestAgent {
         Connection::open(&self.socket, OPEN_LIMIT).await
     }
 
-    /// The hook's note; reading it is best effort, its absence only lowers what is claimed.
-    async fn note(&self) -> Option<Note> {
-        let mut connection = self.open().await.ok()?;
-        let bytes = commands::read_file(&mut connection, evidence::NOTE)
-            .await
-            .ok()??;
-        evidence::parse(&bytes)
+    /// The hook's note; reading it is best effort, not seeing it only lowers what is claimed.
+    async fn note(&self) -> Seen {
+        let read = match self.open().await {
+            Ok(mut connection) => commands::read_file(&mut connection, evidence::NOTE).await,
+            Err(error) => Err(error),
+        };
+        evidence::decide_seen(read)
     }
 }
 
@@ -67,7 +68,7 @@ impl Quiescer for QemuGuestAgent {
         let mut connection = Connection::open(&self.socket, limit).await?;
         let mut info = commands::info(&mut connection).await?;
         drop(connection);
-        info.has_hook = Some(self.note().await.is_some());
+        info.has_hook = evidence::decide_has_hook(&self.note().await);
         Ok(info)
     }
 
@@ -92,7 +93,7 @@ impl Quiescer for QemuGuestAgent {
         };
         let thawed = guard.thaw().await?;
         let (consistency, evidence) =
-            evidence::decide_consistency(self.note_before.as_ref(), self.note().await.as_ref());
+            evidence::decide_consistency(&self.note_before, &self.note().await);
         Ok(Thaw {
             file_systems: thawed.count,
             frozen_for: thawed.frozen_for,
@@ -109,11 +110,11 @@ impl Quiescer for QemuGuestAgent {
             return Ok(());
         }
         let deadline = Instant::now() + RECOVER_LIMIT;
-        match commands::thaw_until(&self.socket, Some(connection), deadline).await {
-            Some(_) => Ok(()),
-            None => Err(QuiesceError::new(
+        match thaw_until(&self.socket, Some(connection), deadline).await {
+            Ok(_) | Err(NotThawed::Gone) => Ok(()),
+            Err(NotThawed::Deadline(why)) => Err(QuiesceError::new(
                 QuiesceErrorKind::LeftFrozen,
-                "the guest says that it is frozen, and does not thaw",
+                format!("the guest was found frozen, and no thaw is confirmed: {why}"),
             )),
         }
     }

@@ -1,6 +1,6 @@
 //! The agent's commands that are used here.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -11,14 +11,11 @@ use crate::{AgentInfo, QuiesceError, QuiesceErrorKind};
 /// How long the agent may take for what it does at once.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// First and longest wait between two tries to thaw.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-
 /// Files of the guest are read up to this size.
 const MAX_FILE: u64 = 64 << 10;
 
 /// Asks the agent who it is.
-pub(super) async fn info(connection: &mut Connection) -> Result<AgentInfo, QuiesceError> {
+pub(crate) async fn info(connection: &mut Connection) -> Result<AgentInfo, QuiesceError> {
     let info = connection
         .execute("guest-info", Value::Null, prompt())
         .await?;
@@ -77,7 +74,8 @@ pub(crate) async fn freeze(
         .execute("guest-fsfreeze-freeze", Value::Null, deadline)
         .await;
     let count = frozen.map_err(|error| match error.kind {
-        QuiesceErrorKind::Silent => QuiesceError::new(
+        // A channel that broke is silent too, but earlier.
+        QuiesceErrorKind::Silent if Instant::now() >= deadline => QuiesceError::new(
             QuiesceErrorKind::FreezeTimedOut,
             format!("the guest did not freeze within {} s", limit.as_secs_f32()),
         ),
@@ -92,53 +90,6 @@ pub(crate) async fn freeze(
         })
 }
 
-/// Thaws until the guest says that it is thawed, on new connections where the old one fails.
-/// Gives how many file systems were thawed in all; `None` when `deadline` passed first.
-pub(crate) async fn thaw_until(
-    socket: &Path,
-    mut connection: Option<Connection>,
-    deadline: Instant,
-) -> Option<u32> {
-    let mut thawed = 0;
-    let mut wait = BACK_OFF.0;
-    while Instant::now() < deadline {
-        let open = match connection.take() {
-            Some(open) => Ok(open),
-            None => Connection::open(socket, PROMPT).await,
-        };
-        if let Ok(mut open) = open {
-            match thaw_once(&mut open, &mut thawed).await {
-                Ok(true) => return Some(thawed),
-                Ok(false) => connection = Some(open),
-                Err(_) => {} // the connection is out of step: a new one
-            }
-        }
-        sleep(wait).await;
-        wait = (wait * 2).min(BACK_OFF.1);
-    }
-    None
-}
-
-/// One try; says whether the guest is thawed now.
-async fn thaw_once(connection: &mut Connection, thawed: &mut u32) -> Result<bool, QuiesceError> {
-    match connection
-        .execute("guest-fsfreeze-thaw", Value::Null, prompt())
-        .await
-    {
-        Ok(count) => {
-            let count = count
-                .as_u64()
-                .and_then(|count| u32::try_from(count).ok())
-                .unwrap_or(0);
-            *thawed = thawed.saturating_add(count);
-        }
-        // A refusal says nothing about the state: ask.
-        Err(error) if error.kind == QuiesceErrorKind::Refused => {}
-        Err(error) => return Err(error),
-    }
-    is_frozen(connection).await.map(|frozen| !frozen)
-}
-
 /// Asks whether the guest is frozen.
 pub(super) async fn is_frozen(connection: &mut Connection) -> Result<bool, QuiesceError> {
     let status = connection
@@ -147,18 +98,20 @@ pub(super) async fn is_frozen(connection: &mut Connection) -> Result<bool, Quies
     Ok(status.as_str() != Some("thawed"))
 }
 
-/// Reads a small file of the guest; `None` when it is not there.
+/// Reads a small file of the guest: at most [`MAX_FILE`] bytes of it.
+///
+/// # Errors
+/// `Refused` when the guest cannot open it, with the guest's reason; `Disabled` where the agent
+/// may not read files.
 pub(super) async fn read_file(
     connection: &mut Connection,
     path: &str,
-) -> Result<Option<Vec<u8>>, QuiesceError> {
+) -> Result<Vec<u8>, QuiesceError> {
     use base64::Engine as _;
     let open = json!({ "path": path, "mode": "r" });
-    let handle = match connection.execute("guest-file-open", open, prompt()).await {
-        Ok(handle) => handle,
-        Err(error) if error.kind == QuiesceErrorKind::Refused => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let handle = connection
+        .execute("guest-file-open", open, prompt())
+        .await?;
     let read = json!({ "handle": handle, "count": MAX_FILE });
     let read = connection.execute("guest-file-read", read, prompt()).await;
     let close = json!({ "handle": handle });
@@ -167,7 +120,12 @@ pub(super) async fn read_file(
         .await?;
     let text = read?;
     let text = text["buf-b64"].as_str().unwrap_or_default();
-    Ok(base64::engine::general_purpose::STANDARD.decode(text).ok())
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|_| {
+            let text = "the guest agent cannot be understood: a file's content is not base64";
+            QuiesceError::new(QuiesceErrorKind::Garbage, text)
+        })
 }
 
 fn prompt() -> Instant {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{QuiesceError, QuiesceErrorKind};
@@ -23,6 +23,9 @@ const MAX_STALE: usize = 8 << 20;
 
 /// Longest text of the guest that is passed on.
 const MAX_QUOTE: usize = 300;
+
+/// Between two tries to connect to a channel whose queue of clients is full.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// Precedes the answer to `guest-sync-delimited`; never part of JSON.
 const DELIMITER: u8 = 0xff;
@@ -43,11 +46,10 @@ impl Connection {
     /// `Garbage` when it answers something else.
     pub async fn open(socket: &Path, limit: Duration) -> Result<Self, QuiesceError> {
         let deadline = Instant::now() + limit;
-        let connected = timeout_at(deadline, UnixStream::connect(socket)).await;
-        let stream = match connected {
+        let stream = match timeout_at(deadline, connect(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(no_channel(socket, &error)),
-            Err(_) => return Err(silent("the channel's socket does not accept a client")),
+            Err(_) => return Err(silent("another client holds its channel")),
         };
         let mut connection = Self {
             stream,
@@ -76,7 +78,7 @@ impl Connection {
             let line = self.line(deadline).await?;
             stale += line.len();
             // The answer to an earlier sync has another id: go on.
-            let answer: Option<Value> = serde_json::from_slice(&line).ok();
+            let answer: Option<Value> = serde_json::from_slice(behind_delimiter(&line)).ok();
             if answer.is_some_and(|answer| answer["return"].as_u64() == Some(id)) {
                 return Ok(());
             }
@@ -174,6 +176,24 @@ impl Connection {
             Err(_) => Err(silent("it does not answer in time")),
         }
     }
+}
+
+/// Connects. QEMU serves one client; the next one waits in the socket's queue, and a full queue
+/// says "try again" at once.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(BUSY_WAIT).await,
+            other => return other,
+        }
+    }
+}
+
+/// An answer of an earlier session may have been cut after its delimiter: what counts is behind
+/// the last one. Pure.
+fn behind_delimiter(line: &[u8]) -> &[u8] {
+    let from = line.iter().rposition(|byte| *byte == DELIMITER);
+    &line[from.map_or(0, |at| at + 1)..]
 }
 
 /// What an answer means. Pure.
@@ -278,6 +298,16 @@ mod tests {
             decide_answer("x", json!({"return": 3, "new": 1})).unwrap(),
             3
         );
+    }
+
+    #[test]
+    fn a_cut_answer_does_not_hide_the_next() {
+        assert_eq!(
+            behind_delimiter(b"{\"ret\xff{\"return\":1}"),
+            b"{\"return\":1}"
+        );
+        assert_eq!(behind_delimiter(b"{}"), b"{}");
+        assert_eq!(behind_delimiter(b"{}\xff"), b"");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use serde::Deserialize;
 use tresor_model::Consistency;
 
+use crate::{QuiesceError, QuiesceErrorKind};
+
 /// Where the hook leaves its note. On a tmpfs: it must be writable just before a freeze.
 pub(super) const NOTE: &str = "/run/tresor/quiesce.json";
 
@@ -20,8 +22,52 @@ pub(super) struct Note {
     failed: Vec<String>,
 }
 
+/// What reading the note came to. Not to see a note is something else than to see that there is
+/// none: an old note that could not be read before a freeze must not pass for a new one after it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Seen {
+    /// Nobody looked.
+    #[default]
+    Nothing,
+    /// It could not be read, and why.
+    NotObserved(String),
+    /// There is none.
+    Absent,
+    /// This one.
+    Note(Note),
+}
+
+/// What was seen, from the answer to reading the file.
+pub(super) fn decide_seen(read: Result<Vec<u8>, QuiesceError>) -> Seen {
+    match read {
+        Ok(bytes) => parse(&bytes).map_or_else(
+            || Seen::NotObserved("the freeze hook's note cannot be understood".to_owned()),
+            Seen::Note,
+        ),
+        // Only the guest's words tell a file that is not there from one that may not be read. In
+        // a guest of another language this errs on the safe side.
+        Err(error)
+            if error.kind == QuiesceErrorKind::Refused
+                && error.message.contains("No such file or directory") =>
+        {
+            Seen::Absent
+        }
+        Err(error) => Seen::NotObserved(error.message),
+    }
+}
+
+/// Whether the guest has Tresor's hook, where that is known. The note appears with the first
+/// freeze after a boot: before it there is no sign of a hook.
+pub(super) fn decide_has_hook(seen: &Seen) -> Option<bool> {
+    match seen {
+        Seen::Nothing | Seen::NotObserved(_) => None,
+        Seen::Absent => Some(false),
+        Seen::Note(_) => Some(true),
+    }
+}
+
 /// Decodes a note; `None` when it is none of a known kind.
-pub(super) fn parse(bytes: &[u8]) -> Option<Note> {
+fn parse(bytes: &[u8]) -> Option<Note> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -30,44 +76,48 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Note> {
     (version.version == 1).then(|| serde_json::from_slice(bytes).ok())?
 }
 
-/// What a freeze was good for, from the notes read before it and after the thaw.
-pub(super) fn decide_consistency(
-    before: Option<&Note>,
-    after: Option<&Note>,
-) -> (Consistency, String) {
-    let Some(after) = after else {
-        return (
-            Consistency::FileSystem,
-            "applications were not told: the guest has no freeze hook of Tresor's".to_owned(),
-        );
-    };
-    let served = before.is_none_or(|before| before.sequence < after.sequence);
-    match (served, after.failed.as_slice(), after.scripts) {
-        (false, ..) => (
-            Consistency::FileSystem,
-            "the freeze hook did not run for this freeze".to_owned(),
+/// What a freeze was good for, from what was seen before it and after the thaw.
+pub(super) fn decide_consistency(before: &Seen, after: &Seen) -> (Consistency, String) {
+    match (before, after) {
+        (_, Seen::Nothing) | (Seen::Nothing, _) => {
+            file_system("whether applications were told is not known: nobody looked")
+        }
+        (_, Seen::NotObserved(why)) | (Seen::NotObserved(why), Seen::Note(_)) => file_system(
+            &format!("whether applications were told is not known: {why}"),
         ),
-        (true, [], 0) => (
-            Consistency::FileSystem,
-            "the freeze hook ran, but no script quiesces an application".to_owned(),
-        ),
-        (true, [], scripts) if after.phase == "thaw" => (
+        (_, Seen::Absent) => {
+            file_system("applications were not told: the guest has no freeze hook of Tresor's")
+        }
+        (Seen::Note(before), Seen::Note(after)) if before.sequence >= after.sequence => {
+            file_system("the freeze hook did not run for this freeze")
+        }
+        (Seen::Absent | Seen::Note(_), Seen::Note(after)) => decide_served(after),
+    }
+}
+
+/// What the note of this very freeze says.
+fn decide_served(note: &Note) -> (Consistency, String) {
+    if !note.failed.is_empty() {
+        let failed: Vec<_> = note.failed.iter().take(5).map(|name| cut(name)).collect();
+        return file_system(&format!(
+            "the freeze hook's scripts failed: {}",
+            failed.join(", ")
+        ));
+    }
+    if note.phase != "thaw" {
+        return file_system("the freeze hook did not come to its end");
+    }
+    match note.scripts {
+        0 => file_system("the freeze hook ran, but no script quiesces an application"),
+        scripts => (
             Consistency::Application,
             format!("the freeze hook quiesced applications by {scripts} scripts, all successful"),
         ),
-        (true, [], _) => (
-            Consistency::FileSystem,
-            "the freeze hook did not come to its end".to_owned(),
-        ),
-        (true, failed, _) => {
-            let failed: Vec<_> = failed.iter().take(5).map(|name| cut(name)).collect();
-            let names = failed.join(", ");
-            (
-                Consistency::FileSystem,
-                format!("the freeze hook's scripts failed: {names}"),
-            )
-        }
     }
+}
+
+fn file_system(why: &str) -> (Consistency, String) {
+    (Consistency::FileSystem, why.to_owned())
 }
 
 fn cut(name: &str) -> String {
@@ -91,28 +141,46 @@ mod tests {
         }
     }
 
-    fn achieved(before: Option<Note>, after: Option<Note>) -> Consistency {
-        decide_consistency(before.as_ref(), after.as_ref()).0
+    fn seen(sequence: u64, phase: &str, scripts: u32, failed: &[&str]) -> Seen {
+        Seen::Note(note(sequence, phase, scripts, failed))
     }
 
     #[test]
     fn only_a_hook_that_served_this_freeze_whole_counts() {
         use Consistency::{Application, FileSystem};
-        let good = || Some(note(8, "thaw", 2, &[]));
-        assert_eq!(achieved(Some(note(7, "thaw", 2, &[])), good()), Application);
-        assert_eq!(achieved(None, good()), Application);
-        assert_eq!(
-            achieved(good(), good()),
-            FileSystem,
-            "a note of an earlier freeze"
-        );
-        assert_eq!(achieved(None, Some(note(8, "freeze", 2, &[]))), FileSystem);
-        assert_eq!(
-            achieved(None, Some(note(8, "thaw", 2, &["db"]))),
-            FileSystem
-        );
-        assert_eq!(achieved(None, Some(note(8, "thaw", 0, &[]))), FileSystem);
-        assert_eq!(achieved(None, None), FileSystem);
+        let good = seen(8, "thaw", 2, &[]);
+        let blind = Seen::NotObserved("guest-file-open is disabled".to_owned());
+        for (before, after, expected) in [
+            (seen(7, "thaw", 2, &[]), good.clone(), Application),
+            (Seen::Absent, good.clone(), Application),
+            (good.clone(), good.clone(), FileSystem),
+            (seen(9, "thaw", 2, &[]), good.clone(), FileSystem),
+            (blind.clone(), good.clone(), FileSystem),
+            (good.clone(), blind, FileSystem),
+            (Seen::Nothing, good.clone(), FileSystem),
+            (good.clone(), Seen::Absent, FileSystem),
+            (Seen::Absent, seen(8, "freeze", 2, &[]), FileSystem),
+            (Seen::Absent, seen(8, "thaw", 2, &["db"]), FileSystem),
+            (Seen::Absent, seen(8, "thaw", 0, &[]), FileSystem),
+            (Seen::Absent, Seen::Absent, FileSystem),
+        ] {
+            let (achieved, evidence) = decide_consistency(&before, &after);
+            assert_eq!(achieved, expected, "{before:?} {after:?}: {evidence}");
+        }
+    }
+
+    #[test]
+    fn not_seen_is_not_absent() {
+        let refused = |text: &str| Err(QuiesceError::new(QuiesceErrorKind::Refused, text));
+        let absent = decide_seen(refused("failed to open file: No such file or directory"));
+        assert_eq!(absent, Seen::Absent);
+        assert_eq!(decide_has_hook(&absent), Some(false));
+        let denied = decide_seen(refused("failed to open file: Permission denied"));
+        assert_eq!(decide_has_hook(&denied), None);
+        let disabled = QuiesceError::new(QuiesceErrorKind::Disabled, "disabled");
+        assert_eq!(decide_has_hook(&decide_seen(Err(disabled))), None);
+        assert_eq!(decide_has_hook(&decide_seen(Ok(b"junk".to_vec()))), None);
+        assert_eq!(decide_has_hook(&seen(1, "thaw", 0, &[])), Some(true));
     }
 
     #[test]

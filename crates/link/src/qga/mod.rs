@@ -8,7 +8,9 @@ mod adapter;
 mod commands;
 mod connection;
 mod evidence;
+mod thaw;
 
 pub use adapter::QemuGuestAgent;
-pub(crate) use commands::{freeze, thaw_until};
+pub(crate) use commands::{freeze, info};
 pub use connection::Connection;
+pub(crate) use thaw::{NotThawed, thaw_until};

@@ -1,5 +1,6 @@
 //! A running guest.
 
+mod booted;
 mod builder;
 mod command;
 mod disk;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 
 use self::command::{Machine, Places, arguments};
 pub use self::{
+    booted::Booted,
     builder::GuestBuilder,
     disk::{DiskFormat, GuestDisk},
 };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tresor_disk::{DiskReader, Session, SnapshotDisk};
-use tresor_model::{DiskStats, Extent, StreamRecord};
+use tresor_model::{DiskStats, Extent, ReadMode, StreamRecord};
 use tresor_vault::{CHUNK_SIZE, StreamStats, StreamWriter};
 
 use super::plan::{Step, plan_steps};
@@ -106,6 +106,8 @@ async fn move_steps(
         }
     });
     let mut pieces = stream::iter(reads).buffered(reader.parallelism().max(1));
+    // Without tracking nothing is known to have changed: then the data itself is counted.
+    let incremental = matches!(disk.read_mode, ReadMode::Incremental { .. });
     let mut changed = 0;
     loop {
         let piece = tokio::select! {
@@ -118,7 +120,9 @@ async fn move_steps(
         };
         let (extent, data) =
             piece.map_err(|error| Error::new(ErrorKind::Snapshot(error), &disk.name))?;
-        changed += extent.length;
+        if data.is_some() || incremental {
+            changed += extent.length;
+        }
         submit(writer, extent, data)
             .await
             .map_err(|error| vault_error(error, disk))?;

@@ -36,16 +36,15 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     let (plan, mut ctx) = make(JobId::generate());
     let verified = runner.run(plan, &mut ctx).await;
     for (point, report) in &ctx.reports {
-        for damage in &report.damage {
-            note(&format!("recovery point {point}: {damage}"));
+        for damage in &report.damaged {
+            note(&format!(
+                "recovery point {point}: chunk {} of {} at byte {}: {} ({})",
+                damage.chunk, damage.stream, damage.offset, damage.object, damage.reason
+            ));
         }
     }
     verified?;
-    let read: u64 = ctx
-        .reports
-        .iter()
-        .map(|(_, report)| report.good_bytes)
-        .sum();
+    let read: u64 = ctx.reports.iter().map(|(_, report)| report.bytes).sum();
     let result = json!({ "points": points, "bytes": read });
     session
         .output

@@ -17,18 +17,23 @@ fn packs(lab: &Lab) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// A flipped bit in the largest pack: restore names chunk and disk and leaves no image; verify
-/// says the same; the VM's next backup is not refused.
+/// A flipped bit: restore names chunk and disk and leaves no image; verify says the same; the VM's
+/// next backup is not refused.
 #[tokio::test]
 async fn a_damaged_pack_is_named_by_chunk_and_disk() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
     let lab = Lab::with(&guest).await;
     let point = lab.backup().await["point"].as_str().unwrap().to_owned();
-    let pack = packs(&lab).remove(0);
-    let mut bytes = fs::read(&pack).unwrap();
-    let middle = bytes.len() / 3;
-    bytes[middle] ^= 1;
-    fs::write(&pack, bytes).unwrap();
+    // Disks are stored before the kernel, so that the beginning of a pack is a disk's. The small
+    // packs hold manifests, without which the next backup has nothing to build on.
+    for pack in packs(&lab) {
+        let mut bytes = fs::read(&pack).unwrap();
+        if bytes.len() < 1 << 20 {
+            continue;
+        }
+        bytes[2000] ^= 1;
+        fs::write(&pack, bytes).unwrap();
+    }
 
     let to = lab.path("to");
     let problem = lab
@@ -45,7 +50,7 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
         "{problem}"
     );
     let object = fields["object"].as_str().unwrap();
-    assert!(pack.ends_with(object), "{object} is not {}", pack.display());
+    assert!(lab.vault().join(object).exists(), "{problem}");
     let whole = fs::read_dir(&to).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
         name.to_str()
@@ -59,9 +64,9 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
     lab.backup().await;
 }
 
-/// A vault whose header is cut off, or that lost an object it needs, says so.
+/// Lost packs: the restore names what it missed.
 #[tokio::test]
-async fn a_lost_object_is_named() {
+async fn a_lost_pack_is_named() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
     let lab = Lab::with(&guest).await;
     lab.backup().await;
@@ -70,7 +75,41 @@ async fn a_lost_object_is_named() {
     }
     let to = lab.path("to");
     let latest = format!("latest:{VM}");
-    lab.run(&["restore", &latest, "--to", to.to_str().unwrap()])
+    let args = ["restore", &latest, "--to", to.to_str().unwrap()];
+    let problem = lab.run(&args).await.raises("ChunkDamaged");
+    let object = problem["fields"]["object"].as_str().unwrap();
+    assert!(object.starts_with("packs/"), "{problem}");
+    assert!(
+        problem["fields"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("missing"),
+        "{problem}"
+    );
+}
+
+/// A recovery point whose own object is cut off: named, and the other points are not affected.
+#[tokio::test]
+async fn a_damaged_point_is_named_and_alone() {
+    let guest = Guest::builder().data_disk().start().await.unwrap();
+    let lab = Lab::with(&guest).await;
+    let broken = lab.backup().await["point"].as_str().unwrap().to_owned();
+    let whole = lab.backup().await["point"].as_str().unwrap().to_owned();
+    let end = lab
+        .vault()
+        .join("sessions")
+        .join(format!("{}.end", broken.replace('-', "")));
+    let bytes = fs::read(&end).unwrap();
+    fs::write(&end, &bytes[..bytes.len() / 2]).unwrap();
+
+    let problem = lab
+        .run(&["points", "show", &broken])
         .await
         .raises("VaultDamaged");
+    let object = problem["fields"]["object"].as_str().unwrap();
+    assert!(end.ends_with(object), "{problem}");
+    let listed = lab.run(&["points", "list"]).await.lines();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    lab.run(&["verify", &whole]).await.ok();
+    lab.run(&["verify", &broken]).await.raises("VaultDamaged");
 }

@@ -31,11 +31,13 @@ async fn the_vault_and_its_recovery_key_are_enough() {
     let key = lab.path("recovery.txt");
     write_private(&key, &format!("{}\n", lab.recovery_key));
 
-    let (to, vault) = (lab.path("to"), lab.vault());
-    let (to_text, vault) = (to.to_str().unwrap(), vault.to_str().unwrap());
+    let vault = lab.vault();
+    let vault = vault.to_str().unwrap();
     let latest = format!("latest:{VM}");
     let access = ["--vault", vault, "--key-file", key.to_str().unwrap()];
-    for format in ["qcow2", "raw"] {
+    for format in ["raw", "qcow2"] {
+        let to = lab.path(format);
+        let to_text = to.to_str().unwrap();
         let args = [
             &["restore", &latest, "--to", to_text, "--format", format],
             &access[..],
@@ -52,6 +54,7 @@ async fn the_vault_and_its_recovery_key_are_enough() {
             );
         }
     }
+    let to = lab.path("qcow2");
     for copy in &copies {
         let image = restored(&to, copy, "qcow2");
         let check = Command::new("qemu-img")

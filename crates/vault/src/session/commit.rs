@@ -90,6 +90,8 @@ impl WriteSession {
         let tree_packs = core.store_all().await?;
         let object = encode_commit(core, &point, tree_packs)?;
         put_commit(core, object).await?;
+        #[cfg(test)]
+        core.store_late().await?;
         Ok(point.id)
     }
 
@@ -126,6 +128,13 @@ impl Core {
         }
         self.finish_tree().await
     }
+
+    /// What a planted bug left for after the end object.
+    #[cfg(test)]
+    async fn store_late(&self) -> Result<()> {
+        self.store_packs(true).await?;
+        self.finish_tree().await.map(drop)
+    }
 }
 
 fn encode_commit(
@@ -142,7 +151,8 @@ fn encode_commit(
     let commit = Commit {
         epoch: vault.epoch,
         salt: random()?,
-        index_runs: core.outbox.index_runs(),
+        index_runs: core.outbox.index_runs()
+            + u32::from(core.protocol.has(PlantedBug::EndBeforeIndex)),
         tree_packs,
     };
     let now = Timestamp::now().as_millisecond();

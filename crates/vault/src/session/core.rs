@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tresor_model::SessionId;
+use tresor_vault_format::limits::PACK_LIMIT;
 use tresor_vault_format::{FrameLocation, PackId, PackKind, SessionBegin, name};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -15,15 +16,9 @@ use crate::pool::CpuPool;
 use crate::session::SessionOptions;
 use crate::session::outbox::Outbox;
 use crate::session::packer::Packer;
-use crate::session::protocol::Protocol;
+use crate::session::protocol::{PlantedBug, Protocol};
 use crate::store::PutOutcome;
 use crate::vault::Inner;
-
-/// Stored size at which a data pack is closed. Large enough that a TiB is 30,000 objects, small
-/// enough that three of them in memory are bearable.
-const DATA_PACK_SIZE: usize = 32 << 20;
-/// Stored size at which a tree pack is closed: the leaves of about 14 GiB.
-const TREE_PACK_SIZE: usize = 8 << 20;
 
 pub(crate) struct Core {
     pub(crate) vault: Arc<Inner>,
@@ -59,29 +54,33 @@ impl Core {
         if vault.store.put(&name::session_begin(id), object).await? == PutOutcome::NameTaken {
             return Err(Error::new(ErrorKind::SessionExists { session: id }));
         }
-        let known = known::load(vault).await?;
+        refuse_plans(vault).await?;
+        let protocol = Protocol {
+            #[cfg(test)]
+            planted: options.planted,
+        };
+        let known = known::load(vault, protocol).await?;
         let pool = Arc::clone(&vault.pool);
         let workers = options.workers.unwrap_or(pool.threads()).clamp(1, 256);
         // A frame waits while another one is compressed on each thread.
         let frames_max = u32::try_from(2 * workers).unwrap_or(2);
         let first_error = Arc::new(OnceLock::new());
-        let protocol = Protocol {
-            #[cfg(test)]
-            planted: options.planted,
+        let packer = |kind, size: usize| {
+            let size = size.clamp(1, PACK_LIMIT / 2);
+            Packer::new(Arc::clone(vault), id, kind, size)
         };
-        let packer = |kind, size| Packer::new(Arc::clone(vault), id, kind, size);
         Ok(Arc::new(Self {
             id,
             level: options.level.clamp(-7, 19),
             known: Mutex::new(known),
-            data: Mutex::new(packer(PackKind::Data, DATA_PACK_SIZE)),
+            data: Mutex::new(packer(PackKind::Data, options.pack_size)),
             tree: tokio::sync::Mutex::new(TreePacks {
-                packer: packer(PackKind::Tree, TREE_PACK_SIZE),
+                packer: packer(PackKind::Tree, options.tree_pack_size),
                 stored: Vec::new(),
             }),
             frames: Arc::new(Semaphore::new(frames_max as usize)),
             frames_max,
-            outbox: Outbox::start(vault, id, protocol, Arc::clone(&first_error)),
+            outbox: Outbox::start(vault, id, Arc::clone(&first_error)),
             open_streams: AtomicUsize::new(0),
             vault: Arc::clone(vault),
             pool,
@@ -121,11 +120,16 @@ impl Core {
 
     /// Makes durable, in order: all frames placed so far, then their index.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
+        let index = !self.protocol.has(PlantedBug::EndBeforeIndex);
+        self.store_packs(index).await
+    }
+
+    pub(crate) async fn store_packs(&self, index: bool) -> Result<()> {
         let last = self.data().close();
         if let Some(pack) = last {
             self.outbox.send(pack);
         }
-        self.outbox.flush().await?;
+        self.outbox.flush(index).await?;
         self.check()
     }
 
@@ -169,5 +173,18 @@ impl TreePacks {
             .await?;
         self.stored.push((id, size));
         Ok(())
+    }
+}
+
+/// A vault that has been collected has plans, which this version does not know: it could refer to
+/// packs that are about to be deleted. Looked for *after* the begin object was put, so that a
+/// collector that starts now sees this session.
+async fn refuse_plans(vault: &Inner) -> Result<()> {
+    match vault.store.list(name::PLANS).await?.first() {
+        None => Ok(()),
+        Some(plan) => {
+            let object = plan.name.as_str().to_owned();
+            Err(Error::new(ErrorKind::VersionUnknown { object, found: 2 }))
+        }
     }
 }

@@ -29,6 +29,7 @@ mod stream;
 
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
+pub(crate) use protocol::{PlantedBug, Protocol};
 pub use stream::{StreamStats, StreamWriter};
 
 use std::sync::Arc;
@@ -50,9 +51,14 @@ pub struct SessionOptions {
     pub workers: Option<usize>,
     /// zstd level, -7 to 19.
     pub level: i32,
+    /// Stored size in bytes at which a data pack is closed. The default is large enough that a
+    /// TiB is 30,000 objects, and small enough that three of them in memory are bearable.
+    pub pack_size: usize,
+    /// Stored size in bytes at which a tree pack is closed: by default the leaves of 14 GiB.
+    pub tree_pack_size: usize,
     /// A defect to build in, for the test of the simulation.
     #[cfg(test)]
-    pub(crate) planted: Option<protocol::PlantedBug>,
+    pub(crate) planted: Option<PlantedBug>,
 }
 
 impl SessionOptions {
@@ -63,6 +69,8 @@ impl SessionOptions {
             id,
             workers: None,
             level: DEFAULT_LEVEL,
+            pack_size: 32 << 20,
+            tree_pack_size: 8 << 20,
             #[cfg(test)]
             planted: None,
         }

@@ -14,7 +14,6 @@ use tresor_vault_format::{FinishedPack, IndexEntry, IndexHeader, IndexPack, Inde
 use crate::error::{Error, ErrorKind, Result};
 use crate::known;
 use crate::random::random;
-use crate::session::protocol::{PlantedBug, Protocol};
 use crate::vault::Inner;
 
 /// Packs on their way at once. Two hide the latency of a `put`; each costs memory.
@@ -32,15 +31,17 @@ pub(crate) struct Outbox {
 
 enum Order {
     Pack(Box<FinishedPack>),
-    /// Answer when everything before is durable and indexed.
-    Flush(oneshot::Sender<()>),
+    /// Answer when everything before is durable, and indexed if so wanted.
+    Flush {
+        index: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl Outbox {
     pub(crate) fn start(
         vault: &Arc<Inner>,
         session: SessionId,
-        protocol: Protocol,
         first_error: Arc<OnceLock<Error>>,
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -49,7 +50,6 @@ impl Outbox {
         let sender = Sender {
             vault: Arc::clone(vault),
             session,
-            protocol,
             first_error,
             waiting: waiting.clone(),
             written,
@@ -78,12 +78,13 @@ impl Outbox {
         free.map(drop).map_err(|_| Error::new(ErrorKind::Cancelled))
     }
 
-    /// Waits until all packs sent so far are durable and indexed, or one of them failed.
-    pub(crate) async fn flush(&self) -> Result<()> {
+    /// Waits until all packs sent so far are durable (and indexed, if so wanted), or one of them
+    /// failed.
+    pub(crate) async fn flush(&self, index: bool) -> Result<()> {
         let (done, answer) = oneshot::channel();
         let gone = |_| Error::new(ErrorKind::Cancelled);
         self.orders
-            .send(Order::Flush(done))
+            .send(Order::Flush { index, done })
             .map_err(|_| Error::new(ErrorKind::Cancelled))?;
         answer.await.map_err(gone)
     }
@@ -97,7 +98,6 @@ impl Outbox {
 struct Sender {
     vault: Arc<Inner>,
     session: SessionId,
-    protocol: Protocol,
     first_error: Arc<OnceLock<Error>>,
     waiting: watch::Sender<usize>,
     written: watch::Sender<u32>,
@@ -115,14 +115,15 @@ impl Sender {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         loop {
             tokio::select! {
+                biased;
                 Some(put) = self.puts.join_next() => {
                     self.stored(put);
                     self.index_if_due().await;
                 }
                 order = inbox.recv(), if self.puts.len() < AT_ONCE => match order {
                     Some(Order::Pack(pack)) => self.put(*pack),
-                    Some(Order::Flush(done)) => {
-                        self.flush().await;
+                    Some(Order::Flush { index, done }) => {
+                        self.flush(index).await;
                         // Nobody waits any more: nothing to tell.
                         let _gone = done.send(());
                     }
@@ -172,11 +173,11 @@ impl Sender {
         let _later = self.first_error.set(error);
     }
 
-    async fn flush(&mut self) {
+    async fn flush(&mut self, index: bool) {
         while let Some(put) = self.puts.join_next().await {
             self.stored(put);
         }
-        if !self.protocol.has(PlantedBug::EndBeforeIndex) {
+        if index {
             self.index().await;
         }
     }

@@ -8,12 +8,14 @@
 pub(crate) enum PlantedBug {
     /// The end object does not wait for the last data packs.
     EndBeforePacks,
-    /// Index runs are not put, though the end object counts them.
+    /// The end object does not wait for the last index run that it counts.
     EndBeforeIndex,
     /// The end object does not wait for the tree packs.
     EndBeforeTree,
     /// A name that is taken is seen as success.
     CommitIgnoresRival,
+    /// Chunks of packs that were only seen count as known, though they may not be durable.
+    TrustsWhatItSaw,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,0 +1,95 @@
+//! The data path of `tresor` on a raw image and a local vault, without a hypervisor and without a
+//! catalog: what `cargo xtask bench backup` measures.
+//!
+//! Each command does one thing, in one process, and prints one line of JSON with the bytes it
+//! moved. The crates are those of `tresor`; only the snapshot is a file ([`session`]).
+
+mod changes;
+mod commands;
+mod point;
+mod reader;
+mod session;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Program {
+    #[command(flatten)]
+    vault: VaultArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The vault that a command works on.
+#[derive(Debug, Args)]
+struct VaultArgs {
+    /// Directory of the vault
+    #[arg(long, global = true, default_value = "vault")]
+    vault: PathBuf,
+    /// File with the key that opens it
+    #[arg(long, global = true, default_value = "key")]
+    key_file: PathBuf,
+    /// zstd level of what is stored, instead of the usual one
+    #[arg(long, global = true, allow_negative_numbers = true)]
+    level: Option<i32>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the vault
+    Create,
+    /// Back up everything, into an empty vault
+    Full {
+        /// The disk
+        #[arg(long)]
+        image: PathBuf,
+    },
+    /// Back up everything, into a vault that has most of it
+    Reread {
+        /// The disk
+        #[arg(long)]
+        image: PathBuf,
+    },
+    /// Back up what changed since the last recovery point
+    Incremental {
+        /// The disk
+        #[arg(long)]
+        image: PathBuf,
+        /// The list of its changed extents
+        #[arg(long)]
+        changed: PathBuf,
+    },
+    /// Bring the last recovery point back to a raw image
+    Restore {
+        /// The image to make
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Read the last recovery point back and check it
+    Verify,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Program { vault, command } = Program::parse();
+    let figures = match command {
+        Command::Create => return commands::create(&vault).await,
+        Command::Full { image } | Command::Reread { image } => {
+            commands::backup(&vault, &image, None).await?
+        }
+        Command::Incremental { image, changed } => {
+            commands::backup(&vault, &image, Some(&changed)).await?
+        }
+        Command::Restore { to } => commands::restore(&vault, &to).await?,
+        Command::Verify => commands::verify(&vault).await?,
+    };
+    writeln!(io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The bytes of version 1, kept in testdata/v1/ and never edited: every later program reads them.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod sample;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tresor_vault_format::{
+    HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind, PackTail, SessionBegin,
+    SessionEnd, VaultHeader, frame,
+};
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1")
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(directory().join(format!("{name}.bin"))).unwrap()
+}
+
+/// Set `TRESOR_WRITE_GOLDEN` once, when a new kind of object gets its file. An existing file is
+/// never overwritten.
+#[test]
+fn encoders_still_write_version_1() {
+    for (name, bytes) in sample::objects() {
+        let path = directory().join(format!("{name}.bin"));
+        if std::env::var_os("TRESOR_WRITE_GOLDEN").is_some() && !path.exists() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        // What zstd writes may differ from release to release; what it reads may not.
+        if !["pack", "index-run", "node-leaf", "session-commit"].contains(&name) {
+            assert!(golden(name) == bytes, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_golden_file_is_listed() {
+    let listed: BTreeSet<_> = sample::objects()
+        .iter()
+        .map(|(name, _)| format!("{name}.bin"))
+        .collect();
+    let there: BTreeSet<_> = std::fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(there, listed);
+}
+
+#[test]
+fn decoders_still_read_version_1() {
+    let ring = sample::ring();
+    let ids = ring.id_key(1).unwrap();
+    assert_eq!(
+        VaultHeader::decode(&golden("vault")).unwrap(),
+        sample::header()
+    );
+    let (_, read) = KeyRing::decode(&golden("key-ring"), &sample::MASTER).unwrap();
+    assert_eq!(read, ring);
+    for name in ["key-slot-passphrase", "key-slot-file", "key-slot-recovery"] {
+        let slot = KeySlot::decode(&golden(name)).unwrap();
+        assert_eq!(
+            slot.unwrap(b"0123456789abcdef0123456789abcdef").unwrap(),
+            sample::MASTER
+        );
+        assert!(slot.unwrap(b"another").is_err());
+    }
+    let (_, index) = sample::pack();
+    assert_eq!(
+        IndexRun::decode(&golden("index-run"), &ring).unwrap(),
+        index
+    );
+    for (name, node) in [
+        ("node-leaf", sample::leaf()),
+        ("node-inner", sample::inner()),
+    ] {
+        let (id, _) = node.encode(&ids);
+        assert_eq!(
+            Node::decode(&golden(name), &id, node.level(), &ids).unwrap(),
+            node
+        );
+    }
+    assert_eq!(
+        SessionBegin::decode(&golden("session-begin")).unwrap(),
+        sample::begin()
+    );
+    let commit = golden("session-commit");
+    assert_eq!(
+        SessionEnd::open_record(&commit, &ring).unwrap().1,
+        sample::commit_body().record
+    );
+    assert_eq!(
+        SessionEnd::open_summary(&commit, &ring).unwrap().1,
+        sample::commit_body().summary
+    );
+    assert!(SessionEnd::open_record(&golden("session-abort"), &ring).is_err());
+}
+
+#[test]
+fn a_pack_of_version_1_gives_its_chunks_back() {
+    let (ring, pack) = (sample::ring(), golden("pack"));
+    let tail = PackTail::of_whole(&pack).unwrap();
+    let header = *tail.header();
+    assert_eq!(
+        (header.id, header.kind),
+        (sample::pack_id(6), PackKind::Data)
+    );
+    for public in tail.frames() {
+        let start = public.location.offset as usize;
+        let stored = &pack[start..start + public.location.length as usize];
+        assert_eq!(*blake3::hash(stored).as_bytes(), public.hash);
+    }
+    let contents: PackContents = tail.open(&ring).unwrap();
+    let key = ring.pack_key(&header.id, header.kind).unwrap();
+    let mut plain = Vec::new();
+    for found in &contents.frames {
+        let start = found.location.offset as usize;
+        let stored = pack[start..start + found.location.length as usize].to_vec();
+        plain.extend(frame::open(&key, &found.location, stored).unwrap());
+    }
+    assert!(plain == (1..=4).flat_map(sample::chunk).collect::<Vec<_>>());
+    assert_eq!(contents.frames[0].location.offset as usize, HEADER_LEN);
+}

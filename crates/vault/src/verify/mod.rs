@@ -1,0 +1,21 @@
+//! Finding damage before somebody needs the data.
+//!
+//! Two ways: [`Vault::verify_point`](crate::Vault::verify_point) reads a recovery point as a
+//! restore would and needs the keys; [`verify_objects`] reads every object and needs none, so
+//! that whoever stores a vault can look after it. Both go on after damage and report all of it.
+
+mod objects;
+pub(crate) mod pack;
+mod point;
+
+pub use objects::{DamagedObject, ObjectsReport, verify_objects};
+pub use point::{DamagedChunk, PointReport};
+
+/// How far a verification is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were read.
+    pub done: u64,
+    /// Bytes that will be, as far as is known.
+    pub total: u64,
+}

@@ -1,0 +1,275 @@
+//! Checking every object of a vault without a key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tresor_backend::{Backend, ObjectMeta};
+use tresor_model::{SessionId, VaultId};
+use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
+use tresor_vault_format::name::SessionObject;
+use tresor_vault_format::{
+    IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin, SessionEnd, VaultHeader, name,
+};
+
+use crate::error::{Error, Result};
+use crate::pool::CpuPool;
+use crate::store::Store;
+use crate::vault::{default_workers, read_header};
+use crate::verify::{Progress, pack};
+
+/// Packs that are read at once: enough to keep a disk busy, 4 MiB of memory each.
+const PACKS_AT_ONCE: usize = 4;
+
+/// An object that is not as it was written, or not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedObject {
+    /// Its name.
+    pub object: String,
+    /// In words.
+    pub reason: String,
+}
+
+/// What the verification of all objects found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectsReport {
+    /// Objects that were read.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Damaged and missing ones.
+    pub damaged: Vec<DamagedObject>,
+    /// Objects that are none of a vault's. Harmless.
+    pub foreign: Vec<String>,
+    /// Sessions that have not ended: backups that run, or that died.
+    pub open_sessions: Vec<SessionId>,
+}
+
+/// Reads every object and compares it with its public hash, its name, and what other objects say
+/// of it. Tells damage, not lies: whoever can write can also make new hashes.
+///
+/// # Errors
+/// [`crate::ErrorKind::NotAVault`]; when the storage fails.
+pub async fn verify_objects(
+    backend: Arc<dyn Backend>,
+    progress: impl Fn(Progress) + Send,
+) -> Result<ObjectsReport> {
+    let store = Store::new(backend);
+    let mut check = Check {
+        report: ObjectsReport::default(),
+        expected: BTreeMap::new(),
+    };
+    let vault = match read_header(&store).await {
+        Ok(header) => Some(header.vault),
+        Err(error) => {
+            check.note(name::VAULT, &error)?;
+            None
+        }
+    };
+    let listed = store.list("").await?;
+    let total = listed.iter().map(|meta| meta.size).sum();
+    let (packs, others): (Vec<_>, Vec<_>) = listed
+        .iter()
+        .partition(|meta| name::parse_pack(meta.name.as_str()).is_some());
+    for meta in others {
+        check.small(&store, meta, vault).await?;
+        progress(Progress {
+            done: check.report.bytes,
+            total,
+        });
+    }
+    check.cross_check(&listed);
+    let pool = CpuPool::new(default_workers())?;
+    let mut checks = stream::iter(packs)
+        .map(async |meta| (meta, check_pack(&store, &pool, meta).await))
+        .buffer_unordered(PACKS_AT_ONCE);
+    while let Some((meta, result)) = checks.next().await {
+        check.count(meta);
+        if let Err(error) = result {
+            check.note(meta.name.as_str(), &error)?;
+        }
+        progress(Progress {
+            done: check.report.bytes,
+            total,
+        });
+    }
+    check.report.damaged.sort_by(|a, b| a.object.cmp(&b.object));
+    Ok(check.report)
+}
+
+struct Check {
+    report: ObjectsReport,
+    /// Objects that others speak of: the size if it is known, and who says so.
+    expected: BTreeMap<String, (Option<u64>, String)>,
+}
+
+impl Check {
+    fn count(&mut self, meta: &ObjectMeta) {
+        self.report.objects += 1;
+        self.report.bytes += meta.size;
+    }
+
+    /// Takes damage into the report; gives back any other error.
+    fn note(&mut self, object: &str, error: &Error) -> Result<()> {
+        let (_, reason) = error.object_and_reason().ok_or_else(|| error.clone())?;
+        self.damaged(object, reason);
+        Ok(())
+    }
+
+    fn damaged(&mut self, object: &str, reason: String) {
+        self.report.damaged.push(DamagedObject {
+            object: object.to_owned(),
+            reason,
+        });
+    }
+
+    fn expect(&mut self, object: String, size: Option<u64>, by: &str) {
+        self.expected.insert(object, (size, by.to_owned()));
+    }
+
+    async fn small(
+        &mut self,
+        store: &Store,
+        meta: &ObjectMeta,
+        vault: Option<VaultId>,
+    ) -> Result<()> {
+        let object = meta.name.as_str();
+        self.count(meta);
+        let Some(kind) = Kind::of(object) else {
+            self.report.foreign.push(object.to_owned());
+            return Ok(());
+        };
+        let read = match store.get(object, kind.limit()).await {
+            Ok(bytes) => self.decode(object, kind, &bytes),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(of) if vault.is_none_or(|vault| vault == of) => {}
+            Ok(_) => self.damaged(object, "it belongs to another vault".to_owned()),
+            Err(error) => self.note(object, &error)?,
+        }
+        Ok(())
+    }
+
+    /// Checks one object and notes what it says of others; gives the vault it belongs to.
+    fn decode(&mut self, object: &str, kind: Kind, bytes: &[u8]) -> Result<VaultId> {
+        let wrong = |error| Error::format(object, error);
+        let (named, vault) = match kind {
+            Kind::Vault => (
+                name::VAULT.to_owned(),
+                VaultHeader::decode(bytes).map_err(wrong)?.vault,
+            ),
+            Kind::Slot => {
+                let slot = KeySlot::decode(bytes).map_err(wrong)?;
+                self.expect(name::key_ring(slot.ring, 1), None, object);
+                (name::key_slot(slot.slot), slot.vault)
+            }
+            Kind::Ring => {
+                let ring = KeyRing::check(bytes).map_err(wrong)?;
+                (name::key_ring(ring.ring, ring.generation), ring.vault)
+            }
+            Kind::Index => {
+                let (header, _) = IndexHeader::decode(bytes).map_err(wrong)?;
+                for pack in &header.packs {
+                    self.expect(name::pack(&pack.id), Some(u64::from(pack.size)), object);
+                }
+                (name::index_run(header.session, header.number), header.vault)
+            }
+            Kind::Begin => {
+                let begin = SessionBegin::decode(bytes).map_err(wrong)?;
+                (name::session_begin(begin.session), begin.vault)
+            }
+            Kind::End => {
+                let end = SessionEnd::decode(bytes).map_err(wrong)?;
+                self.expect_of_end(&end, object);
+                (name::session_end(end.session), end.vault)
+            }
+        };
+        if named == object {
+            Ok(vault)
+        } else {
+            Err(Error::damaged(object, format!("it is {named}")))
+        }
+    }
+
+    fn expect_of_end(&mut self, end: &SessionEnd, object: &str) {
+        // A session may be aborted before its writer has begun it.
+        if let Outcome::Committed(commit) = &end.outcome {
+            self.expect(name::session_begin(end.session), None, object);
+            for number in 0..commit.index_runs {
+                self.expect(name::index_run(end.session, number), None, object);
+            }
+            for (id, size) in &commit.tree_packs {
+                self.expect(name::pack(id), Some(u64::from(*size)), object);
+            }
+        }
+    }
+
+    /// Compares what objects say of each other with what is there.
+    fn cross_check(&mut self, listed: &[ObjectMeta]) {
+        let sizes: BTreeMap<&str, u64> = listed
+            .iter()
+            .map(|meta| (meta.name.as_str(), meta.size))
+            .collect();
+        for (object, (size, by)) in std::mem::take(&mut self.expected) {
+            match (sizes.get(object.as_str()), size) {
+                (None, _) => self.damaged(&object, format!("it is missing; {by} speaks of it")),
+                (Some(found), Some(size)) if *found != size => {
+                    self.damaged(&object, format!("it has {found} bytes instead of {size}"));
+                }
+                _ => {}
+            }
+        }
+        if !sizes.keys().any(|object| object.starts_with(name::SLOTS)) {
+            self.damaged(name::SLOTS, "there is no key slot left".to_owned());
+        }
+        for object in sizes.keys() {
+            if let Some(SessionObject::Begin(session)) = name::parse_session_object(object)
+                && !sizes.contains_key(name::session_end(session).as_str())
+            {
+                self.report.open_sessions.push(session);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Vault,
+    Slot,
+    Ring,
+    Index,
+    Begin,
+    End,
+}
+
+impl Kind {
+    fn of(object: &str) -> Option<Self> {
+        match object {
+            name::VAULT => Some(Self::Vault),
+            _ if object.starts_with(name::SLOTS) => Some(Self::Slot),
+            _ if object.starts_with(name::RINGS) => Some(Self::Ring),
+            _ if name::parse_index_run(object).is_some() => Some(Self::Index),
+            _ => match name::parse_session_object(object)? {
+                SessionObject::Begin(_) => Some(Self::Begin),
+                SessionObject::End(_) => Some(Self::End),
+            },
+        }
+    }
+
+    fn limit(self) -> usize {
+        match self {
+            Self::Vault | Self::Slot | Self::Ring | Self::Begin => SMALL_OBJECT,
+            Self::Index => INDEX_LIMIT,
+            Self::End => END_LIMIT,
+        }
+    }
+}
+
+async fn check_pack(store: &Store, pool: &CpuPool, meta: &ObjectMeta) -> Result<()> {
+    let id: Option<PackId> = name::parse_pack(meta.name.as_str());
+    match id {
+        Some(id) => pack::check(store, pool, id, meta.size).await.map(drop),
+        None => Ok(()),
+    }
+}

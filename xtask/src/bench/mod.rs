@@ -1,0 +1,67 @@
+//! `cargo xtask bench NAME`: measurements against the tools that a user would pick instead, in
+//! one run.
+
+mod backup;
+mod compare;
+mod images;
+mod measure;
+mod packages;
+mod peers;
+mod report;
+mod targets;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Which one: `backup`
+    name: String,
+    /// Take the images of this directory (day1.raw, day2.raw, day2.changed.json)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["size_gib", "seed"])]
+    images: Option<PathBuf>,
+    /// Size of the images that are made
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    size_gib: u64,
+    /// Seed of the images that are made
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write the results to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Judge by the other tools' rows in this file, written by --json on the same images
+    #[arg(long, value_name = "FILE")]
+    peers_from: Option<PathBuf>,
+    /// Run these tools only
+    #[arg(long, value_name = "TOOL,…", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Install nothing: say what is missing
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// The benches there are.
+const NAMES: [(&str, &str); 1] = [(
+    "backup",
+    "full, day 2, restore and verify of a disk image, next to cp, zstd, restic, borg",
+)];
+
+/// Runs a bench.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.name.as_str() {
+        "backup" => backup::run(options),
+        unknown => {
+            let names: Vec<_> = NAMES
+                .iter()
+                .map(|(name, about)| format!("  {name}  {about}"))
+                .collect();
+            bail!(
+                "there is no bench `{unknown}`; there are:\n{}",
+                names.join("\n")
+            )
+        }
+    }
+}

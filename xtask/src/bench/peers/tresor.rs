@@ -1,0 +1,86 @@
+//! Tresor itself: the worker `tresor-bench`, which drives the crates that `tresor` is made of.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Case, Peer, Place, Requirement, Step, command};
+use crate::bench::targets::{Kind, OURS};
+
+pub(super) struct Tresor;
+
+impl Peer for Tresor {
+    fn name(&self) -> &'static str {
+        OURS
+    }
+
+    fn kind(&self) -> Kind {
+        Kind {
+            comparable: true,
+            compresses: true,
+        }
+    }
+
+    fn requirements(&self) -> &'static [Requirement] {
+        &[Requirement {
+            program: "cp",
+            package: "coreutils",
+        }]
+    }
+
+    fn prepare(&self, place: &Place<'_>) -> Result<()> {
+        let output = worker(place, "create")
+            .output()
+            .context("cannot run tresor-bench")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "tresor-bench could not make its vault: {said}"
+        );
+        Ok(())
+    }
+
+    fn steps(&self, place: &Place<'_>) -> Vec<Step> {
+        // Day 2 is read in two ways, each into a vault that has day 1 only.
+        let second = place.dir.join("store-reread");
+        let mut copy = command("cp", ["-a"]);
+        copy.arg(place.store()).arg(&second);
+
+        let mut full = worker(place, "full");
+        full.arg("--image").arg(&place.images.day1);
+        let mut reread = worker_on(place, "reread", second.clone());
+        reread.arg("--image").arg(&place.images.day2);
+        let mut incremental = worker(place, "incremental");
+        incremental.arg("--image").arg(&place.images.day2);
+        incremental.arg("--changed").arg(&place.images.changed_file);
+        let mut restore = worker(place, "restore");
+        let restored = place.restored().join("day2.raw");
+        restore.arg("--to").arg(&restored);
+        vec![
+            Step::new(Case::Full, place, full),
+            Step {
+                before: Some(copy),
+                store: second,
+                ..Step::new(Case::Reread, place, reread)
+            },
+            Step::new(Case::Incremental, place, incremental),
+            Step::new(Case::Restore, place, restore).restoring(restored),
+            Step::new(Case::Verify, place, worker(place, "verify")).noting("point of day 2"),
+        ]
+    }
+}
+
+fn worker(place: &Place<'_>, verb: &str) -> Command {
+    worker_on(place, verb, place.store())
+}
+
+fn worker_on(place: &Place<'_>, verb: &str, vault: PathBuf) -> Command {
+    let mut command = Command::new(place.target.join("release/tresor-bench"));
+    command
+        .arg(verb)
+        .arg("--vault")
+        .arg(vault)
+        .arg("--key-file")
+        .arg(place.key());
+    command
+}
