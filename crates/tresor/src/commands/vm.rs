@@ -46,6 +46,7 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
         }
         VmCommand::List => list(session).await,
         VmCommand::Show { name } => show(session, &name).await,
+        VmCommand::Remove { name } => remove(session, &name).await,
     }
 }
 
@@ -102,6 +103,9 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         created_at: jiff::Timestamp::now(),
     };
     let described = describe(&entry, &session.state()?).await?;
+    if let Some(twin) = known.into_iter().find(|vm| vm.id == described.id) {
+        return Err(Kind::VmExists { vm: twin.name }.into());
+    }
     entry.id = described.id;
     catalog
         .add_vm(&entry)
@@ -204,6 +208,25 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
                 described.machine.cpus,
                 bytes(described.machine.memory),
                 disk_table(&described),
+            )
+        })
+        .map_err(print_problem)
+}
+
+async fn remove(session: &Session, name: &str) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let vm = open::vm(&catalog, name).await?;
+    catalog
+        .remove_vm(name)
+        .await
+        .map_err(|error| Problem::from(&error))?;
+    let result = json!({ "name": vm.name, "id": vm.id, "vault": vm.vault });
+    session
+        .output
+        .result("vm_removed", &result, || {
+            format!(
+                "VM {} ({}) is no longer registered. Its recovery points stay in vault {}.",
+                vm.name, vm.id, vm.vault
             )
         })
         .map_err(print_problem)

@@ -11,3 +11,4 @@ mod lab;
 mod old_qemu;
 mod problems;
 mod restore;
+mod running;
