@@ -18,7 +18,7 @@ problems! {
         title "There is no vault at this place"
         cause "{location} holds no vault: its header object `vault` is missing."
         remedy [
-            "Check the path: `tresor vault list` shows the vaults this machine knows.",
+            "Check the path, and that the disk it lies on is mounted: `tresor vault list` shows the vaults this machine knows.",
             "Make a new vault with `tresor vault create {location}`.",
         ]
         retry AfterRemedy fault Usage exit NotFound;
@@ -97,9 +97,12 @@ problems! {
         remedy ["See `tresor vm list`, or register it: `tresor vm add {vm} --qmp SOCKET`."]
         retry AfterRemedy fault Usage exit NotFound;
     VmExists { vm }
-        title "A VM of this name is registered already"
-        cause "The name {vm} is taken."
-        remedy ["Choose another name, or see `tresor vm show {vm}`."]
+        title "The VM is registered already"
+        cause "A VM is registered as {vm}, and neither its name nor its UUID can be registered twice."
+        remedy [
+            "See `tresor vm show {vm}`: if that is another VM, choose another name.",
+            "To register it with other options, forget it first: `tresor vm remove {vm}` keeps its recovery points.",
+        ]
         retry Never fault Usage exit Usage;
     VmUnreachable { vm, socket, reason }
         title "The VM's QEMU cannot be reached"
@@ -112,23 +115,30 @@ problems! {
     VmIdentityMismatch { vm, expected, found }
         title "Another VM answers at this socket"
         cause "VM {vm} was registered with UUID {expected}, but the VM that answers has {found}."
-        remedy ["Register the VM that is there now under its own name: `tresor vm add`."]
+        remedy [
+            "Register the VM that is there now under its own name: `tresor vm add`.",
+            "If it has taken the place of {vm} for good, forget that one: `tresor vm remove {vm}` keeps its recovery points.",
+        ]
         retry AfterRemedy fault Host exit Vm;
     VmBusy { vm, job }
         title "Another job works on this VM"
-        cause "Job {job} holds VM {vm}."
+        cause "Job {job}, on {vm}, is not over; one at a time may run."
         remedy ["Wait for it (`tresor jobs show {job}`), or stop it: `tresor jobs cancel {job}`."]
         retry Helps fault Usage exit Busy;
     DiskUnsupported { vm, disk, reason }
         title "A disk of the VM cannot be backed up"
         cause "Disk {disk} of VM {vm} cannot be backed up: {reason}"
-        remedy ["Leave it out: register the VM with `--exclude {disk}`."]
+        remedy [
+            "See `tresor vm show {vm}`: it says of each disk whether it is backed up, and if not, why.",
+            "Register the VM anew (`tresor vm remove {vm}`, `tresor vm add`) with `--exclude DISK` for what cannot be backed up; one disk must stay.",
+        ]
         retry AfterRemedy fault Host exit Vm;
     SnapshotFailed { vm, step, reason }
         title "The snapshot could not be taken"
-        cause "QEMU refused {step} on VM {vm}: {reason}"
+        cause "This step failed on VM {vm}: {step}: {reason}"
         remedy [
             "See what QEMU is doing with this VM's disks (another backup, a migration, a block job), and let it end.",
+            "If the reason is about a file or a directory of this host, check space and permissions there; `--fleecing-dir` names another place for fleecing.",
             "Start the backup again.",
         ]
         retry Helps fault Host exit Vm;
@@ -144,7 +154,7 @@ problems! {
         title "The recovery point would be less consistent than required"
         cause "{vm} could only be backed up {achieved}, and {required} was required: {reason}"
         remedy [
-            "Install and start the QEMU guest agent in the guest, and register its socket: `tresor vm add --agent SOCKET`.",
+            "Install and start the QEMU guest agent in the guest, and register the VM with its socket: `tresor vm remove {vm}`, then `tresor vm add {vm} --agent SOCKET ...`.",
             "For application consistency install Tresor's freeze hook in the guest (docs/guest.md).",
             "Or accept less with `--require crash`.",
         ]
@@ -191,7 +201,7 @@ problems! {
         cause "{sub_task} did not end within its limit of {limit_s} s and was stopped."
         remedy [
             "See with `tresor jobs show` what it waited for.",
-            "Start the job again, with a higher limit if the work is really that long.",
+            "Start the job again, with a higher limit if the work is really that long (`tresor backup --transfer-limit SECONDS`).",
         ]
         retry Helps fault Host exit Failure;
     JobAbandoned { job }
@@ -204,6 +214,7 @@ problems! {
         cause "The state in {path} cannot be used: {reason}"
         remedy [
             "Check permissions and free space of {path}, or choose another place with `--state-dir`.",
+            "If the catalog is damaged, bring the file back from a copy. Nothing in it is needed to restore: `tresor restore --vault DIR --key-file FILE` with another `--state-dir` does without it.",
         ]
         retry AfterRemedy fault Host exit Failure;
     Internal { what }

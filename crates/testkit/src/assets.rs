@@ -52,8 +52,18 @@ impl QemuProgram {
     /// use it.
     #[must_use]
     pub fn saves_state(&self) -> bool {
+        self.is_at_least(9)
+    }
+
+    /// Whether disks of an I/O thread can be exported without QEMU aborting (seen on 7.2).
+    #[must_use]
+    pub fn exports_iothread_disks(&self) -> bool {
+        self.is_at_least(9)
+    }
+
+    fn is_at_least(&self, wanted: u32) -> bool {
         let major = self.version.split('.').next().unwrap_or_default();
-        major.parse::<u32>().is_ok_and(|major| major >= 9)
+        major.parse::<u32>().is_ok_and(|major| major >= wanted)
     }
 }
 

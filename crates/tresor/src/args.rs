@@ -213,6 +213,11 @@ Start QEMU with sockets for Tresor alone (each serves one client at a time):
         /// Its name
         name: String,
     },
+    /// Forget a VM, so that it can be registered anew; its recovery points stay
+    Remove {
+        /// Its name
+        name: String,
+    },
 }
 
 /// `tresor backup`
@@ -225,7 +230,7 @@ pub(crate) struct BackupArgs {
     pub(crate) access: VaultAccess,
 
     /// Where old content of what the guest overwrites is kept while the backup runs [default:
-    /// <state-dir>/fleecing]
+    /// `fleecing` in the state directory]
     #[arg(long, value_name = "DIR", env = "TRESOR_FLEECING_DIR")]
     pub(crate) fleecing_dir: Option<PathBuf>,
 
@@ -240,6 +245,10 @@ pub(crate) struct BackupArgs {
     /// How long the guest may take to freeze, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "20")]
     pub(crate) freeze_limit: u32,
+
+    /// How long the transfer of the data may take, in seconds [default: a day]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) transfer_limit: Option<u32>,
 }
 
 /// The lowest consistency that is accepted.

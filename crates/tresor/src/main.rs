@@ -7,22 +7,28 @@ mod keys;
 mod output;
 mod progress;
 mod state;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tresor_problem::Problem;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, OutputFormat},
     commands::Session,
     output::Output,
+    usage::Parsed,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args: Vec<_> = std::env::args_os().collect();
+    let cli = match usage::parse(&args) {
+        Parsed::Command(cli) => *cli,
+        Parsed::Mistake(problem) => return fail(Output::new(OutputFormat::Json), &problem),
+        Parsed::Text(error) => error.exit(),
+    };
     if let Command::ThawGuard { args } = &cli.command {
         // Before a runtime or a thread is started: the guard is a small process of its own.
         return tresor_link::guard::run(args);
@@ -31,11 +37,13 @@ fn main() -> ExitCode {
     let output = Output::new(cli.global.output);
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            output.problem(&problem);
-            ExitCode::from(problem.exit.code())
-        }
+        Err(problem) => fail(output, &problem),
     }
+}
+
+fn fail(output: Output, problem: &Problem) -> ExitCode {
+    output.problem(problem);
+    ExitCode::from(problem.exit.code())
 }
 
 fn run(cli: Cli, output: Output) -> Result<(), Problem> {

@@ -45,6 +45,15 @@ impl StateDir {
         self.0.join("keys").join(format!("{vault_name}.key"))
     }
 
+    /// Where sockets go, when not to the system's own place: a user has a directory for them.
+    pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        Some(own.map_or_else(|| self.0.join("run"), |dir| dir.join("tresor")))
+    }
+
     /// Where fleecing images go unless asked otherwise.
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")

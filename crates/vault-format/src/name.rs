@@ -15,6 +15,9 @@ pub const RINGS: &str = "keys/ring-";
 pub const PACKS: &str = "packs/";
 /// Prefix of index runs.
 pub const INDEX: &str = "index/";
+/// Prefix of the plans of collect, which writers of version 1 do not know: see
+/// docs/format/commit-protocol.md.
+pub const PLANS: &str = "plans/";
 /// Prefix of sessions.
 pub const SESSIONS: &str = "sessions/";
 

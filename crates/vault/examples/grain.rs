@@ -24,7 +24,9 @@ fn main() -> Outcome<()> {
     let every: u64 = rest.first().map_or(Ok(8), |text| text.parse())?;
     let (day1, day2) = (File::open(day1)?, File::open(day2)?);
     let list: serde_json::Value = serde_json::from_reader(File::open(changed)?)?;
-    println!("full: MiB stored, seconds of CPU for zstd, for each frame size and level");
+    println!(
+        "full: MiB stored and wall seconds of one thread in zstd, for each frame size and level, scaled up"
+    );
     for level in [-1, 1, 3, 5] {
         for frame in [64 * KIB, 256 * KIB, 1024 * KIB, 4096 * KIB] {
             let (mut stored, mut chunks, start) = (0, 0, Instant::now());
@@ -37,7 +39,7 @@ fn main() -> Outcome<()> {
                 chunks += kept.len() / (64 * KIB);
                 stored += compressed(&kept, frame, level)?;
             }
-            let scale = |n: usize| n as u64 * every >> 20;
+            let scale = |n: usize| (n as u64 * every) >> 20;
             println!(
                 "level {level:>2}, frame {:>4} KiB: {:>5} MiB, {:>5.1} s, ids of 64 KiB cost {} MiB",
                 frame / KIB,

@@ -164,7 +164,7 @@ async fn history(seed: u64, planted: Option<PlantedBug>) -> std::result::Result<
         writers[1].back_up(
             ids[1],
             contents[1].clone(),
-            base.as_ref().filter(|_| seed % 2 == 0)
+            base.as_ref().filter(|_| seed.is_multiple_of(2))
         ),
         racer.abort(turns, &victims),
     );

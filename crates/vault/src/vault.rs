@@ -140,6 +140,16 @@ impl Vault {
         Self::assemble(store, pool, &header, ring, master)
     }
 
+    /// The id of the vault that lies in a store. Needs no key, so that "there is none" and "a newer
+    /// program made it" can be said before anybody is asked for one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotAVault`], [`ErrorKind::VersionUnknown`]; when the header is damaged or the
+    /// storage fails.
+    pub async fn identify(backend: Arc<dyn Backend>) -> Result<VaultId> {
+        Ok(read_header(&Store::new(backend)).await?.vault)
+    }
+
     fn assemble(
         store: Store,
         pool: Arc<CpuPool>,

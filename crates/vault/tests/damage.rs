@@ -1,7 +1,8 @@
 //! Every kind of object, damaged in every way: it is found, named, and touches nothing else.
 #![allow(
+    clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    reason = "numbers of tests are small"
+    reason = "tests may panic"
 )]
 
 mod support;

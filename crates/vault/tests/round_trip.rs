@@ -1,8 +1,9 @@
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "numbers of tests are small"
-)]
 //! What was written is what is read, whatever the order of data, zeros and bases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests may panic"
+)]
 
 mod support;
 

@@ -7,7 +7,8 @@
 //! - Everything a backup leaves outside of its process (in QEMU, on the host, in the vault, in the
 //!   guest) is found again from the job's id alone, so that an undo needs no memory of the run.
 //! - Whether a backup happened is decided in one place, the vault: an undo first asks for the end
-//!   of the job's session there, and ends the snapshot accordingly.
+//!   of the job's session there, and ends the snapshot accordingly; where the vault cannot answer,
+//!   as abandoned, which costs at most a full read.
 
 pub mod backup;
 pub mod restore;

@@ -53,6 +53,9 @@ pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> P
 /// What a failed vault means for the user.
 #[must_use]
 pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
+    if let Some(first) = first_of_session(error) {
+        return vault_problem(first, location);
+    }
     let location = location.to_owned();
     let kind = match error.kind() {
         Vault::NotAVault => Kind::VaultNotFound { location },
@@ -97,6 +100,14 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
         },
     };
     Problem::caused_by(kind, error)
+}
+
+/// The error that made a session fail, where this one only says that it failed before.
+fn first_of_session(error: &tresor_vault::Error) -> Option<&tresor_vault::Error> {
+    match error.kind() {
+        Vault::SessionFailed => std::error::Error::source(error)?.downcast_ref(),
+        _ => None,
+    }
 }
 
 /// What a failed store means for the user.

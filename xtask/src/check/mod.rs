@@ -6,6 +6,7 @@ mod format;
 mod layers;
 mod length;
 mod problems;
+mod raised;
 
 use anyhow::{Result, bail};
 
@@ -18,10 +19,11 @@ pub(crate) fn run(write: bool) -> Result<()> {
         problems::write(&root)?;
         format::write(&root)?;
     }
-    let rules: [(&str, Vec<String>); 4] = [
+    let rules: [(&str, Vec<String>); 5] = [
         ("layers", layers::complaints(&root)?),
         ("length", length::complaints(&root)?),
         ("problems", problems::complaints(&root)?),
+        ("raised", raised::complaints(&root)?),
         ("format", format::complaints(&root)?),
     ];
     let mut count = 0;

@@ -74,7 +74,8 @@ impl GuestBuilder {
         self
     }
 
-    /// Serves all disks from an I/O thread of their own.
+    /// Serves all disks from an I/O thread of their own, where this QEMU can export such disks
+    /// ([`QemuProgram::exports_iothread_disks`](crate::QemuProgram::exports_iothread_disks)).
     #[must_use]
     pub fn iothread(mut self, on: bool) -> Self {
         self.iothread = on;
@@ -173,7 +174,7 @@ impl GuestBuilder {
             name: self.name,
             uuid: self.uuid,
             memory_mib: self.memory_mib,
-            iothread: self.iothread,
+            iothread: self.iothread && program.exports_iothread_disks(),
             accelerator,
             extra: self.extra,
         };

@@ -71,6 +71,7 @@ pub async fn restore_stream(
         .map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
     let mut image = Image {
         file: Arc::new(file),
+        path: &partial,
         format: target.format,
         stream,
         reader,
@@ -146,6 +147,7 @@ fn open_partial(
 }
 
 struct Image<'a> {
+    path: &'a Path,
     file: Arc<File>,
     format: ImageFormat,
     stream: &'a StreamRecord,
@@ -227,7 +229,7 @@ impl Image<'_> {
     }
 
     fn file_error(&self, error: io::Error) -> Error {
-        let path = PathBuf::from(self.stream.name.as_str());
+        let path = self.path.to_owned();
         Error::new(ErrorKind::File { path, error }, &self.stream.name)
     }
 }

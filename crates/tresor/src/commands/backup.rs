@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord, VmRecord};
+use tresor_jobs::NewJob;
 use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer};
 use tresor_model::{Consistency, DiskStats, JobId, JobKind, ReadMode, RecoveryPoint};
 use tresor_problem::Problem;
 use tresor_vault::Vault;
-use tresor_workflows::backup::{self, BackupContext, BackupRequest, BackupServices};
+use tresor_workflows::backup::{
+    self, BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT,
+};
 
 use super::{
     open::{self, find_vault, open_vault},
@@ -26,11 +29,20 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     let vm = open::vm(&catalog, &args.vm).await?;
     let place = find_vault(&catalog, args.access.vault.as_deref(), Some(&vm)).await?;
     let vault = open_vault(&place, &args.access).await?;
+    let state = session.state()?;
     let request = request(&args, &vm, session)?;
-    let provider = Arc::new(connect(&vm).await?);
+    let runner = session.runner(&catalog);
+    let lock = backup::lock_of(&request);
+    // Asked first: the other job may hold the VM's only QMP connection.
+    runner.refuse_busy(&lock).await?;
+    let fleecing_dirs = vec![
+        request.fleecing_dir.clone(),
+        open::absolute(&state.fleecing_dir()),
+    ];
+    let provider = Arc::new(connect(&vm, &state, fleecing_dirs).await?);
     // Checked once, so that the closure below cannot fail.
     guest_agent(&vm)?;
-    let context = |job: JobId| {
+    let context = |job: JobId, request: &BackupRequest| {
         let quiescer = guest_agent(&vm).ok().flatten();
         let services = BackupServices {
             provider: provider.clone(),
@@ -40,13 +52,14 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
         BackupContext::new(job, request.clone(), services)
     };
 
-    let runner = session.runner(&catalog);
-    let lock = backup::lock_of(&request);
-    let again = |job| (backup::plan(job, &request), context(job));
+    let again = |job: &NewJob| {
+        let request = request.as_recorded(&job.params);
+        (backup::plan(job.id, &request), context(job.id, &request))
+    };
     runner.recover(JobKind::Backup, Some(&lock), again).await?;
 
     let job = JobId::generate();
-    let mut ctx = context(job);
+    let mut ctx = context(job, &request);
     runner.run(backup::plan(job, &request), &mut ctx).await?;
     let point = ctx.point.take();
     let point = point.ok_or_else(|| internal("The backup left no recovery point.".to_owned()))?;
@@ -75,6 +88,9 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
             RequiredConsistency::Application => Consistency::Application,
         },
         freeze_limit: Duration::from_secs(args.freeze_limit.into()),
+        transfer_limit: args.transfer_limit.map_or(DEFAULT_TRANSFER_LIMIT, |limit| {
+            Duration::from_secs(limit.into())
+        }),
     })
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tresor_backend::LocalBackend;
+use tresor_backend::{Backend, LocalBackend};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -91,9 +91,12 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
             .into(),
             _ => storage_problem(&error, &location),
         })?;
+    let backend: Arc<dyn Backend> = Arc::new(backend);
+    let failed = |error| vault_problem(&error, &location);
+    // Whoever has no vault there needs no key for it.
+    Vault::identify(backend.clone()).await.map_err(failed)?;
     let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
-    let vault = Vault::open(Arc::new(backend), &key).await;
-    vault.map_err(|error| vault_problem(&error, &location))
+    Vault::open(backend, &key).await.map_err(failed)
 }
 
 /// Finds and opens the vault that `access` names.

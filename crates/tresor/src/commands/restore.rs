@@ -1,6 +1,7 @@
 //! `tresor restore`
 
 use serde_json::json;
+use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 use tresor_transfer::restore::ImageFormat;
@@ -36,7 +37,8 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     };
     let runner = session.runner(&catalog);
     let lock = restore::lock_of(&request);
-    runner.recover(JobKind::Restore, Some(&lock), make).await?;
+    let again = |job: &NewJob| make(job.id);
+    runner.recover(JobKind::Restore, Some(&lock), again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     runner.run(plan, &mut ctx).await?;
 

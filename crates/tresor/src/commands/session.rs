@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::Catalog;
-use tresor_jobs::{Engine, JobOutcome, JobPlan};
+use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, NewJob};
 use tresor_model::{JobId, JobKind, JobState};
 use tresor_problem::{Kind, Problem};
 
@@ -87,20 +87,44 @@ impl Runner<'_> {
         }
     }
 
+    async fn abandoned(&self) -> Result<Vec<JobHeader>, Problem> {
+        let abandoned = self.engine.abandoned().await;
+        abandoned.map_err(|error| Problem::from(&error))
+    }
+
+    /// Refuses when a job of a process that lives has this lock. Only for a better message: who
+    /// comes at the same moment is refused when its own job is recorded.
+    pub(crate) async fn refuse_busy(&self, lock: &str) -> Result<(), Problem> {
+        let unfinished = JobFilter {
+            unfinished: true,
+            ..JobFilter::default()
+        };
+        let jobs = self.engine.log().list(&unfinished).await;
+        let jobs = jobs.map_err(|error| Problem::from(&error))?;
+        let abandoned = self.abandoned().await?;
+        let alive = |header: &&JobHeader| {
+            header.job.lock.as_deref() == Some(lock)
+                && !abandoned.iter().any(|dead| dead.job.id == header.job.id)
+        };
+        match jobs.iter().find(alive) {
+            None => Ok(()),
+            Some(header) => Err(Kind::VmBusy {
+                vm: header.job.subject.clone(),
+                job: header.job.id.to_string(),
+            }
+            .into()),
+        }
+    }
+
     /// Brings the jobs of this kind and lock that dead processes left to their end, each with a
     /// plan and a context made anew.
     pub(crate) async fn recover<C: Send>(
         &self,
         kind: JobKind,
         lock: Option<&str>,
-        make: impl Fn(JobId) -> (JobPlan<C>, C),
+        make: impl Fn(&NewJob) -> (JobPlan<C>, C),
     ) -> Result<(), Problem> {
-        let abandoned = self
-            .engine
-            .abandoned()
-            .await
-            .map_err(|error| Problem::from(&error))?;
-        for header in abandoned {
+        for header in self.abandoned().await? {
             if header.job.kind != kind || header.job.lock.as_deref() != lock {
                 continue;
             }
@@ -108,7 +132,7 @@ impl Runner<'_> {
             note(&format!(
                 "job {job} was left behind by a process that died: ending it first"
             ));
-            let (plan, mut context) = make(job);
+            let (plan, mut context) = make(&header.job);
             let recovered = self
                 .engine
                 .recover(

@@ -55,6 +55,9 @@ async fn create(
         .vaults()
         .await
         .map_err(|error| Problem::from(&error))?;
+    if known.iter().any(|vault| vault.location == location) {
+        return Err(Kind::VaultExists { location }.into());
+    }
     if known.iter().any(|vault| vault.name == name) {
         return Err(usage(&format!(
             "A vault named {name} is known already: give --name."

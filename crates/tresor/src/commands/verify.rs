@@ -1,6 +1,7 @@
 //! `tresor verify`
 
 use serde_json::json;
+use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 use tresor_workflows::verify::{self, VerifyContext};
@@ -30,7 +31,8 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
         (plan, VerifyContext::new(vault.clone(), points.clone()))
     };
     let runner = session.runner(&catalog);
-    runner.recover(JobKind::Verify, None, make).await?;
+    let again = |job: &NewJob| make(job.id);
+    runner.recover(JobKind::Verify, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     let verified = runner.run(plan, &mut ctx).await;
     for (point, report) in &ctx.reports {

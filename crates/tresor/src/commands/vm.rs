@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::VmRecord;
 use tresor_disk::{SnapshotProvider as _, VmDescription, VmState};
-use tresor_disk_qemu::QemuProvider;
+use tresor_disk_qemu::{QemuConfig, QemuProvider};
 use tresor_link::{QemuGuestAgent, Quiescer as _};
 use tresor_model::{StreamName, VmId};
 use tresor_problem::{Kind, Problem};
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     args::VmCommand,
     output::{bytes, note, plain_table},
+    state::StateDir,
 };
 
 pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Problem> {
@@ -45,6 +46,7 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
         }
         VmCommand::List => list(session).await,
         VmCommand::Show { name } => show(session, &name).await,
+        VmCommand::Remove { name } => remove(session, &name).await,
     }
 }
 
@@ -56,14 +58,23 @@ struct Registration {
     exclude: Vec<StreamName>,
 }
 
-/// Connects to a VM's QEMU.
-pub(super) async fn connect(vm: &VmRecord) -> Result<QemuProvider, Problem> {
-    let provider = QemuProvider::connect(tresor_disk_qemu::QemuConfig::new(&vm.qmp_socket)).await;
+/// Connects to a VM's QEMU. `fleecing_dirs` is where snapshots may have left files.
+pub(super) async fn connect(
+    vm: &VmRecord,
+    state: &StateDir,
+    fleecing_dirs: Vec<PathBuf>,
+) -> Result<QemuProvider, Problem> {
+    let mut config = QemuConfig::new(&vm.qmp_socket);
+    config.fleecing_dirs = fleecing_dirs;
+    if let Some(dir) = state.runtime_dir() {
+        config.runtime_dir = dir;
+    }
+    let provider = QemuProvider::connect(config).await;
     provider.map_err(|error| vm_problem(&error, vm))
 }
 
-async fn describe(vm: &VmRecord) -> Result<VmDescription, Problem> {
-    let described = connect(vm).await?.describe().await;
+async fn describe(vm: &VmRecord, state: &StateDir) -> Result<VmDescription, Problem> {
+    let described = connect(vm, state, Vec::new()).await?.describe().await;
     described.map_err(|error| vm_problem(&error, vm))
 }
 
@@ -91,7 +102,10 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         vault,
         created_at: jiff::Timestamp::now(),
     };
-    let described = describe(&entry).await?;
+    let described = describe(&entry, &session.state()?).await?;
+    if let Some(twin) = known.into_iter().find(|vm| vm.id == described.id) {
+        return Err(Kind::VmExists { vm: twin.name }.into());
+    }
     entry.id = described.id;
     catalog
         .add_vm(&entry)
@@ -170,7 +184,7 @@ impl From<VmRecord> for Row {
 async fn show(session: &Session, name: &str) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vm = open::vm(&catalog, name).await?;
-    let described = describe(&vm).await?;
+    let described = describe(&vm, &session.state()?).await?;
     let agent = match guest_agent(&vm)? {
         None => "no socket is registered".to_owned(),
         Some(agent) => probe(agent).await,
@@ -194,6 +208,25 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
                 described.machine.cpus,
                 bytes(described.machine.memory),
                 disk_table(&described),
+            )
+        })
+        .map_err(print_problem)
+}
+
+async fn remove(session: &Session, name: &str) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let vm = open::vm(&catalog, name).await?;
+    catalog
+        .remove_vm(name)
+        .await
+        .map_err(|error| Problem::from(&error))?;
+    let result = json!({ "name": vm.name, "id": vm.id, "vault": vm.vault });
+    session
+        .output
+        .result("vm_removed", &result, || {
+            format!(
+                "VM {} ({}) is no longer registered. Its recovery points stay in vault {}.",
+                vm.name, vm.id, vm.vault
             )
         })
         .map_err(print_problem)

@@ -27,17 +27,25 @@ pub(crate) struct Lab {
 impl Lab {
     /// A lab with a new vault.
     pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut lab = Self {
-            dir,
+        let mut lab = Self::without_vault();
+        lab.create_vault().await;
+        lab
+    }
+
+    /// A lab of a machine that has never seen Tresor.
+    pub(crate) fn without_vault() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
             recovery_key: String::new(),
-        };
-        let created = lab
-            .run(&["vault", "create", lab.vault().to_str().unwrap()])
+        }
+    }
+
+    pub(crate) async fn create_vault(&mut self) {
+        let created = self
+            .run(&["vault", "create", self.vault().to_str().unwrap()])
             .await
             .ok();
-        lab.recovery_key = created["recovery_key"].as_str().unwrap().to_owned();
-        lab
+        self.recovery_key = created["recovery_key"].as_str().unwrap().to_owned();
     }
 
     /// A lab with a VM registered, guest agent included.
@@ -52,6 +60,12 @@ impl Lab {
         let (qmp, agent) = (qmp.to_str().unwrap(), agent.to_str().unwrap());
         self.run(&["vm", "add", VM, "--qmp", qmp, "--agent", agent])
             .await
+    }
+
+    /// Registers the VM behind a socket, without a guest agent.
+    pub(crate) async fn register_socket(&self, qmp: &Path, more: &[&str]) -> Run {
+        let add = ["vm", "add", VM, "--qmp", qmp.to_str().unwrap()];
+        self.run(&[&add[..], more].concat()).await
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -95,6 +109,12 @@ impl Lab {
         let state = tempfile::tempdir().unwrap();
         let child = self.command_with_state(state.path(), args).spawn().unwrap();
         finish(args, child).await
+    }
+
+    /// The job must have ended by this problem: its code, as `jobs show` says.
+    pub(crate) async fn records(&self, code: &str, job: &str) {
+        let shown = self.run(&["jobs", "show", job]).await.ok();
+        assert_eq!(shown["view"]["cause"]["code"], code, "{shown}");
     }
 
     pub(crate) async fn backup(&self) -> Value {

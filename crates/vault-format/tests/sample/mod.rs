@@ -76,7 +76,7 @@ pub(crate) fn slot(kind: SlotKind) -> KeySlot {
 /// Bytes that are not all alike; `seed` tells chunks apart.
 pub(crate) fn chunk(seed: u8) -> Vec<u8> {
     (0..CHUNK_SIZE)
-        .map(|at| (at / 512).to_le_bytes()[0] ^ seed.wrapping_mul(31))
+        .map(|at| u8::try_from(at / 512).unwrap() ^ seed.wrapping_mul(31))
         .collect()
 }
 

@@ -54,6 +54,7 @@ impl Core {
         if vault.store.put(&name::session_begin(id), object).await? == PutOutcome::NameTaken {
             return Err(Error::new(ErrorKind::SessionExists { session: id }));
         }
+        refuse_plans(vault).await?;
         let protocol = Protocol {
             #[cfg(test)]
             planted: options.planted,
@@ -172,5 +173,18 @@ impl TreePacks {
             .await?;
         self.stored.push((id, size));
         Ok(())
+    }
+}
+
+/// A vault that has been collected has plans, which this version does not know: it could refer to
+/// packs that are about to be deleted. Looked for *after* the begin object was put, so that a
+/// collector that starts now sees this session.
+async fn refuse_plans(vault: &Inner) -> Result<()> {
+    match vault.store.list(name::PLANS).await?.first() {
+        None => Ok(()),
+        Some(plan) => {
+            let object = plan.name.as_str().to_owned();
+            Err(Error::new(ErrorKind::VersionUnknown { object, found: 2 }))
+        }
     }
 }

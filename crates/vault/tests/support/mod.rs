@@ -1,9 +1,10 @@
 //! What the tests of the vault share.
-#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
+    clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    reason = "numbers of tests are small"
+    reason = "tests may panic"
 )]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::sync::Arc;
 

@@ -16,6 +16,9 @@ use tresor_vault::{Ended, Vault, WriteSession};
 use super::{session_of, tag_of};
 use crate::translate::{snapshot_problem, vault_problem};
 
+/// How long a transfer may take unless asked otherwise: a day.
+pub const DEFAULT_TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct BackupRequest {
@@ -35,6 +38,8 @@ pub struct BackupRequest {
     pub required: Consistency,
     /// How long the guest may take to freeze.
     pub freeze_limit: Duration,
+    /// How long the transfer may take.
+    pub transfer_limit: Duration,
 }
 
 impl BackupRequest {
@@ -45,7 +50,19 @@ impl BackupRequest {
             "vm_name": self.vm_name,
             "excluded": self.excluded,
             "required": self.required,
+            "transfer_limit_s": self.transfer_limit.as_secs(),
         })
+    }
+
+    /// The request of a recorded job, from one for the same VM: with the limits that are part of
+    /// its table of sub-tasks, without which a plan would not be the recorded one.
+    #[must_use]
+    pub fn as_recorded(&self, params: &serde_json::Value) -> Self {
+        let limit = params["transfer_limit_s"].as_u64();
+        Self {
+            transfer_limit: limit.map_or(DEFAULT_TRANSFER_LIMIT, Duration::from_secs),
+            ..self.clone()
+        }
     }
 }
 
@@ -108,10 +125,14 @@ impl BackupContext {
         self.writer = None;
         let vault = &self.services.vault;
         let ended = vault.abort_session(session_of(self.job)).await;
-        let ended = ended.map_err(|error| vault_problem(&error, vault.location()))?;
+        let ended = ended.map_err(|error| vault_problem(&error, vault.location()));
         let outcome = match ended {
-            Ended::WasCommitted => Outcome::Committed,
-            Ended::AbortedNow | Ended::WasAborted => Outcome::Abandoned,
+            Ok(Ended::WasCommitted) => Outcome::Committed,
+            Ok(Ended::AbortedNow | Ended::WasAborted) => Outcome::Abandoned,
+            // The VM must not carry a snapshot for as long as its vault is away. Abandoned is
+            // safe also when the point should be there after all: its bitmap is gone then, and
+            // the next backup reads everything.
+            Err(_) => Outcome::Abandoned,
         };
         self.snapshot = None;
         self.prepared = None;
@@ -120,9 +141,8 @@ impl BackupContext {
             .provider
             .release(&tag_of(self.job), outcome)
             .await;
-        released
-            .map(|_| ())
-            .map_err(|error| self.snapshot_problem(&error))
+        released.map_err(|error| self.snapshot_problem(&error))?;
+        ended.map(|_| ())
     }
 
     /// Warns whoever watches the job, and whoever restores the point.

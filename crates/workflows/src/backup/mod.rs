@@ -20,7 +20,7 @@ mod release;
 mod snapshot;
 mod transfer;
 
-pub use context::{BackupContext, BackupRequest, BackupServices};
+pub use context::{BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT};
 
 use tresor_jobs::{JobPlan, RecoveryPolicy};
 use tresor_model::{JobId, JobKind, SessionId, SnapshotTag};
@@ -38,7 +38,9 @@ pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
         sub_tasks: vec![
             Box::new(prepare::Prepare),
             Box::new(snapshot::TakeSnapshot),
-            Box::new(transfer::TransferData),
+            Box::new(transfer::TransferData {
+                limit: request.transfer_limit,
+            }),
             Box::new(commit::Commit),
             Box::new(release::ReleaseSnapshot),
         ],

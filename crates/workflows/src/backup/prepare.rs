@@ -95,7 +95,7 @@ fn check_state(request: &BackupRequest, state: &VmState) -> Result<(), Problem> 
         VmState::Running | VmState::Paused(_) => Ok(()),
         VmState::Other(state) => Err(Kind::SnapshotFailed {
             vm: request.vm_name.clone(),
-            step: "a snapshot".to_owned(),
+            step: "begin a snapshot".to_owned(),
             reason: format!("the VM is in state `{state}`"),
         }
         .into()),

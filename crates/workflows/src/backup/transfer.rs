@@ -18,7 +18,9 @@ use tresor_vault::WriteSession;
 use super::{BackupContext, context::handed_over};
 use crate::{translate::transfer_problem, watch::watched};
 
-pub(super) struct TransferData;
+pub(super) struct TransferData {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<BackupContext> for TransferData {
@@ -27,7 +29,7 @@ impl SubTask<BackupContext> for TransferData {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(24 * 3600))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
