@@ -169,11 +169,10 @@ impl Guard {
         // A guard that is stopped would keep the agent's socket.
         self.child.start_kill().ok();
         let thawed = thaw_until(&self.socket, None, Instant::now() + OWN_LIMIT).await;
-        let frozen_for = self.sent.elapsed();
         match thawed {
-            Some(count) => Ok(Thawed {
-                count,
-                frozen_for,
+            Some(thawed) => Ok(Thawed {
+                count: thawed.count,
+                frozen_for: thawed.answered.duration_since(self.sent),
                 held: false,
             }),
             None => Err(QuiesceError::new(

@@ -85,14 +85,15 @@ async fn end_freeze(
 ) -> ExitCode {
     let deadline = Instant::now() + REPORT_AFTER;
     let thawed = thaw_until(&task.socket, Some(connection), deadline).await;
-    let frozen_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let Some(file_systems) = thawed else {
+    let Some(thawed) = thawed else {
         let text = "it was frozen, and the guest agent does not thaw it";
         return go_on(&task, text, parent).await;
     };
+    let frozen_for = thawed.answered.duration_since(sent);
+    let frozen_us = u64::try_from(frozen_for.as_micros()).unwrap_or(u64::MAX);
     parent
         .report(&Report::Thawed {
-            file_systems,
+            file_systems: thawed.count,
             frozen_us,
             held,
         })

@@ -92,14 +92,26 @@ pub(crate) async fn freeze(
         })
 }
 
+/// A thaw that the guest confirmed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Thawed {
+    /// How many file systems were thawed in all.
+    pub(crate) count: u32,
+    /// When the last thaw was answered.
+    pub(crate) answered: Instant,
+}
+
 /// Thaws until the guest says that it is thawed, on new connections where the old one fails.
-/// Gives how many file systems were thawed in all; `None` when `deadline` passed first.
+/// `None` when `deadline` passed first.
 pub(crate) async fn thaw_until(
     socket: &Path,
     mut connection: Option<Connection>,
     deadline: Instant,
-) -> Option<u32> {
-    let mut thawed = 0;
+) -> Option<Thawed> {
+    let mut thawed = Thawed {
+        count: 0,
+        answered: Instant::now(),
+    };
     let mut wait = BACK_OFF.0;
     while Instant::now() < deadline {
         let open = match connection.take() {
@@ -120,7 +132,7 @@ pub(crate) async fn thaw_until(
 }
 
 /// One try; says whether the guest is thawed now.
-async fn thaw_once(connection: &mut Connection, thawed: &mut u32) -> Result<bool, QuiesceError> {
+async fn thaw_once(connection: &mut Connection, thawed: &mut Thawed) -> Result<bool, QuiesceError> {
     match connection
         .execute("guest-fsfreeze-thaw", Value::Null, prompt())
         .await
@@ -130,10 +142,14 @@ async fn thaw_once(connection: &mut Connection, thawed: &mut u32) -> Result<bool
                 .as_u64()
                 .and_then(|count| u32::try_from(count).ok())
                 .unwrap_or(0);
-            *thawed = thawed.saturating_add(count);
+            thawed.count = thawed.count.saturating_add(count);
+            // Confirming it takes time that the guest no longer spends frozen.
+            thawed.answered = Instant::now();
         }
         // A refusal says nothing about the state: ask.
-        Err(error) if error.kind == QuiesceErrorKind::Refused => {}
+        Err(error) if error.kind == QuiesceErrorKind::Refused => {
+            thawed.answered = Instant::now();
+        }
         Err(error) => return Err(error),
     }
     is_frozen(connection).await.map(|frozen| !frozen)
