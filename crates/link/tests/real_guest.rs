@@ -102,6 +102,8 @@ async fn freezes_thaws_and_says_what_was_quiesced() {
         assert!(thaw.held, "{thaw:?}");
         assert_eq!(thaw.consistency, Consistency::Application, "{thaw:?}");
         assert_thawed(&guest).await;
+        let expedited = guest.exec("cat /sys/kernel/rcu_expedited").await.unwrap();
+        assert_eq!(expedited.output.trim(), "0", "the hook puts it back");
         guest.exec("rm -f /run/wrote").await.unwrap();
     }
 }
