@@ -44,6 +44,14 @@ impl Machine {
             load: load(),
         }
     }
+
+    /// Whether others had most of the processors' time before the soak began.
+    fn is_busy(&self) -> bool {
+        let minute = self.load.split(' ').next().unwrap_or_default();
+        let load: f64 = minute.parse().unwrap_or(0.0);
+        // No machine has so many processors that the conversion loses any.
+        load * 2.0 > f64::from(u32::try_from(self.cores).unwrap_or(u32::MAX))
+    }
 }
 
 /// The averages of 1, 5 and 15 minutes.
@@ -114,12 +122,17 @@ fn machine_section(machine: &Machine) -> String {
     };
     format!(
         "## Machine\n\n- {} processors ({})\n- QEMU {}, {accelerator}, guest with one processor\n\
-         - load averages: {} at the start, {} at the end\n",
+         - load averages: {} at the start, {} at the end{}\n",
         machine.cores,
         machine.processor,
         machine.qemu,
         machine.load,
-        load()
+        load(),
+        if machine.is_busy() {
+            "\n- others used it at the start: the figures are worse than a quiet machine's"
+        } else {
+            ""
+        }
     )
 }
 
