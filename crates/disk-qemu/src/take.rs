@@ -85,9 +85,11 @@ impl PreparedSnapshot {
     /// Adds the bitmaps and moves the devices. Gives how long the VM was held.
     async fn swap(&self, pause: PauseMode) -> Result<Option<Duration>, Error> {
         let step = "swap the disks";
-        let status = self.client.run(&QueryStatus {}).await;
-        let running = status.map_err(failure::qmp(step))?.running;
-        let stop = running && pause == PauseMode::StopVm;
+        // A frozen guest is not kept waiting for an answer that decides nothing.
+        let stop = pause == PauseMode::StopVm && {
+            let status = self.client.run(&QueryStatus {}).await;
+            status.map_err(failure::qmp(step))?.running
+        };
         let add = Transaction {
             actions: self.disks.iter().map(add_bitmap).collect(),
         };

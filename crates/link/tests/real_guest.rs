@@ -101,6 +101,8 @@ async fn a_frozen_guest_is_frozen_and_the_hook_proves_what_it_quiesced() {
         assert!(thaw.held, "{thaw:?}");
         assert_eq!(thaw.consistency, Consistency::Application, "{thaw:?}");
         assert_thawed(&guest).await;
+        let expedited = guest.exec("cat /sys/kernel/rcu_expedited").await.unwrap();
+        assert_eq!(expedited.output.trim(), "0", "the hook puts it back");
     }
     assert_eq!(agent.probe(LONG).await.unwrap().has_hook, Some(true));
 }

@@ -1,0 +1,38 @@
+//! `cargo xtask soak NAME`: one test in large numbers, with a report to commit.
+//!
+//! A soak ends with an error when something was harmed or did not work, never because something
+//! took long: times are reported next to what is wanted of them.
+
+mod figures;
+mod freeze;
+mod lab;
+mod report;
+mod writers;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+/// What to run, how often.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The soak: `freeze`
+    name: String,
+    /// How many times
+    #[arg(long)]
+    runs: u64,
+    /// What the runs are derived from
+    #[arg(long)]
+    seed: u64,
+    /// Where the report goes [default: docs/reports/DATE-soak-NAME.md]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Runs the soak of that name.
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    match options.name.as_str() {
+        "freeze" => freeze::run(options).await,
+        other => bail!("there is no soak {other:?}; there is: freeze"),
+    }
+}
