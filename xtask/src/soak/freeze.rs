@@ -63,7 +63,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         }
     }
     let failures = outcome.failures.len();
-    Report::new(options, machine, outcome).publish(options.report.as_deref())?;
+    Report::new(options, &machine, &outcome).publish(options.report.as_deref())?;
     if failures > 0 {
         bail!("{failures} failures: see the report");
     }
@@ -132,7 +132,7 @@ async fn churn(guest: &Guest, seed: u64) -> Result<()> {
     guest.exec(&command).await?.ok().map(drop)
 }
 
-/// A number for a run (the finaliser of SplitMix64).
+/// A number for a run (the finaliser of `SplitMix64`).
 fn mix(seed: u64, run: u64) -> u64 {
     let mut x = seed.wrapping_add(run.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

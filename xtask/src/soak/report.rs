@@ -67,13 +67,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(options: &Options, machine: Machine, outcome: Outcome) -> Self {
+    pub(super) fn new(options: &Options, machine: &Machine, outcome: &Outcome) -> Self {
         let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         let name = format!("{date}-soak-{}", options.name);
         let sections = [
             head(options, &date),
-            machine_section(&machine),
-            frozen_section(&outcome),
+            machine_section(machine),
+            frozen_section(outcome),
             criteria(&outcome.idle),
             latency_section(&outcome.inside, &outcome.outside),
             failures(&outcome.failures),
