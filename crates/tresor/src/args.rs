@@ -171,6 +171,20 @@ Examples:
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// Make a vault that is there known to this machine, after its catalog was lost or from another
+    /// machine
+    #[command(after_help = "\
+Example:
+  tresor vault add /mnt/backup/vault --key-file /root/recovery-key.txt")]
+    Add {
+        /// The directory
+        path: PathBuf,
+        /// The name by which this machine knows it [default: the directory's last component]
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
     /// The vaults this machine knows
     List,
     /// What is in a vault

@@ -33,6 +33,15 @@ pub(crate) struct VaultPlace {
 }
 
 impl VaultPlace {
+    /// A directory that the catalog does not know.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self {
+            name: None,
+            path,
+            key_file: None,
+        }
+    }
+
     fn of(entry: &VaultRecord) -> Self {
         let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
         Self {
@@ -60,14 +69,7 @@ pub(crate) async fn find_vault(
             let known = vaults
                 .iter()
                 .find(|vault| vault.name == wanted || Path::new(&vault.location) == location);
-            Ok(known.map_or(
-                VaultPlace {
-                    name: None,
-                    path: location,
-                    key_file: None,
-                },
-                VaultPlace::of,
-            ))
+            Ok(known.map_or_else(|| VaultPlace::at(location.clone()), VaultPlace::of))
         }
         None => match vaults.as_slice() {
             [only] => Ok(VaultPlace::of(only)),

@@ -1,11 +1,14 @@
 //! `tresor vault …`
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::json;
 use tresor_backend::LocalBackend;
-use tresor_catalog::VaultRecord;
+use tresor_catalog::{Catalog, VaultRecord};
 use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
@@ -13,13 +16,14 @@ use tresor_workflows::{storage_problem, vault_problem};
 use zeroize::Zeroizing;
 
 use super::{
-    open::{KEY_FILE, absolute, find_vault, open_vault, points, usage},
+    open::{KEY_FILE, VaultPlace, absolute, find_vault, open_vault, points, usage},
     session::{Session, print_problem},
 };
 use crate::{
-    args::{VaultAccess, VaultCommand},
+    args::{KeyArgs, VaultAccess, VaultCommand},
     keys,
     output::{bytes, note},
+    state::StateDir,
 };
 
 pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), Problem> {
@@ -29,6 +33,7 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             name,
             passphrase_file,
         } => create(session, &path, name, passphrase_file.as_deref()).await,
+        VaultCommand::Add { path, name, key } => add(session, &path, name, key).await,
         VaultCommand::List => list(session).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
@@ -40,62 +45,16 @@ async fn create(
     name: Option<String>,
     passphrase_file: Option<&Path>,
 ) -> Result<(), Problem> {
-    let path = absolute(path);
-    let location = path.display().to_string();
-    let name = name
-        .or_else(|| {
-            path.file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-        })
-        .ok_or_else(|| usage("Give the vault a name with --name."))?;
     let passphrase = passphrase_file.map(keys::passphrase).transpose()?;
-    let state = session.state()?;
-    let catalog = state.catalog().await?;
-    let known = catalog
-        .vaults()
-        .await
-        .map_err(|error| Problem::from(&error))?;
-    if known.iter().any(|vault| vault.location == location) {
-        return Err(Kind::VaultExists { location }.into());
-    }
-    if known.iter().any(|vault| vault.name == name) {
-        return Err(usage(&format!(
-            "A vault named {name} is known already: give --name."
-        )));
-    }
-    let key_file = state.key_file(&name);
-    let key = keys::generate()?;
-    keys::write_key_file(&key_file, &key).map_err(|error| {
-        let path = key_file.display().to_string();
-        Problem::caused_by(
-            Kind::StateUnusable {
-                path,
-                reason: error.to_string(),
-            },
-            &error,
-        )
+    let newcomer = Newcomer::check(session, path, name).await?;
+    let (key_file, key) = newcomer.make_key_file()?;
+    let created = create_in(&newcomer.path, &newcomer.location, key, passphrase).await;
+    let (vault, recovery) = created.inspect_err(|_| {
+        // The key opens nothing; a leftover would only make the next try fail.
+        std::fs::remove_file(&key_file).ok();
     })?;
-
-    let material = KeyMaterial::KeyFile(key.clone());
-    let (vault, recovery) = match create_in(&path, &location, material, passphrase).await {
-        Ok(created) => created,
-        Err(problem) => {
-            // The key opens nothing; a leftover would only make the next try fail.
-            std::fs::remove_file(&key_file).ok();
-            return Err(problem);
-        }
-    };
-    let entry = VaultRecord {
-        name: name.clone(),
-        id: vault.id(),
-        location: location.clone(),
-        key_source: format!("{KEY_FILE}{}", key_file.display()),
-        created_at: jiff::Timestamp::now(),
-    };
-    catalog
-        .add_vault(&entry)
-        .await
-        .map_err(|error| Problem::from(&error))?;
+    newcomer.register(&vault, &key_file).await?;
+    let (name, location) = (&newcomer.name, &newcomer.location);
     let recovery_text = Zeroizing::new(recovery.to_text());
     let result = json!({
         "name": name, "id": vault.id(), "location": location,
@@ -115,8 +74,112 @@ async fn create(
             )
         })
         .map_err(print_problem)?;
-    warn_if_near(&path);
+    warn_if_near(&newcomer.path);
     Ok(())
+}
+
+/// Registers a vault that is there, and gives this machine a key of its own for it: the key that
+/// opened it (the recovery key, say) need not stay here.
+async fn add(
+    session: &Session,
+    path: &Path,
+    name: Option<String>,
+    key: KeyArgs,
+) -> Result<(), Problem> {
+    let newcomer = Newcomer::check(session, path, name).await?;
+    let place = VaultPlace::at(newcomer.path.clone());
+    let vault = open_vault(&place, &VaultAccess { vault: None, key }).await?;
+    let (key_file, key) = newcomer.make_key_file()?;
+    let added = vault.add_key_slot(&key, &newcomer.name).await;
+    added.map_err(|error| {
+        std::fs::remove_file(&key_file).ok();
+        vault_problem(&error, &newcomer.location)
+    })?;
+    newcomer.register(&vault, &key_file).await?;
+    let (name, location) = (&newcomer.name, &newcomer.location);
+    let result = json!({
+        "name": name, "id": vault.id(), "location": location, "key_file": key_file,
+    });
+    session
+        .output
+        .result("vault_added", &result, || {
+            format!(
+                "Vault {name} ({}) in {location} is known here.\n\
+                 Key file for backups from this machine: {}",
+                vault.id(),
+                key_file.display(),
+            )
+        })
+        .map_err(print_problem)
+}
+
+/// A vault that this machine is about to know.
+struct Newcomer {
+    state: StateDir,
+    catalog: Catalog,
+    name: String,
+    path: PathBuf,
+    location: String,
+}
+
+impl Newcomer {
+    /// Neither its name nor its place may be taken.
+    async fn check(session: &Session, path: &Path, name: Option<String>) -> Result<Self, Problem> {
+        let path = absolute(path);
+        let location = path.display().to_string();
+        let last = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let name = name
+            .or(last)
+            .ok_or_else(|| usage("Give the vault a name with --name."))?;
+        let state = session.state()?;
+        let catalog = state.catalog().await?;
+        let known = catalog
+            .vaults()
+            .await
+            .map_err(|error| Problem::from(&error))?;
+        if known.iter().any(|vault| vault.location == location) {
+            return Err(Kind::VaultExists { location }.into());
+        }
+        if known.iter().any(|vault| vault.name == name) {
+            let text = format!("A vault named {name} is known already: give --name.");
+            return Err(usage(&text));
+        }
+        Ok(Self {
+            state,
+            catalog,
+            name,
+            path,
+            location,
+        })
+    }
+
+    /// Makes a key, and a file that keeps it for this machine.
+    fn make_key_file(&self) -> Result<(PathBuf, KeyMaterial), Problem> {
+        let key_file = self.state.key_file(&self.name);
+        let key = keys::generate()?;
+        keys::write_key_file(&key_file, &key).map_err(|error| {
+            let path = key_file.display().to_string();
+            let reason = error.to_string();
+            Problem::caused_by(Kind::StateUnusable { path, reason }, &error)
+        })?;
+        Ok((key_file, KeyMaterial::KeyFile(key)))
+    }
+
+    async fn register(&self, vault: &Vault, key_file: &Path) -> Result<(), Problem> {
+        let entry = VaultRecord {
+            name: self.name.clone(),
+            id: vault.id(),
+            location: self.location.clone(),
+            key_source: format!("{KEY_FILE}{}", key_file.display()),
+            created_at: jiff::Timestamp::now(),
+        };
+        self.catalog
+            .add_vault(&entry)
+            .await
+            .map_err(|error| Problem::from(&error))
+    }
 }
 
 async fn create_in(

@@ -131,3 +131,32 @@ async fn an_interrupted_restore_goes_on() {
         assert!(compare_images(&a, &b).await.unwrap().is_none());
     }
 }
+
+/// Everything that this machine knew is lost: with the vault and its recovery key backups go on,
+/// incrementally.
+#[tokio::test]
+async fn a_lost_catalog_costs_no_full_backup() {
+    let guest = Guest::builder().data_disk().start().await.unwrap();
+    let lab = Lab::with(&guest).await;
+    lab.backup().await;
+    fs::remove_dir_all(lab.state()).unwrap();
+    let key = lab.path("recovery.txt");
+    write_private(&key, &lab.recovery_key);
+    let vault = lab.vault();
+    let args = [
+        "vault",
+        "add",
+        vault.to_str().unwrap(),
+        "--key-file",
+        key.to_str().unwrap(),
+    ];
+    lab.run(&args).await.ok();
+    fs::remove_file(&key).unwrap();
+    lab.register(&guest).await.ok();
+    let point = lab.backup().await;
+    assert_eq!(
+        point["disks"][1]["read_mode"]["mode"], "incremental",
+        "{point}"
+    );
+    assert_eq!(lab.run(&["points", "list"]).await.lines().len(), 2);
+}

@@ -56,14 +56,25 @@ impl SubTask<BackupContext> for TakeSnapshot {
         Ok(output)
     }
 
-    async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
+    async fn undo(&self, ctx: &mut BackupContext, output: Option<&Value>) -> Result<(), Problem> {
+        // A process that died in here may have frozen the guest; an empty context says that this
+        // is another one, which cannot know.
+        let died_here = output.is_none() && ctx.described.is_none();
         let Some(quiescer) = ctx.services.quiescer.as_mut() else {
             return Ok(());
         };
-        match quiescer.recover().await {
-            Ok(()) => Ok(()),
-            Err(error) => lower_rung(&ctx.request, &error).map(|_| ()),
+        let Err(error) = quiescer.recover().await else {
+            return Ok(());
+        };
+        let message = lower_rung(&ctx.request, &error)?;
+        if !died_here || error.kind == QuiesceErrorKind::NoChannel {
+            return Ok(()); // never frozen, or thawed for sure, or not running any more
         }
+        Err(Kind::GuestLeftFrozen {
+            vm: ctx.request.vm_name.clone(),
+            reason: format!("the backup died while it took the snapshot, and {message}"),
+        }
+        .into())
     }
 }
 
