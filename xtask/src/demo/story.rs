@@ -24,6 +24,10 @@ const WRITERS: [&str; 3] = [
     "tresor-workload alternate --a /pair --b /data/pair",
 ];
 
+/// Waits until each of them has written something.
+const BEGUN: &str = "while [ ! -e /run/tresor/log.last ] || [ ! -s /data/quiesced/journal ] \
+                     || [ ! -e /run/tresor/alternate.last ]; do sleep 0.05; done";
+
 /// A backup as the table shows it.
 pub(crate) struct Backup {
     pub(crate) name: &'static str,
@@ -48,6 +52,7 @@ pub(crate) async fn tell(program: &Path, dir: &Path) -> Result<Checks> {
     for writer in WRITERS {
         guest.start_background(writer).await?;
     }
+    guest.exec(BEGUN).await?.ok()?;
     tokio::time::sleep(WORK).await;
 
     let recovery_key = register(&home, &guest, dir).await?;

@@ -49,6 +49,8 @@ async fn two_disks_are_of_one_moment_without_a_freeze() {
         .start_background("tresor-workload alternate --a /a --b /data/b --interval-ms 0")
         .await
         .unwrap();
+    let begun = "while [ ! -e /run/tresor/alternate.last ]; do sleep 0.05; done";
+    guest.exec(begun).await.unwrap().ok().unwrap();
     let point = lab.backup().await;
     assert_eq!(point["consistency"]["achieved"], "crash", "{point}");
     assert!(
@@ -80,7 +82,9 @@ async fn a_frozen_guest_restores_clean_and_quiesced() {
         .start_background("tresor-workload log --dir /log")
         .await
         .unwrap();
-    guest.exec("sleep 1").await.unwrap().ok().unwrap();
+    let begun =
+        "while [ ! -e /run/tresor/log.last ] || [ ! -s /data/rj/journal ]; do sleep 0.05; done";
+    guest.exec(begun).await.unwrap().ok().unwrap();
     let before = guest
         .exec("cat /run/tresor/log.last")
         .await
