@@ -47,7 +47,11 @@ async fn is_frozen(guest: &Guest) -> bool {
     ok(guest, "rm -f /run/wrote").await;
     let probe = "sh -c 'echo x > /data/frozen-probe && sync && touch /run/wrote'";
     guest.start_background(probe).await.unwrap();
-    let seen = guest.exec("sleep 1; test -e /run/wrote").await.unwrap();
+    let wait = "i=0; while [ ! -e /run/wrote ] && [ $i -lt 40 ]; do i=$((i+1)); sleep 0.1; done";
+    let seen = guest
+        .exec(&format!("{wait}; test -e /run/wrote"))
+        .await
+        .unwrap();
     seen.code != 0
 }
 
