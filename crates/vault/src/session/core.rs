@@ -1,7 +1,7 @@
 //! What the streams of a session share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::known::{self, KnownChunks};
 use crate::pool::CpuPool;
 use crate::session::SessionOptions;
+use crate::session::frames::OpenFrame;
 use crate::session::outbox::Outbox;
 use crate::session::packer::Packer;
 use crate::session::protocol::{PlantedBug, Protocol};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) outbox: Outbox,
     first_error: Arc<OnceLock<Error>>,
     pub(crate) open_streams: AtomicUsize,
+    /// What each open stream fills, with the counter of its stored bytes.
+    open_frames: Mutex<Vec<(Weak<OpenFrame>, Arc<AtomicU64>)>>,
 }
 
 struct TreePacks {
@@ -82,6 +85,7 @@ impl Core {
             frames_max,
             outbox: Outbox::start(vault, id, Arc::clone(&first_error)),
             open_streams: AtomicUsize::new(0),
+            open_frames: Mutex::default(),
             vault: Arc::clone(vault),
             pool,
             protocol,
@@ -109,6 +113,33 @@ impl Core {
         self.first_error
             .get()
             .map_or(Ok(()), |first| Err(Error::session_failed(first)))
+    }
+
+    /// A frame for a new stream.
+    pub(crate) fn open_frame(&self, stored: &Arc<AtomicU64>) -> Arc<OpenFrame> {
+        let frame = Arc::new(OpenFrame::default());
+        let mut open = self
+            .open_frames
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(frame, _)| frame.strong_count() > 0);
+        open.push((Arc::downgrade(&frame), Arc::clone(stored)));
+        frame
+    }
+
+    /// Sends the frames of all streams, full or not, and waits until they are in packs.
+    pub(crate) async fn flush_frames(self: &Arc<Self>) -> Result<()> {
+        let open = self
+            .open_frames
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for (frame, stored) in open {
+            if let Some(frame) = frame.upgrade() {
+                frame.submit(self, &stored).await?;
+            }
+        }
+        self.wait_for_frames().await
     }
 
     /// Waits until no frame is between its stream and its pack.

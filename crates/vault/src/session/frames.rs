@@ -2,8 +2,8 @@
 //!
 //! Each stream has a frame of its own: chunks that lie together on a disk are read together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tresor_vault_format::limits::{CHUNK_SIZE, FRAME_CHUNKS, FRAME_LIMIT};
 use tresor_vault_format::{ChunkId, frame};
@@ -12,8 +12,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::known::Place;
 use crate::session::core::Core;
 
+/// The frame that a stream fills. Its session can send it half full, when another stream waits
+/// for a chunk in it.
 #[derive(Default)]
-pub(crate) struct FrameBuilder {
+pub(crate) struct OpenFrame(Mutex<FrameBuilder>);
+
+#[derive(Default)]
+struct FrameBuilder {
     number: Option<u32>,
     ids: Vec<ChunkId>,
     plain: Vec<u8>,
@@ -22,7 +27,7 @@ pub(crate) struct FrameBuilder {
 impl FrameBuilder {
     /// Finds the place of a chunk; when the vault and this session have not seen it, gives it
     /// one in this frame and copies its bytes. The last chunk of a stream is padded with zeros.
-    pub(crate) fn place(&mut self, core: &Core, id: ChunkId, bytes: &[u8]) -> Place {
+    fn place(&mut self, core: &Core, id: ChunkId, bytes: &[u8]) -> Place {
         let mut known = core.known();
         if let Some(place) = known.get(&id) {
             return place;
@@ -42,24 +47,33 @@ impl FrameBuilder {
         self.plain.resize(self.ids.len() * CHUNK_SIZE, 0);
         place
     }
+}
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.ids.len() >= FRAME_CHUNKS
+impl OpenFrame {
+    /// See [`FrameBuilder::place`]; says whether the chunk is a new one.
+    pub(crate) fn place(&self, core: &Core, id: ChunkId, bytes: &[u8]) -> (Place, bool) {
+        let mut frame = self.lock();
+        let before = frame.ids.len();
+        let place = frame.place(core, id, bytes);
+        (place, frame.ids.len() > before)
     }
 
-    /// How many chunks it holds that are in no pack.
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().ids.len() >= FRAME_CHUNKS
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FrameBuilder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends the frame on its way. Returns when it may go, not when it has arrived; waits for
     /// room in front of the compressors and of the storage. `stored` counts its bytes.
-    pub(crate) async fn submit(&mut self, core: &Arc<Core>, stored: &Arc<AtomicU64>) -> Result<()> {
-        let Self {
+    pub(crate) async fn submit(&self, core: &Arc<Core>, stored: &Arc<AtomicU64>) -> Result<()> {
+        let FrameBuilder {
             number: Some(number),
             ids,
             plain,
-        } = std::mem::take(self)
+        } = std::mem::take(&mut *self.lock())
         else {
             return Ok(());
         };

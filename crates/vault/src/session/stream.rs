@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use tresor_vault_format::{ChunkId, IdKey};
 
 use crate::error::{Error, Result};
 use crate::session::core::Core;
-use crate::session::frames::FrameBuilder;
+use crate::session::frames::OpenFrame;
 use crate::session::leaves::{LeafQueue, Ready, Update};
 use crate::tree::TreeWriter;
 use crate::zero::is_zero;
@@ -29,6 +30,10 @@ const HASH_AHEAD: usize = 8 << 20;
 /// Leaves (4 MiB of the stream each) that may wait for a frame that does not fill up; beyond
 /// that it is sent half full.
 const LEAVES_AHEAD: usize = 256;
+/// How often, and after what pause, a finishing stream looks again for a chunk whose frame another
+/// stream had in its hands: a minute in all, beyond which that stream is stuck.
+const FLUSHES: u32 = 6000;
+const FLUSH_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a stream's writing moved, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +56,7 @@ pub struct StreamWriter {
     position: u64,
     hashing: VecDeque<Hashing>,
     hashing_bytes: usize,
-    frame: FrameBuilder,
+    frame: Arc<OpenFrame>,
     leaves: LeafQueue,
     tree: TreeWriter,
     stored: Arc<AtomicU64>,
@@ -75,6 +80,7 @@ impl StreamWriter {
     ) -> Result<Self> {
         let stored = Arc::new(AtomicU64::new(0));
         let tree = TreeWriter::new(Arc::clone(&core), size, base, Arc::clone(&stored))?;
+        let frame = core.open_frame(&stored);
         core.open_streams.fetch_add(1, Ordering::AcqRel);
         Ok(Self {
             core,
@@ -83,7 +89,7 @@ impl StreamWriter {
             position: 0,
             hashing: VecDeque::new(),
             hashing_bytes: 0,
-            frame: FrameBuilder::default(),
+            frame,
             leaves: LeafQueue::default(),
             tree,
             stored,
@@ -145,6 +151,9 @@ impl StreamWriter {
             self.leaves.set_zeros(whole);
             behind.for_each(|chunk| self.leaves.set(chunk, Update::Zero));
         }
+        if self.leaves.len() > LEAVES_AHEAD {
+            self.core.flush_frames().await?;
+        }
         self.store_leaves(false).await
     }
 
@@ -156,9 +165,7 @@ impl StreamWriter {
         while !self.hashing.is_empty() {
             self.place_next().await?;
         }
-        self.frame.submit(&self.core, &self.stored).await?;
-        self.core.wait_for_frames().await?;
-        self.store_leaves(true).await?;
+        self.store_last_leaves().await?;
         let root = self.tree.finish().await?;
         self.stats.stored = self.stored();
         let record = StreamRecord {
@@ -203,9 +210,8 @@ impl StreamWriter {
                     Update::Zero
                 }
                 Some(id) => {
-                    let before = self.frame.len();
-                    let place = self.frame.place(&self.core, id, plain);
-                    if self.frame.len() > before {
+                    let (place, new) = self.frame.place(&self.core, id, plain);
+                    if new {
                         self.stats.new += plain.len() as u64;
                     }
                     Update::Data(id, place)
@@ -216,15 +222,28 @@ impl StreamWriter {
                 self.frame.submit(&self.core, &self.stored).await?;
             }
         }
+        if self.leaves.len() > LEAVES_AHEAD {
+            self.core.flush_frames().await?;
+        }
         self.store_leaves(false).await
+    }
+
+    /// Moves all leaves into the tree. A chunk may lie in a frame that another stream fills, or
+    /// is just sending: all are sent, again where that is needed.
+    async fn store_last_leaves(&mut self) -> Result<()> {
+        for _ in 0..FLUSHES {
+            self.core.flush_frames().await?;
+            self.store_leaves(true).await?;
+            if self.leaves.len() == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(FLUSH_AGAIN).await;
+        }
+        Err(Error::system("place every chunk"))
     }
 
     /// Moves leaves whose chunks have final places into the tree.
     async fn store_leaves(&mut self, all: bool) -> Result<()> {
-        if self.leaves.len() > LEAVES_AHEAD {
-            self.frame.submit(&self.core, &self.stored).await?;
-            self.core.wait_for_frames().await?;
-        }
         loop {
             let ready = self.leaves.pop_ready(&self.core.known(), all);
             match ready {
@@ -232,9 +251,6 @@ impl StreamWriter {
                 Some(Ready::Zeros(leaves)) => self.tree.zero_leaves(leaves).await?,
                 None => break,
             }
-        }
-        if all && self.leaves.len() > 0 {
-            return Err(Error::system("place every chunk"));
         }
         self.core.check()
     }
