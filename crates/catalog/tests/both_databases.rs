@@ -13,8 +13,8 @@ use tresor_catalog::{
 };
 use tresor_jobs::testing::contract;
 use tresor_model::{
-    Consistency, DiskStats, Fact, Firmware, HypervisorSource, MachineDefinition, PointId, SessionId,
-    StreamName, VaultId, VmId,
+    Consistency, DiskStats, Fact, Firmware, HypervisorSource, MachineDefinition, PointId,
+    SessionId, StreamName, VaultId, VmId,
 };
 
 #[tokio::test]
@@ -124,10 +124,7 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     catalog.set_vm_machine("web01", &seen).await.expect("set");
     let web = catalog.vm("web01").await.expect("vm");
     assert_eq!(web.machine, Some(seen.clone()));
-    assert_eq!(
-        kind(catalog.set_vm_machine("no", &seen).await),
-        missing
-    );
+    assert_eq!(kind(catalog.set_vm_machine("no", &seen).await), missing);
 }
 
 fn machine() -> MachineDefinition {

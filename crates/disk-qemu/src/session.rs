@@ -164,7 +164,8 @@ impl Session for QemuSession {
         while at < window.end() {
             let part = Extent::between(at, window.end().min(at.saturating_add(MAP_WINDOW)));
             let status = client.map(part.start, part.length).await;
-            let status = status.map_err(|error| lost(&*self.holder, "ask what changed", disk, error))?;
+            let status =
+                status.map_err(|error| lost(&*self.holder, "ask what changed", disk, error))?;
             let data = runs(&status, BASE_ALLOCATION, |flags| {
                 flags & ALLOCATION_ZERO == 0
             });
@@ -209,12 +210,7 @@ fn runs(status: &BlockStatus, context: &str, on: impl Fn(u64) -> bool) -> Vec<Ru
 
 /// Whatever keeps the export from answering, its content cannot be had any more: the filter gave
 /// the snapshot up, or the process is gone, and the snapshot with it.
-fn lost(
-    holder: &dyn Holder,
-    step: &str,
-    disk: &StreamName,
-    error: tresor_nbd::Error,
-) -> Error {
+fn lost(holder: &dyn Holder, step: &str, disk: &StreamName, error: tresor_nbd::Error) -> Error {
     let kind = match error.kind() {
         tresor_nbd::ErrorKind::Invalid => ErrorKind::Protocol,
         _ => ErrorKind::SnapshotLost,

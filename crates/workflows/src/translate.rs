@@ -15,7 +15,13 @@ use crate::backup::BackupContext;
 pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> Problem {
     let vm = vm.to_owned();
     let disk = || error.disk().unwrap_or("(unknown)").to_owned();
-    let path = || error.path().unwrap_or(Path::new("(unknown)")).display().to_string();
+    let path = || {
+        error
+            .path()
+            .unwrap_or(Path::new("(unknown)"))
+            .display()
+            .to_string()
+    };
     let reason = innermost(error);
     let kind = match error.kind() {
         Disk::Unreachable => Kind::VmUnreachable {

@@ -15,7 +15,9 @@ const HANDED_THROUGH: [&str; 2] = ["scsi-generic", "scsi-block"];
 /// Why a disk is not backed up; `None` when it is. `shared`: also when others may write to it.
 pub(crate) fn exclusion(named: &NamedDisk, version: &Version, shared: bool) -> Option<String> {
     if named.disk.read_only && named.disk.removable {
-        return Some("it is a CD-ROM or the like: a medium that the guest can only read".to_owned());
+        return Some(
+            "it is a CD-ROM or the like: a medium that the guest can only read".to_owned(),
+        );
     }
     if HANDED_THROUGH.contains(&named.front_end.as_str()) {
         let front_end = &named.front_end;

@@ -132,9 +132,7 @@ pub(crate) async fn find_orphans_in_files(
 ) -> Result<BTreeSet<SnapshotTag>, Error> {
     let files = find::tagged_files(config).await?;
     let names = files.iter().filter_map(|path| path.file_name()?.to_str());
-    Ok(names
-        .filter_map(|name| naming::file_of(name, vm))
-        .collect())
+    Ok(names.filter_map(|name| naming::file_of(name, vm)).collect())
 }
 
 fn without_kept(names: &BTreeSet<String>, keep: &[TrackingLedger]) -> BTreeSet<SnapshotTag> {

@@ -74,7 +74,8 @@ impl Daemon {
                 let said = tokio::fs::read(&log).await.unwrap_or_default();
                 let said = said.get(..said.len().min(MAX_MESSAGE)).unwrap_or_default();
                 let said = String::from_utf8_lossy(said).trim().to_owned();
-                Err(Error::new(ErrorKind::Host, step).because(format!("it does not answer: {said}")))
+                Err(Error::new(ErrorKind::Host, step)
+                    .because(format!("it does not answer: {said}")))
             }
             Err(error) => Err(failure::qmp(&step)(error)),
         }

@@ -98,7 +98,9 @@ impl Yielding {
         self.fired.store(true, Ordering::Release);
         self.daemon.terminate();
         if !self.daemon.ends_within(ANSWER_LIMIT) {
-            tracing::warn!("the storage daemon takes long to end: a start of the VM may be refused");
+            tracing::warn!(
+                "the storage daemon takes long to end: a start of the VM may be refused"
+            );
         }
     }
 }

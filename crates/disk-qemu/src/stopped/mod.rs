@@ -28,8 +28,8 @@
 //!
 //! # After a crash
 //! `release` ends a daemon that was left behind, opens the images anew and looks at their bitmaps.
-//! What QEMU 10.0.2's and 7.2's daemon does, seen: SIGTERM and `quit` write all persistent bitmaps,
-//! also disabled ones and with clients connected; it has no `query-block` and no `query-status`.
+//! Seen of QEMU 10.0.2's daemon: SIGTERM and `quit` write all persistent bitmaps, also disabled ones
+//! and with clients connected; it knows nodes and no drives, and has no `query-status`.
 
 mod daemon;
 mod emulator;

@@ -44,7 +44,10 @@ pub(super) async fn prepare(
 ) -> Result<Box<dyn Prepared>, Error> {
     let machine = machine(&config)?;
     if machine.id != request.vm {
-        let step = format!("prepare a snapshot of VM {}: {} is known", request.vm, machine.id);
+        let step = format!(
+            "prepare a snapshot of VM {}: {} is known",
+            request.vm, machine.id
+        );
         return Err(Error::new(ErrorKind::WrongVm, step));
     }
     let mut disks = Vec::with_capacity(request.disks.len());
@@ -96,7 +99,9 @@ async fn plan(
 /// The opened images as disks of the VM.
 fn named_disks(layout: &Layout, disks: &[&MachineDisk]) -> Vec<NamedDisk> {
     let named = layout.disks().filter_map(|disk| {
-        let known = disks.iter().find(|known| known.name.as_str() == disk.qdev)?;
+        let known = disks
+            .iter()
+            .find(|known| known.name.as_str() == disk.qdev)?;
         Some(NamedDisk {
             name: known.name.clone(),
             device: disk.qdev.clone(),

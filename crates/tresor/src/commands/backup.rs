@@ -4,13 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord, VmRecord};
-use tresor_jobs::NewJob;
 use tresor_disk::SnapshotProvider as _;
 use tresor_disk_qemu::VmProvider;
+use tresor_jobs::NewJob;
 use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer};
 use tresor_model::{
-    Consistency, DiskStats, JobId, JobKind, MachineDefinition, ReadMode, RecoveryPoint,
-    StreamName,
+    Consistency, DiskStats, JobId, JobKind, MachineDefinition, ReadMode, RecoveryPoint, StreamName,
 };
 use tresor_problem::Problem;
 use tresor_vault::Vault;

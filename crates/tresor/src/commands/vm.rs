@@ -63,11 +63,7 @@ struct Registration {
 
 /// The provider of a VM, whether it runs or not. `fleecing_dirs` is where snapshots may have left
 /// files.
-pub(super) fn provider(
-    vm: &VmRecord,
-    state: &StateDir,
-    fleecing_dirs: Vec<PathBuf>,
-) -> VmProvider {
+pub(super) fn provider(vm: &VmRecord, state: &StateDir, fleecing_dirs: Vec<PathBuf>) -> VmProvider {
     let mut config = QemuConfig::new(&vm.qmp_socket);
     config.fleecing_dirs = fleecing_dirs;
     if let Some(dir) = state.runtime_dir() {

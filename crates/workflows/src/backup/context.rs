@@ -1,6 +1,11 @@
 //! What a backup works with.
 
-use std::{collections::{BTreeMap, BTreeSet}, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
@@ -8,8 +13,7 @@ use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
     Consistency, ConsistencyReport, DiskRecord, Fact, JobId, MachineDefinition, RecoveryPoint,
-    StreamName,
-    StreamRecord, VmId,
+    StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};

@@ -52,7 +52,9 @@ fn choose_among(disks: &[MachineDisk], records: &[DiskRecord]) -> Vec<ChosenDisk
         .map(|record| &record.stream.name)
         .collect();
     let record_of = |disk: &MachineDisk, same_image: Option<&'_ DiskRecord>| {
-        let named = records.iter().find(|record| record.stream.name == disk.name);
+        let named = records
+            .iter()
+            .find(|record| record.stream.name == disk.name);
         let free = named.filter(|record| !claimed.contains(&record.stream.name));
         same_image.or(free).map(|record| {
             let previous = PreviousPoint {
@@ -82,8 +84,12 @@ fn same_image<'a>(
     records: &'a [DiskRecord],
 ) -> Option<&'a DiskRecord> {
     let image = disk.image.as_ref()?;
-    let twins = disks.iter().filter(|other| other.image.as_ref() == Some(image));
-    let mut found = records.iter().filter(|record| record.tracking.image == *image);
+    let twins = disks
+        .iter()
+        .filter(|other| other.image.as_ref() == Some(image));
+    let mut found = records
+        .iter()
+        .filter(|record| record.tracking.image == *image);
     let first = found.next()?;
     (twins.count() == 1 && found.next().is_none()).then_some(first)
 }
