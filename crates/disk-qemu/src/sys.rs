@@ -60,7 +60,7 @@ impl Opens {
     /// Marks files.
     ///
     /// # Errors
-    /// Without CAP_SYS_ADMIN, on a kernel without permission events, or when a file is not there.
+    /// Without `CAP_SYS_ADMIN`, on a kernel without permission events, or when a file is not there.
     pub(crate) fn of(paths: &[&Path]) -> io::Result<Self> {
         let flags = libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
         let event_flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE).unsigned_abs();
@@ -103,7 +103,7 @@ impl Opens {
     }
 
     /// Lets somebody go on.
-    pub(crate) fn allow(&self, opener: Opener) -> io::Result<()> {
+    pub(crate) fn allow(&self, opener: &Opener) -> io::Result<()> {
         let mut answer = [0; 8];
         let (file, response) = answer.split_at_mut(4);
         file.copy_from_slice(&opener.file.as_raw_fd().to_ne_bytes());

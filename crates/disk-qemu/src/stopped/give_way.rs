@@ -137,13 +137,13 @@ impl Watcher for Opens {
             if emulator::is_one(opener.pid) {
                 yielding.give_way();
             }
-            answer(self, opener)?;
+            answer(self, &opener)?;
         }
         Ok(())
     }
 }
 
-fn answer(opens: &Opens, opener: Opener) -> io::Result<()> {
+fn answer(opens: &Opens, opener: &Opener) -> io::Result<()> {
     match opens.allow(opener) {
         // It was killed while it waited.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
