@@ -49,8 +49,6 @@ pub(crate) struct Disk {
     pub(crate) format: String,
     /// Path of the image, as QEMU knows it.
     pub(crate) file: Option<String>,
-    /// Path of the file that holds the data, where the image itself holds only metadata.
-    pub(crate) data_file: Option<String>,
     /// What QEMU calls the image, file or not.
     pub(crate) source: String,
     /// Virtual size in bytes.
@@ -162,11 +160,6 @@ impl Layout {
                 driver => driver.to_owned(),
             },
             file: self.file_of(&root),
-            data_file: format
-                .node_name
-                .as_deref()
-                .and_then(|node| self.child(node, "data-file"))
-                .and_then(|node| self.file_of(node)),
             source: format.file.clone(),
             size: image.map(|image| image.virtual_size)?,
             read_only: medium.read_only || format.read_only,

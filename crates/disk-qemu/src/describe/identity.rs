@@ -42,20 +42,11 @@ fn derived(machine: &str, socket: &Path) -> VmId {
     VmId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
-/// Device and inode of the image's file, or what QEMU calls it when it is no file; and of the file
-/// with its data, where that is another one.
+/// Device and inode of the image's file, or what QEMU calls it when it is no file.
 pub(crate) async fn image_identity(peer: Peer, disk: &Disk) -> io::Result<String> {
     let Some(file) = &disk.file else {
         return Ok(format!("source:{}", disk.source));
     };
-    let image = inode(peer, file).await?;
-    match &disk.data_file {
-        Some(data) => Ok(format!("{image} data {}", inode(peer, data).await?)),
-        None => Ok(image),
-    }
-}
-
-async fn inode(peer: Peer, file: &str) -> io::Result<String> {
     let path = process::resolve(peer.pid, file).await;
     let metadata = tokio::fs::metadata(&path).await?;
     Ok(format!("{}:{}", metadata.dev(), metadata.ino()))

@@ -412,3 +412,57 @@ async fn disks_that_come_go_and_change_their_names() {
     assert_unharmed(&guest).await;
     lab.run(&["verify"]).await.ok();
 }
+
+/// A raw disk gets a qcow2 image for its bitmaps, by the very commands of the documentation: its
+/// content stays, and it is tracked over a restart.
+#[tokio::test]
+async fn a_raw_disk_is_converted_as_documented() {
+    let mut disks = Disks::new();
+    let raw = disks.create(&["-f", "raw"], "disk.raw").await;
+    let path = raw.to_str().unwrap();
+    run(
+        "qemu-io",
+        &["-f", "raw", "-c", "write -P 6 3M 2M", path],
+        LONG,
+    )
+    .await
+    .unwrap();
+    let before = std::fs::read(&raw).unwrap();
+    let image = disks.path("disk.qcow2");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/raw-disks.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, behind) = page.split_once("```sh\n").unwrap();
+    let (commands, _) = behind.split_once("```").unwrap();
+    let script = format!("set -e; raw={path}; image={}\n{commands}", image.display());
+    let said = run("sh", &["-c", &script], LONG).await.unwrap();
+    assert!(said.contains("Images are identical."), "{said}");
+    assert!(
+        std::fs::read(&raw).unwrap() == before,
+        "the disk is as it was"
+    );
+
+    disks.disk("split", "qcow2", "", &image, "virtio-blk-pci,id=split");
+    let mut guest = Guest::builder()
+        .saved_state(false)
+        .extra_arguments(&disks.words())
+        .start()
+        .await
+        .unwrap();
+    let lab = Lab::with(&guest).await;
+    lab.backup().await;
+    let device = "/machine/peripheral/split/virtio-backend";
+    write(&guest, device, 2, "1M").await;
+    guest.quit().await.unwrap();
+    guest.restart().await.unwrap();
+    let point = lab.backup().await;
+    assert_eq!(mode(&point, "split"), "incremental", "{point}");
+    assert_eq!(
+        disk(&point, "split").unwrap()["stats"]["read"],
+        65536,
+        "{point}"
+    );
+    assert_unharmed(&guest).await;
+    guest.quit().await.unwrap();
+    let copies = [("split", raw)];
+    assert_restored(&lab, &point, "to", &copies).await;
+}
