@@ -14,3 +14,4 @@ mod problems;
 mod restore;
 mod running;
 mod stopped;
+mod uefi;
