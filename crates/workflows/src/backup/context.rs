@@ -101,7 +101,7 @@ pub struct BackupContext {
     pub(super) disks: Vec<DiskRecord>,
     pub(super) attachments: Vec<StreamRecord>,
     pub(super) warnings: Vec<String>,
-    /// The machine as it was described, before any policy.
+    /// The machine as it was seen running, before any policy.
     pub seen: Option<MachineDefinition>,
     /// The point, once it is committed.
     pub point: Option<RecoveryPoint>,

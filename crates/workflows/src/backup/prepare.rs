@@ -44,7 +44,9 @@ impl SubTask<BackupContext> for Prepare {
         check_state(&ctx.request, &described.state)?;
         let parent = last_point_of(&ctx.services.vault, described.id).await;
         let parent = parent.map_err(|error| ctx.vault_problem(&error))?;
-        ctx.seen = Some(described.machine.clone());
+        if described.state != VmState::Stopped {
+            ctx.seen = Some(described.machine.clone());
+        }
         apply_policy(&mut described.machine.disks, &ctx.request);
         let chosen = choose_disks(&described.machine.disks, parent.as_ref());
         if chosen.is_empty() {
