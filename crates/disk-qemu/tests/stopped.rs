@@ -136,12 +136,12 @@ async fn tags_are_found_and_ended_in_either_state() {
     drop(session);
     vm_is_free(&vm).await;
     let found = provider.find_orphans(&first).await.expect("asks");
-    assert_eq!(found, [tag.clone()]);
+    assert_eq!(found, std::slice::from_ref(&tag));
 
     vm.boot().await;
     assert_eq!(
         provider.find_orphans(&first).await.expect("asks"),
-        [tag.clone()]
+        std::slice::from_ref(&tag)
     );
     provider
         .release(&tag, Outcome::Abandoned)
