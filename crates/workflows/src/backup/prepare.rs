@@ -59,7 +59,8 @@ impl SubTask<BackupContext> for Prepare {
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
-        let options = SessionOptions::new(session_of(ctx.job));
+        let mut options = SessionOptions::new(session_of(ctx.job));
+        options.index_cache.clone_from(&ctx.request.index_cache);
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
 
