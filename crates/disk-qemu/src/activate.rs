@@ -27,6 +27,8 @@ pub(crate) struct Exported {
     pub(crate) format_node: String,
     /// The bitmap that lists what changed.
     pub(crate) bitmap: Option<String>,
+    /// How many bytes of the disk it speaks for.
+    pub(crate) tracked: u64,
 }
 
 /// Adds a snapshot node and an export for each disk.

@@ -59,6 +59,15 @@ pub(crate) struct Disk {
     pub(crate) keeps_bitmaps: bool,
 }
 
+/// An image that another one rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Below {
+    /// Path of its file, as QEMU knows it.
+    pub(crate) file: Option<String>,
+    /// What QEMU calls it, file or not.
+    pub(crate) source: String,
+}
+
 impl Layout {
     /// Asks QEMU.
     pub(crate) async fn read(client: &Client) -> Result<Self, Error> {
@@ -138,6 +147,32 @@ impl Layout {
             read_only: medium.read_only || format.read_only,
             keeps_bitmaps: format.driver == "qcow2" && !old_qcow2,
             root,
+        })
+    }
+
+    /// What the image of `disk` rests on, in order: its data file, then its backing image, that
+    /// one's data file, and so on.
+    pub(crate) fn below(&self, disk: &Disk) -> Vec<Below> {
+        let mut found = Vec::new();
+        let mut node = disk.format_node.as_str();
+        for _ in 0..MAX_DEPTH {
+            found.extend(self.child(node, "data-file").and_then(|data| self.image(data)));
+            let Some(backing) = self.child(node, "backing") else {
+                break;
+            };
+            found.extend(self.image(backing));
+            node = self
+                .below_filters(backing)
+                .and_then(|node| node.node_name.as_deref())
+                .unwrap_or(backing);
+        }
+        found
+    }
+
+    fn image(&self, root: &str) -> Option<Below> {
+        Some(Below {
+            file: self.file_of(root),
+            source: self.nodes.get(root)?.file.clone(),
         })
     }
 
