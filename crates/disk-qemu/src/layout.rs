@@ -156,7 +156,10 @@ impl Layout {
         let mut found = Vec::new();
         let mut node = disk.format_node.as_str();
         for _ in 0..MAX_DEPTH {
-            found.extend(self.child(node, "data-file").and_then(|data| self.image(data)));
+            found.extend(
+                self.child(node, "data-file")
+                    .and_then(|data| self.image(data)),
+            );
             let Some(backing) = self.child(node, "backing") else {
                 break;
             };

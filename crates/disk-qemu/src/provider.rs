@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tresor_disk::{
-    Capabilities, Error, GuestWrites, Outcome, PrepareRequest, Prepared, ReleaseReport, SnapshotProvider,
-    VmDescription,
+    Capabilities, Error, GuestWrites, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    SnapshotProvider, VmDescription,
 };
 use tresor_model::{SnapshotTag, TrackingLedger};
 use tresor_qmp::ConnectOptions;

@@ -164,7 +164,10 @@ mod tests {
         assert_eq!(parts, [0, 1, 2, 0, 1]);
         let kept = before.map(RereadRecord::not_this_time);
         let share = fraction.decide_share(kept.as_ref()).expect("a share");
-        assert_eq!(share.part, 2, "a backup that compared nothing skips nothing");
+        assert_eq!(
+            share.part, 2,
+            "a backup that compared nothing skips nothing"
+        );
         let other = RereadFraction::default().decide_share(before.as_ref());
         assert_eq!(other.expect("a share").part, 0);
         let none: RereadFraction = "0".parse().expect("valid");

@@ -40,8 +40,13 @@ async fn a_comparison_names_the_chunks_that_differ() {
     assert_eq!(found, [mib + CHUNK]);
 
     for (offset, length) in [(1, CHUNK_SIZE), (0, 100), (3 * mib, CHUNK_SIZE)] {
-        let refused = reader.differing_chunks(offset, vec![0; length].into()).await;
-        assert!(matches!(refused.unwrap_err().kind(), ErrorKind::Misuse { .. }));
+        let refused = reader
+            .differing_chunks(offset, vec![0; length].into())
+            .await;
+        assert!(matches!(
+            refused.unwrap_err().kind(),
+            ErrorKind::Misuse { .. }
+        ));
     }
     drop(backend);
 }
@@ -58,13 +63,19 @@ async fn a_whole_read_over_a_base_stores_what_differs() {
         writer.write(0, data.clone().into()).await.unwrap();
         let (record, _) = writer.finish().await.unwrap();
         let id = session.id();
-        session.commit(point(id, vec![record.clone()])).await.unwrap();
+        session
+            .commit(point(id, vec![record.clone()]))
+            .await
+            .unwrap();
         record
     };
     let session = begin(&vault).await;
     let mut changed = data.clone();
     changed[3 * MIB] ^= 1;
-    let mut writer = session.stream(name("vda"), size, Some(&first)).await.unwrap();
+    let mut writer = session
+        .stream(name("vda"), size, Some(&first))
+        .await
+        .unwrap();
     writer.write(0, changed.clone().into()).await.unwrap();
     let hole = Extent::between(changed.len() as u64, size);
     writer.zero(hole).await.unwrap();
@@ -72,7 +83,10 @@ async fn a_whole_read_over_a_base_stores_what_differs() {
     assert_eq!(stats.new, CHUNK);
     assert!(stats.stored < 2 * CHUNK, "a chunk and a path: {stats:?}");
     let id = session.id();
-    session.commit(point(id, vec![record.clone()])).await.unwrap();
+    session
+        .commit(point(id, vec![record.clone()]))
+        .await
+        .unwrap();
     let read = vault.reader(&record).unwrap().read_at(0, 8 * MIB).await;
     assert_eq!(read.unwrap(), changed);
     drop(backend);
@@ -88,9 +102,13 @@ async fn a_stream_given_up_leaves_its_chunks_to_others() {
     let session = begin(&vault).await;
     let mut first = session.stream(name("vda"), size, None).await.unwrap();
     first.write(0, content.clone().into()).await.unwrap();
-    let (other, _) = write_all(&session, "vdb", &content, None, MIB).await.unwrap();
+    let (other, _) = write_all(&session, "vdb", &content, None, MIB)
+        .await
+        .unwrap();
     let given_up = first.abandon().await.unwrap();
-    let (again, stats) = write_all(&session, "vda", &content, None, MIB).await.unwrap();
+    let (again, stats) = write_all(&session, "vda", &content, None, MIB)
+        .await
+        .unwrap();
     assert_eq!(stats.new, 0);
     assert!(given_up.new <= size, "{given_up:?}");
     let id = session.id();
@@ -108,7 +126,10 @@ async fn a_stream_does_not_shrink() {
     let base = back_up(&vault, &noise(4, MIB)).await.disks.remove(0).stream;
     let session = begin(&vault).await;
     let refused = session.stream(name("vda"), CHUNK, Some(&base)).await;
-    assert!(matches!(refused.err().unwrap().kind(), ErrorKind::Misuse { .. }));
+    assert!(matches!(
+        refused.err().unwrap().kind(),
+        ErrorKind::Misuse { .. }
+    ));
     drop(backend);
 }
 

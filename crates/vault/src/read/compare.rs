@@ -37,11 +37,17 @@ impl StreamReader {
             }
         }
         let vault = Arc::clone(&self.vault);
-        let compared = self.vault.pool.run(move || differing(&vault, &bytes, &stored));
+        let compared = self
+            .vault
+            .pool
+            .run(move || differing(&vault, &bytes, &stored));
         let found = compared
             .await
             .map_err(|error| Error::system("compare chunks").because(error))??;
-        Ok(found.into_iter().map(|number| offset + number * CHUNK).collect())
+        Ok(found
+            .into_iter()
+            .map(|number| offset + number * CHUNK)
+            .collect())
     }
 }
 
