@@ -36,7 +36,7 @@ pub(super) async fn identity(pid: u32) -> Option<HypervisorProcess> {
     })
 }
 
-/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)). The name before it may hold anything.
+/// Field 22 of `/proc/PID/stat` (`man 5 proc_pid_stat`). The name before it may hold anything.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     behind_name.split_whitespace().nth(19)?.parse().ok()

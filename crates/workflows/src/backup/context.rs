@@ -1,14 +1,14 @@
 //! What a backup works with.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
 use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
-    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, StreamName,
-    StreamRecord, VmId,
+    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, RereadFraction,
+    StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
@@ -40,6 +40,10 @@ pub struct BackupRequest {
     pub freeze_limit: Duration,
     /// How long the transfer may take.
     pub transfer_limit: Duration,
+    /// Most bytes per second that are read from the disks; `None`: no limit but the guest's health.
+    pub read_limit: Option<NonZeroU64>,
+    /// Which fraction of the clean blocks is read again and compared.
+    pub reread: RereadFraction,
 }
 
 impl BackupRequest {
@@ -50,6 +54,7 @@ impl BackupRequest {
             "vm_name": self.vm_name,
             "excluded": self.excluded,
             "required": self.required,
+            "reread": self.reread.to_string(),
             "transfer_limit_s": self.transfer_limit.as_secs(),
         })
     }
@@ -84,6 +89,8 @@ pub struct BackupContext {
     pub(super) described: Option<VmDescription>,
     pub(super) parent: Option<RecoveryPoint>,
     pub(super) facts: Vec<Fact>,
+    /// What the guest's writes took before anything of ours was in their way.
+    pub(super) usual_write: Option<Duration>,
     pub(super) writer: Option<WriteSession>,
     pub(super) prepared: Option<Box<dyn Prepared>>,
     pub(super) snapshot: Option<Box<dyn Session>>,
@@ -107,6 +114,7 @@ impl BackupContext {
             described: None,
             parent: None,
             facts: Vec::new(),
+            usual_write: None,
             writer: None,
             prepared: None,
             snapshot: None,
@@ -149,6 +157,12 @@ impl BackupContext {
     pub(super) fn warn(&mut self, scope: &Scope, text: String) {
         self.warnings.push(text.clone());
         scope.warn(text);
+    }
+
+    /// The same for a problem that did not stop the job.
+    pub(super) fn warn_of(&mut self, scope: &Scope, problem: Problem) {
+        self.warnings.push(problem.to_string());
+        scope.warn(problem);
     }
 
     pub(crate) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {

@@ -10,7 +10,7 @@ use tresor_model::{MachineDisk, RecoveryPoint, StreamName};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::SessionOptions;
 
-use super::{BackupContext, context::BackupRequest, session_of, tag_of};
+use super::{BackupContext, context::BackupRequest, impact::Baseline, session_of, tag_of};
 use crate::describe::last_point_of;
 
 /// One copy may hold a guest write this long before the snapshot is given up. Windows' virtio
@@ -31,6 +31,7 @@ impl SubTask<BackupContext> for Prepare {
 
     async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
         let provider = ctx.services.provider.clone();
+        let baseline = Baseline::begin(provider.as_ref()).await;
         let mut described = provider
             .describe()
             .await
@@ -49,6 +50,7 @@ impl SubTask<BackupContext> for Prepare {
         let options = SessionOptions::new(session_of(ctx.job));
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
+        ctx.usual_write = baseline.end(provider.as_ref()).await;
 
         let prepared = provider
             .prepare(PrepareRequest {
@@ -67,6 +69,7 @@ impl SubTask<BackupContext> for Prepare {
             "parent": parent.as_ref().map(|point| point.id),
             "disks": judgements(&prepared.judgements()),
         });
+        ctx.facts.append(&mut prepared.facts());
         ctx.prepared = Some(prepared);
         ctx.described = Some(described);
         ctx.parent = parent;
