@@ -12,3 +12,4 @@ mod old_qemu;
 mod problems;
 mod restore;
 mod running;
+mod tracking;
