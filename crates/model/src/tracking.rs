@@ -69,3 +69,19 @@ pub enum ReadMode {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_an_older_point_knows_less_and_is_read() {
+        let old = r#"{"bitmap":"tresor-0123456789-b","tag":"tresor-0123456789",
+            "granularity":65536,"persistent":true,"image":"1:2","size":512}"#;
+        let ledger: TrackingLedger = serde_json::from_str(old).expect("valid");
+        assert_eq!(ledger.signs, TrackingSigns::default());
+        let again = serde_json::to_string(&ledger).expect("plain data");
+        let again: TrackingLedger = serde_json::from_str(&again).expect("valid");
+        assert_eq!(again, ledger);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod consistency;
 mod damage;
+mod impact;
 mod incremental;
 mod interrupt;
 mod lab;

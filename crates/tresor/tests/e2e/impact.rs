@@ -1,0 +1,77 @@
+//! What a backup may do to its guest: nothing that is felt.
+
+use tresor_testkit::{Guest, LONG, check_ext4, run};
+
+use crate::{
+    lab::{Lab, VM, assert_unharmed, finish, restored},
+    running::Backup,
+};
+
+/// A guest with a file of 24 MiB that does not compress, and the file's checksum.
+async fn guest_with_file() -> (Guest, String) {
+    let guest = Guest::builder().data_disk().iothread(true).start().await;
+    let guest = guest.unwrap();
+    let fill = "tresor-workload churn --dir /data/big --mib 96 --file-mib 24 >/dev/null \
+                && sync && sha256sum /data/big/churn";
+    let printed = guest.exec(fill).await.unwrap().ok().unwrap();
+    let sum = printed.split_whitespace().next().unwrap().to_owned();
+    (guest, sum)
+}
+
+/// The vault is slow and the guest writes all it has anew meanwhile: it is not held up, and the
+/// point has what was there before.
+#[tokio::test]
+async fn a_slow_vault_holds_up_the_reading_and_not_the_guest() {
+    let (guest, sum) = guest_with_file().await;
+    let lab = Lab::with(&guest).await;
+    let mut backup = Backup::start(&lab, &["--upload-limit", "2"]);
+    backup.wait_for("Take snapshot: done").await;
+    let anew = "tresor-workload churn --dir /data/big --mib 48 --file-mib 24 --seed 2 && sync";
+    guest.exec(anew).await.unwrap().ok().unwrap();
+    let point = finish(&["backup"], backup.into_child()).await.ok();
+    assert!(point["guest_writes"]["before_us"].is_u64(), "{point}");
+    assert_unharmed(&guest).await;
+
+    let to = lab
+        .restore_raw(point["point"].as_str().unwrap(), "to")
+        .await;
+    let image = restored(&to, &guest.disks()[1], "raw");
+    check_ext4(&image).await.unwrap();
+    let file = lab.path("churn");
+    let dump = format!("dump big/churn {}", file.display());
+    run("debugfs", &["-R", &dump, image.to_str().unwrap()], LONG)
+        .await
+        .unwrap();
+    let found = run("sha256sum", &[file.to_str().unwrap()], LONG)
+        .await
+        .unwrap();
+    assert!(found.starts_with(&sum), "{found} is not {sum}");
+    lab.run(&["verify"]).await.ok();
+}
+
+/// A limit that is asked for holds back, and it is said for how long; a wrong one is refused.
+#[tokio::test]
+async fn a_read_limit_is_kept_and_said() {
+    let (guest, _) = guest_with_file().await;
+    let lab = Lab::with(&guest).await;
+    let refused = lab.run(&["backup", VM, "--read-limit", "0"]).await;
+    refused.raises("UsageError");
+    let refused = lab.run(&["backup", VM, "--reread", "2/3"]).await;
+    refused.raises("UsageError");
+    let point = lab.run(&["backup", VM, "--read-limit", "16"]).await.ok();
+    let read = point["total"]["read"].as_u64().unwrap();
+    let held = point["guest_writes"]["held_back_ms"].as_u64().unwrap();
+    // All but the last read of each disk is paid for before the next one.
+    let least = (read - (2 << 20)) * 1000 / (16 << 20);
+    assert!(held >= least / 2, "held back {held} ms of {least}: {point}");
+    let shown = lab
+        .run(&["points", "show", &format!("latest:{VM}")])
+        .await
+        .ok();
+    let facts = shown["facts"].as_array().unwrap();
+    let fact = facts
+        .iter()
+        .find(|fact| fact["name"] == "guest.write-latency");
+    assert_eq!(fact.unwrap()["value"], point["guest_writes"]);
+    assert_unharmed(&guest).await;
+}
