@@ -43,6 +43,8 @@ pub struct Governor {
     pub worst: Option<Duration>,
     /// Most bytes per second to read; `None`: as fast as it goes.
     pub rate: Option<u64>,
+    /// The lowest rate there was.
+    pub slowest: Option<u64>,
     /// Looks in a row without writes.
     idle: u32,
     /// Looks in a row at the slowest pace with slow writes.
@@ -93,7 +95,9 @@ pub fn decide_rate(state: &Governor, seen: Sample) -> Governor {
         return next;
     }
     let pace = state.rate.map_or(seen.pace, |rate| rate.min(seen.pace));
-    next.rate = Some((pace / 2).max(SLOWEST));
+    let rate = (pace / 2).max(SLOWEST);
+    next.rate = Some(rate);
+    next.slowest = Some(state.slowest.map_or(rate, |slowest| slowest.min(rate)));
     next
 }
 
@@ -154,6 +158,7 @@ mod tests {
         }
         assert_eq!(rates, [200, 100, 50, 25, 16, 16]);
         assert_eq!(state.worst, Some(ms(10)));
+        assert_eq!(state.slowest, Some(SLOWEST));
     }
 
     #[test]

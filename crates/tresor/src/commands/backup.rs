@@ -167,6 +167,9 @@ fn guest_writes_text(seen: &serde_json::Value) -> String {
             micros(held.saturating_mul(1000))
         ));
     }
+    if let Some(pace) = seen["slowest_pace"].as_u64() {
+        text.push_str(&format!(", down to {}/s for the guest's sake", bytes(pace)));
+    }
     text
 }
 

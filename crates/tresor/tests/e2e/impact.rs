@@ -1,5 +1,6 @@
 //! What a backup may do to its guest: nothing that is felt.
 
+use serde_json::json;
 use tresor_testkit::{Guest, LONG, check_ext4, run};
 
 use crate::{
@@ -46,6 +47,37 @@ async fn a_slow_vault_holds_up_the_reading_and_not_the_guest() {
         .await
         .unwrap();
     assert!(found.starts_with(&sum), "{found} is not {sum}");
+    lab.run(&["verify"]).await.ok();
+}
+
+/// The guest's storage gets slow under the backup: reading gives way, and says so.
+#[tokio::test]
+async fn reading_gives_way_to_a_guest_whose_writes_get_slow() {
+    let (guest, _) = guest_with_file().await;
+    let latency = "tresor-workload latency --dir /data/latency --rate 100 --random-mib 4";
+    guest.start_background(latency).await.unwrap();
+    let lab = Lab::with(&guest).await;
+    // Long enough for some looks at the guest.
+    let mut backup = Backup::start(&lab, &["--read-limit", "4"]);
+    backup.wait_for("Take snapshot: done").await;
+    let monitor = guest.monitor().unwrap();
+    let id = "/machine/peripheral/dev-data/virtio-backend";
+    let throttle = |writes: u32| {
+        json!({"id": id, "iops": 0, "iops_rd": 0, "iops_wr": writes, "bps": 0, "bps_rd": 0,
+               "bps_wr": 0})
+    };
+    let slow = monitor.execute("block_set_io_throttle", throttle(20)).await;
+    slow.unwrap();
+    let point = finish(&["backup"], backup.into_child()).await.ok();
+    monitor
+        .execute("block_set_io_throttle", throttle(0))
+        .await
+        .unwrap();
+    let seen = &point["guest_writes"];
+    let time = |name: &str| seen[name].as_u64().unwrap_or_else(|| panic!("{point}"));
+    assert!(time("worst_us") > 2 * time("before_us"), "{point}");
+    assert_eq!(time("slowest_pace"), 16 << 20, "{point}");
+    assert_unharmed(&guest).await;
     lab.run(&["verify"]).await.ok();
 }
 

@@ -8,7 +8,8 @@ use tresor_model::Fact;
 use tresor_transfer::pace::{Governor, Held, mean_between};
 
 /// The fact about the guest's writes: `before_us` and `worst_us` (means, null where there were none),
-/// and `held_back_ms`, for how long reading was.
+/// `held_back_ms`, for how long reading was, and `slowest_pace`, down to how many bytes per second for
+/// the guest's sake (null when that was not needed).
 pub const GUEST_WRITES: &str = "guest.write-latency";
 
 /// The guest's writes before anything of ours is in their way.
@@ -38,6 +39,7 @@ pub(super) fn fact(governor: &Governor, usual: Option<Duration>, held: Held) -> 
         "before_us": micros(usual),
         "worst_us": micros(governor.worst),
         "held_back_ms": held.time.as_millis(),
+        "slowest_pace": governor.slowest,
     });
     Fact::present(GUEST_WRITES, value, "tresor", jiff::Timestamp::now())
 }
