@@ -1,9 +1,9 @@
 //! What was seen of a VM's disks beside their content. Pure.
 
 use jiff::Timestamp;
-use tresor_model::{Fact, SnapshotTag};
+use tresor_model::Fact;
 
-use crate::prepare::PlannedDisk;
+use crate::{judge::is_foreign, prepare::PlannedDisk};
 
 /// Who says so.
 const OBSERVER: &str = "qmp";
@@ -16,7 +16,7 @@ pub(crate) fn of_disks(disks: &[PlannedDisk], at: Timestamp) -> Vec<Fact> {
         let about = |what: &str| format!("disk.{}.{what}", disk.name);
         let names = disk.signs.bitmaps.iter().flatten();
         let foreign: Vec<_> = names
-            .filter(|name| SnapshotTag::of_name(name).is_none())
+            .filter(|name| is_foreign(name))
             .map(String::as_str)
             .collect();
         if !foreign.is_empty() {

@@ -43,12 +43,13 @@ pub(crate) fn tracked(ledger: Option<&TrackingLedger>, size: u64) -> u64 {
 }
 
 /// Names of the bitmaps that are not ours. They are left alone.
-pub(crate) fn foreign(bitmaps: &[BitmapInfo]) -> Vec<&str> {
+fn foreign(bitmaps: &[BitmapInfo]) -> Vec<&str> {
     let names = bitmaps.iter().filter_map(|bitmap| bitmap.name.as_deref());
     names.filter(|name| is_foreign(name)).collect()
 }
 
-fn is_foreign(bitmap: &str) -> bool {
+/// Whether a bitmap of this name is another tool's.
+pub(crate) fn is_foreign(bitmap: &str) -> bool {
     SnapshotTag::of_name(bitmap).is_none()
 }
 
