@@ -104,6 +104,10 @@ pub enum AttachmentRole {
     TpmState,
 }
 
+/// The files in which the TPM emulator (swtpm) keeps its state, by their names in its directory.
+pub const TPM_STATE_FILES: [&str; 3] =
+    ["tpm2-00.permall", "tpm2-00.volatilestate", "tpm-00.permall"];
+
 /// A file of the machine that is not a disk. Its content is a stream of the recovery point with
 /// the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

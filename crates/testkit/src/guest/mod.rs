@@ -128,6 +128,12 @@ impl Guest {
         self.places.agent()
     }
 
+    /// The file of its UEFI variables, when it was built with [`GuestBuilder::uefi`].
+    #[must_use]
+    pub fn nvram(&self) -> PathBuf {
+        self.places.nvram()
+    }
+
     /// The tests' monitor.
     ///
     /// # Errors

@@ -14,3 +14,4 @@ mod problems;
 mod restore;
 mod running;
 mod tracking;
+mod uefi;
