@@ -15,7 +15,7 @@ use tresor_qmp::{
 };
 
 use crate::{
-    failure,
+    alive, failure,
     layout::Layout,
     naming::{self, Role},
 };
@@ -38,6 +38,12 @@ pub(crate) async fn activate(
     disks: &[Exported],
 ) -> Result<(), Error> {
     let layout = Layout::read(client).await?;
+    let stores = layout.fleecing_files(tag);
+    let waited = alive::wait_for_stores(&stores, alive::SHORT).await;
+    waited.map_err(|dead| {
+        let step = "make the snapshot readable";
+        Error::new(ErrorKind::SnapshotLost, step).because(dead)
+    })?;
     let step = "export the snapshot";
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp(step))?;

@@ -1,9 +1,10 @@
 //! How the guest's drives hang on block nodes. Pure: made from three replies of QEMU, which are
 //! treated as hostile (loops, missing nodes, names twice).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use tresor_disk::Error;
+use tresor_model::SnapshotTag;
 use tresor_qmp::{
     Client,
     commands::{
@@ -12,7 +13,10 @@ use tresor_qmp::{
     },
 };
 
-use crate::failure;
+use crate::{
+    failure,
+    naming::{self, Role},
+};
 
 /// Filters that pass data through unchanged: the image is below them.
 const FILTERS: [&str; 5] = [
@@ -217,6 +221,18 @@ impl Layout {
     /// All nodes.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// The fleecing files of a snapshot that QEMU has open.
+    pub(crate) fn fleecing_files(&self, tag: &SnapshotTag) -> Vec<PathBuf> {
+        let open = self.nodes().filter_map(|node| {
+            let (owner, role) = naming::role_of(node.node_name.as_deref()?)?;
+            let path = PathBuf::from(&node.file);
+            // The name is checked again: QEMU could name any file.
+            let of_file = SnapshotTag::of_name(path.file_name()?.to_str()?)?;
+            (owner == *tag && of_file == *tag && role == Role::File).then_some(path)
+        });
+        open.collect()
     }
 
     /// Whether there is a node with this name.

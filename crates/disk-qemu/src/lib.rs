@@ -27,6 +27,7 @@
 //! kept anywhere else: a new bitmap's name says which one it follows.
 
 mod activate;
+mod alive;
 mod connect;
 mod describe;
 mod extents;

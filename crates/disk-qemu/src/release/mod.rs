@@ -3,6 +3,7 @@
 //!
 //! # What
 //! Looks at what carries the tag (`find`), decides what to do about it (`plan`, pure), does it.
+//! While a fleecing store does not answer only the guest is freed (see `alive`).
 //! A step that fails does not keep the next ones from being tried, but for files, which stay until
 //! all else is gone; the first failure is reported.
 //!
@@ -30,7 +31,7 @@ use tresor_qmp::{
 };
 
 use self::plan::{Step, plan};
-use crate::{describe, failure, fleecing, naming, provider::Host};
+use crate::{alive, describe, failure, fleecing, naming, provider::Host};
 
 /// How long an export may take to end: its requests under way are finished first.
 const EXPORT_LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +48,12 @@ pub(crate) async fn release(
     let found = find::find(&client, &host.config, tag).await?;
     let mut report = ReleaseReport::default();
     let mut first_failure = None;
+    let mut answers = false;
     for step in plan(tag, outcome, &found) {
+        if !answers && !step.frees_the_guest() {
+            alive::wait_for_stores(&found.stores, alive::LONG).await?;
+            answers = true;
+        }
         // A file may still be in use, and the socket is how the server is known to be ours.
         if first_failure.is_some() && matches!(step, Step::RemoveFile(_)) {
             break;

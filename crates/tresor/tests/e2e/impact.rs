@@ -1,6 +1,8 @@
 //! What a backup may do to its guest: nothing that is felt.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use tresor_testkit::{Guest, LONG, check_ext4, run};
 
 use crate::{
@@ -8,13 +10,16 @@ use crate::{
     running::Backup,
 };
 
-/// A guest with a file of 24 MiB that does not compress, and the file's checksum.
-async fn guest_with_file() -> (Guest, String) {
+/// A guest with a file that does not compress, and the file's checksum.
+async fn guest_with_file(mib: u32) -> (Guest, String) {
     let guest = Guest::builder().data_disk().iothread(true).start().await;
     let guest = guest.unwrap();
-    let fill = "tresor-workload churn --dir /data/big --mib 96 --file-mib 24 >/dev/null \
-                && sync && sha256sum /data/big/churn";
-    let printed = guest.exec(fill).await.unwrap().ok().unwrap();
+    let fill = format!(
+        "tresor-workload churn --dir /data/big --mib {} --file-mib {mib} >/dev/null \
+         && sync && sha256sum /data/big/churn",
+        4 * mib
+    );
+    let printed = guest.exec(&fill).await.unwrap().ok().unwrap();
     let sum = printed.split_whitespace().next().unwrap().to_owned();
     (guest, sum)
 }
@@ -23,7 +28,7 @@ async fn guest_with_file() -> (Guest, String) {
 /// point has what was there before.
 #[tokio::test]
 async fn a_slow_vault_holds_up_the_reading_and_not_the_guest() {
-    let (guest, sum) = guest_with_file().await;
+    let (guest, sum) = guest_with_file(24).await;
     let lab = Lab::with(&guest).await;
     let mut backup = Backup::start(&lab, &["--upload-limit", "2"]);
     backup.wait_for("Take snapshot: done").await;
@@ -53,7 +58,7 @@ async fn a_slow_vault_holds_up_the_reading_and_not_the_guest() {
 /// The guest's storage gets slow under the backup: reading gives way, and says so.
 #[tokio::test]
 async fn reading_gives_way_to_a_guest_whose_writes_get_slow() {
-    let (guest, _) = guest_with_file().await;
+    let (guest, _) = guest_with_file(24).await;
     let latency = "tresor-workload latency --dir /data/latency --rate 100 --random-mib 4";
     guest.start_background(latency).await.unwrap();
     let lab = Lab::with(&guest).await;
@@ -84,7 +89,7 @@ async fn reading_gives_way_to_a_guest_whose_writes_get_slow() {
 /// A limit that is asked for holds back, and it is said for how long; a wrong one is refused.
 #[tokio::test]
 async fn a_read_limit_is_kept_and_said() {
-    let (guest, _) = guest_with_file().await;
+    let (guest, _) = guest_with_file(24).await;
     let lab = Lab::with(&guest).await;
     let refused = lab.run(&["backup", VM, "--read-limit", "0"]).await;
     refused.raises("UsageError");
@@ -106,4 +111,88 @@ async fn a_read_limit_is_kept_and_said() {
         .find(|fact| fact["name"] == "guest.write-latency");
     assert_eq!(fact.unwrap()["value"], point["guest_writes"]);
     assert_unharmed(&guest).await;
+}
+
+/// The fleecing store stops answering: the copy that hangs in it is given up, the snapshot is lost,
+/// and the guest writes on while the store is still dead. Nothing of ours makes QEMU wait for it.
+#[tokio::test]
+async fn a_dead_fleecing_store_costs_the_snapshot_and_nothing_else() {
+    let (guest, _) = guest_with_file(64).await;
+    let lab = Lab::with(&guest).await;
+    let mut store = DeadStore::mount(&lab).await;
+    let dir = store.at.clone();
+    // Slow enough that there is more to read when the copy is given up.
+    let args = ["--fleecing-dir", &dir, "--read-limit", "1"];
+    let mut backup = Backup::start(&lab, &args);
+    backup.wait_for("Take snapshot: done").await;
+    while exports(&guest).await == json!([]) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    store.freeze(true).await;
+    let write = "tresor-workload churn --dir /data/big --mib 4 --file-mib 64 --seed 3 && sync";
+    guest.exec(write).await.unwrap().ok().unwrap();
+    let mut child = backup.into_child();
+    // The program has noticed, or will; meanwhile the guest stays alive.
+    for _ in 0..30 {
+        guest
+            .exec("echo alive >/data/alive && sync")
+            .await
+            .unwrap()
+            .ok()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "it waits for its store"
+    );
+    store.freeze(false).await;
+    finish(&["backup"], child).await.raises("SnapshotLost");
+    assert_unharmed(&guest).await;
+    lab.backup().await;
+    lab.run(&["verify"]).await.ok();
+}
+
+async fn exports(guest: &Guest) -> Value {
+    let monitor = guest.monitor().unwrap();
+    let exports = monitor.execute("query-block-exports", Value::Null).await;
+    exports.unwrap()
+}
+
+/// A file system in a file that can be frozen; thawed and unmounted with the value.
+struct DeadStore {
+    at: String,
+}
+
+impl DeadStore {
+    async fn mount(lab: &Lab) -> Self {
+        let (image, at) = (lab.path("store.img"), lab.path("store"));
+        std::fs::create_dir(&at).unwrap();
+        let file = std::fs::File::create(&image).unwrap();
+        file.set_len(512 << 20).unwrap();
+        let (image, at) = (image.to_str().unwrap(), at.to_str().unwrap());
+        run("mkfs.ext4", &["-q", "-F", image], LONG).await.unwrap();
+        run("mount", &["-o", "loop", image, at], LONG)
+            .await
+            .unwrap();
+        Self { at: at.to_owned() }
+    }
+
+    async fn freeze(&mut self, on: bool) {
+        let flag = if on { "-f" } else { "-u" };
+        run("fsfreeze", &[flag, &self.at], LONG).await.unwrap();
+    }
+}
+
+impl Drop for DeadStore {
+    fn drop(&mut self) {
+        // Thawed already, unless the test failed.
+        for (program, flag) in [("fsfreeze", "-u"), ("umount", "-l")] {
+            let ended = std::process::Command::new(program)
+                .args([flag, &self.at])
+                .stderr(std::process::Stdio::null())
+                .status();
+            assert!(ended.is_ok() || std::thread::panicking());
+        }
+    }
 }

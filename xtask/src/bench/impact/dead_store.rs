@@ -18,6 +18,9 @@ use crate::soak::lab::check_unharmed;
 /// How long the store is dead: longer than a copy may hold a guest's write (30 s).
 const DEAD: Duration = Duration::from_secs(50);
 
+/// How long after the snapshot was taken the store dies.
+const IN_THE_MIDDLE: Duration = Duration::from_secs(3);
+
 /// A file system in a file, mounted; unmounted and thawed with the value.
 struct Store {
     at: PathBuf,
@@ -97,6 +100,7 @@ pub(super) async fn dead_store(
         }
     }
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    tokio::time::sleep(IN_THE_MIDDLE).await;
     store.freeze(true).await?;
     tokio::time::sleep(DEAD).await;
     let alive = guest.exec_within("true", LONG).await.is_ok();

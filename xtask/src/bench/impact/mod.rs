@@ -50,7 +50,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     rows.push(slow_backup(&slow, &writer, SLOW).await?);
     check_unharmed(&guest).await?;
     let dead = Place::new(&guest).await?;
-    rows.push(dead_store(&guest, &dead, &writer, SLOW).await?);
+    rows.push(dead_store(&guest, &dead, &writer).await?);
     rows.push(push_job(&guest, &writer, SLOW).await?);
     writer.stop().await?;
     check_unharmed(&guest).await?;
