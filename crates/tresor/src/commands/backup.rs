@@ -82,6 +82,7 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
         socket: vm.qmp_socket.display().to_string(),
         excluded: vm.excluded_disks.iter().cloned().collect(),
         fleecing_dir,
+        index_cache: Some(open::absolute(&session.state()?.index_cache())),
         fleecing_limit: args.fleecing_limit.map(|mib| mib << 20),
         required: match args.require {
             RequiredConsistency::Crash => Consistency::Crash,

@@ -32,6 +32,8 @@ pub struct BackupRequest {
     pub excluded: BTreeSet<StreamName>,
     /// Where fleecing images go.
     pub fleecing_dir: PathBuf,
+    /// Where this machine keeps what it knows of the vault's index between backups.
+    pub index_cache: Option<PathBuf>,
     /// Most bytes of fleecing for a disk.
     pub fleecing_limit: Option<u64>,
     /// The lowest consistency that is accepted.

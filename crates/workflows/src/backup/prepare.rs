@@ -47,7 +47,8 @@ impl SubTask<BackupContext> for Prepare {
         }
         ctx.facts.append(&mut described.facts);
 
-        let options = SessionOptions::new(session_of(ctx.job));
+        let mut options = SessionOptions::new(session_of(ctx.job));
+        options.index_cache.clone_from(&ctx.request.index_cache);
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
         ctx.usual_write = baseline.end(provider.as_ref()).await;
