@@ -119,6 +119,13 @@ async fn a_write_around_qemu_is_found_at_once_when_all_is_compared() {
     assert_eq!(shown["view"]["state"], "completed_with_warnings", "{shown}");
     qmp(&guest, "cont", Value::Null).await;
     assert_tracked_again(&lab, &guest).await;
+    let latest = format!("latest:{VM}");
+    let shown = lab.run(&["points", "show", &latest]).await.ok();
+    let signs = &disk(&shown, &data)["tracking"]["signs"];
+    assert_eq!(
+        signs["last_whole"], job,
+        "what the tracking rests on: {shown}"
+    );
 }
 
 /// The share rolls on: within as many backups as it has parts, the change is found.

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tresor_disk::{Session, SnapshotDisk};
 use tresor_jobs::Scope;
-use tresor_model::{DiskRecord, DiskStats, ReadMode, RereadRecord, StreamRecord, TrackingLedger};
+use tresor_model::{
+    DiskRecord, DiskStats, ReadMode, RereadRecord, RereadShare, StreamRecord, TrackingLedger,
+};
 use tresor_problem::{Kind, Problem};
 use tresor_transfer::{
     backup::{self, Compared, Ending, Reread, Transfer},
@@ -44,32 +46,44 @@ impl Mover<'_> {
         before: u64,
     ) -> Result<DiskRecord, Problem> {
         let parent = parent_of(ctx, disk);
+        let mode = read_mode(disk, parent.as_ref());
         let place = parent.as_ref().and_then(|parent| parent.reread);
-        let share = match &disk.read_mode {
+        let kept = place.map(RereadRecord::not_this_time);
+        let share = match &mode {
             ReadMode::Incremental { .. } => ctx.request.reread.decide_share(place.as_ref()),
             ReadMode::Full { .. } => None,
         };
-        let reread = match (share, &parent) {
-            (Some(share), Some(parent)) => {
-                let stream = ctx.services.vault.reader(&parent.stream);
-                let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
-                Some(Reread::new(share, stream))
-            }
-            _ => None,
-        };
-        let what = match disk.read_mode {
+        let reread = reread_of(ctx, share, parent.as_ref())?;
+        let what = match mode {
             ReadMode::Incremental { .. } => backup::Scope::Changed(reread.as_ref()),
             ReadMode::Full { .. } => backup::Scope::Everything,
         };
         let base = parent.as_ref().map(|parent| &parent.stream);
-        let kept = place.map(RereadRecord::not_this_time);
-        let doubt = match self.attempt(ctx, disk, what, base, before).await? {
+        match self.attempt(ctx, disk, what, base, before).await? {
             Ok(moved) => {
                 let looked = share.map(|share| share.record(moved.compared, 0));
-                return Ok(record(ctx, disk, &disk.read_mode, moved, looked.or(kept)));
+                Ok(record(ctx, disk, mode, moved, looked.or(kept)))
             }
-            Err(doubt) => doubt,
-        };
+            Err(doubt) => {
+                let Compared {
+                    bytes, differing, ..
+                } = doubt.compared;
+                let looked = share.map(|share| share.record(bytes, differing));
+                let (mode, moved) = self.read_whole(ctx, disk, base, before, doubt).await?;
+                Ok(record(ctx, disk, mode, moved, looked.or(kept)))
+            }
+        }
+    }
+
+    /// Warns of the doubt, and reads the disk whole.
+    async fn read_whole(
+        &self,
+        ctx: &mut BackupContext,
+        disk: &SnapshotDisk,
+        base: Option<&StreamRecord>,
+        before: u64,
+        doubt: Doubt,
+    ) -> Result<(ReadMode, backup::DiskTransfer), Problem> {
         ctx.warn_of(self.scope, doubt.problem);
         let base = base.filter(|_| doubt.keep_base);
         let whole = self.attempt(ctx, disk, backup::Scope::Everything, base, before);
@@ -78,13 +92,8 @@ impl Mover<'_> {
             changed: moved.stats.changed,
             ..moved.stats.plus(&doubt.stats)
         };
-        let Compared {
-            bytes, differing, ..
-        } = doubt.compared;
-        let looked = share.map(|share| share.record(bytes, differing));
         let reason = doubt.reason;
-        let mode = ReadMode::Full { reason };
-        Ok(record(ctx, disk, &mode, moved, looked.or(kept)))
+        Ok((ReadMode::Full { reason }, moved))
     }
 
     /// One try. The inner error is a reason to read the disk whole.
@@ -156,6 +165,31 @@ fn contradicted(
     }
 }
 
+/// What to compare, and with what.
+fn reread_of(
+    ctx: &BackupContext,
+    share: Option<RereadShare>,
+    parent: Option<&DiskRecord>,
+) -> Result<Option<Reread>, Problem> {
+    let (Some(share), Some(parent)) = (share, parent) else {
+        return Ok(None);
+    };
+    let stream = ctx.services.vault.reader(&parent.stream);
+    let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
+    Ok(Some(Reread::new(share, stream)))
+}
+
+/// How the disk is read: what did not change is taken over from the point before, so there has to be
+/// one.
+fn read_mode(disk: &SnapshotDisk, parent: Option<&DiskRecord>) -> ReadMode {
+    match (&disk.read_mode, parent) {
+        (ReadMode::Incremental { .. }, None) => ReadMode::Full {
+            reason: "the last recovery point has nothing to build on".to_owned(),
+        },
+        (mode, _) => mode.clone(),
+    }
+}
+
 /// The disk in the point before, as far as it can be built on: in a full read too, so that what did
 /// not change is shared with it.
 fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
@@ -168,7 +202,7 @@ fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
 fn record(
     ctx: &BackupContext,
     disk: &SnapshotDisk,
-    read_mode: &ReadMode,
+    read_mode: ReadMode,
     moved: backup::DiskTransfer,
     reread: Option<RereadRecord>,
 ) -> DiskRecord {
@@ -179,7 +213,7 @@ fn record(
     };
     DiskRecord {
         stream: moved.stream,
-        read_mode: read_mode.clone(),
+        read_mode,
         tracking,
         stats: moved.stats,
         reread,

@@ -67,22 +67,12 @@ impl Drop for Store {
 
 /// A slow full backup whose fleecing store is frozen under it. The snapshot must be lost and
 /// nothing else: no error in the guest, which runs on.
-pub(super) async fn dead_store(
-    guest: &Guest,
-    place: &Place,
-    writer: &Writer<'_>,
-    mib: u32,
-) -> Result<Row> {
+pub(super) async fn dead_store(guest: &Guest, place: &Place, writer: &Writer<'_>) -> Result<Row> {
     let mut store = Store::mount(&place.path("")).await?;
-    let (at, limit) = (store.at.display().to_string(), mib.to_string());
-    let options = [
-        "--fleecing-dir",
-        &at,
-        "--upload-limit",
-        &limit,
-        "--progress",
-        "lines",
-    ];
+    let at = store.at.display().to_string();
+    // Slow enough that there is more to read when the copy is given up.
+    let limit = ["--fleecing-dir", &at, "--read-limit", "2"];
+    let options = [&limit[..], &["--progress", "lines"]].concat();
     let begun = Instant::now();
     writer.begin().await?;
     let mut command = tokio::process::Command::from(place.command(&options));

@@ -40,6 +40,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         .await?;
     let writer = Writer::start(&guest).await?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load: Vec<&str> = load.split_whitespace().take(3).collect();
 
     let mut rows = vec![alone(&writer).await?];
     let place = Place::new(&guest).await?;
@@ -58,7 +59,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         write_json(&rows, path)?;
     }
-    publish(&guest, &rows, load.trim())
+    publish(&guest, &rows, &load.join(" "))
 }
 
 /// Changes 32 MiB, for an incremental.
