@@ -4,15 +4,15 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tresor_disk::{
-    Capabilities, Error, Outcome, PrepareRequest, Prepared, ReleaseReport, SnapshotProvider,
-    VmDescription,
+    Capabilities, Error, GuestWrites, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    SnapshotProvider, VmDescription,
 };
 use tresor_model::{MachineDefinition, SnapshotTag, TrackingLedger};
 use tresor_qmp::ConnectOptions;
 
 use crate::{
     connect::{Connector, Lease},
-    describe, prepare, release,
+    describe, latency, prepare, release,
     session::Holder,
 };
 
@@ -119,6 +119,10 @@ impl SnapshotProvider for QemuProvider {
     async fn describe(&self) -> Result<VmDescription, Error> {
         let client = self.host.connector.lease().await?;
         describe::describe(&client, self.host.connector.path()).await
+    }
+
+    async fn guest_writes(&self) -> Option<GuestWrites> {
+        latency::guest_writes(&self.host.connector).await
     }
 
     async fn prepare(&self, request: PrepareRequest) -> Result<Box<dyn Prepared>, Error> {

@@ -74,7 +74,7 @@ impl Lab {
 }
 
 /// The product's program, as the workspace builds it now.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let printed = capture(tool(cargo).current_dir(workspace::root()?).args([
         "build",
@@ -142,7 +142,7 @@ impl Running {
 
 /// The guest must be as if nothing had happened: it runs, is thawed, no writer saw an error, and
 /// nothing of ours but bitmaps is left in QEMU.
-pub(super) async fn check_unharmed(guest: &Guest) -> Result<()> {
+pub(crate) async fn check_unharmed(guest: &Guest) -> Result<()> {
     let monitor = guest.monitor()?;
     let status = monitor.status().await?;
     if status != "running" {

@@ -5,7 +5,7 @@
 
 mod figures;
 mod freeze;
-mod lab;
+pub(crate) mod lab;
 mod report;
 mod writers;
 

@@ -1,6 +1,6 @@
 //! `tresor backup`
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord, VmRecord};
@@ -9,17 +9,20 @@ use tresor_disk_qemu::VmProvider;
 use tresor_jobs::NewJob;
 use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer};
 use tresor_model::{
-    Consistency, DiskStats, JobId, JobKind, MachineDefinition, ReadMode, RecoveryPoint, StreamName,
+    Consistency, DiskStats, JobId, JobKind, MachineDefinition, Observation, ReadMode,
+    RecoveryPoint, StreamName,
 };
 use tresor_problem::Problem;
 use tresor_vault::Vault;
 use tresor_workflows::{
-    backup::{self, BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT},
+    backup::{
+        self, BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT, GUEST_WRITES,
+    },
     last_point_of, vault_problem,
 };
 
 use super::{
-    open::{self, find_vault, open_vault},
+    open::{self, find_vault, open_limited},
     session::{Runner, Session, print_problem},
     vm::{provider, vm_problem},
 };
@@ -33,7 +36,8 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     let catalog = session.catalog().await?;
     let mut vm = open::vm(&catalog, &args.vm).await?;
     let place = find_vault(&catalog, args.access.vault.as_deref(), Some(&vm)).await?;
-    let vault = open_vault(&place, &args.access).await?;
+    let upload_limit = args.upload_limit.and_then(mib_per_second);
+    let vault = open_limited(&place, &args.access, upload_limit).await?;
     let request = request(&args, &vm, session)?;
     let runner = session.runner(&catalog);
     let lock = backup::lock_of(&request);
@@ -154,7 +158,14 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
         transfer_limit: args.transfer_limit.map_or(DEFAULT_TRANSFER_LIMIT, |limit| {
             Duration::from_secs(limit.into())
         }),
+        read_limit: args.read_limit.and_then(mib_per_second),
+        reread: args.reread,
     })
+}
+
+/// In bytes per second.
+fn mib_per_second(limit: u32) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::from(limit) << 20)
 }
 
 /// The VM's guest agent, with this program as its guard.
@@ -191,12 +202,44 @@ fn summary(point: &RecoveryPoint) -> serde_json::Value {
         "consistency": point.consistency, "total": total(point), "warnings": point.warnings,
         "disks": point.disks.iter().map(|disk| json!({
             "name": disk.stream.name, "size": disk.stream.size,
-            "read_mode": disk.read_mode, "stats": disk.stats,
+            "read_mode": disk.read_mode, "stats": disk.stats, "reread": disk.reread,
         })).collect::<Vec<_>>(),
         "left_out": left_out(point).map(|(name, reason)| json!({
             "name": name, "reason": reason,
         })).collect::<Vec<_>>(),
+        "guest_writes": guest_writes(point),
     })
+}
+
+/// What the backup did to the guest's writes, as the point has it.
+fn guest_writes(point: &RecoveryPoint) -> Option<&serde_json::Value> {
+    let fact = point.facts.iter().find(|fact| fact.name == GUEST_WRITES)?;
+    match &fact.observation {
+        Observation::Present { value } => Some(value),
+        _ => None,
+    }
+}
+
+fn guest_writes_text(seen: &serde_json::Value) -> String {
+    let time = |name: &str| match seen[name].as_u64() {
+        Some(time) => micros(time),
+        None => "(none seen)".to_owned(),
+    };
+    let mut text = format!(
+        "guest writes took {} before, {} on average at worst",
+        time("before_us"),
+        time("worst_us"),
+    );
+    if let Some(held) = seen["held_back_ms"].as_u64().filter(|held| *held > 0) {
+        text.push_str(&format!(
+            "; reading was held back for {}",
+            micros(held.saturating_mul(1000))
+        ));
+    }
+    if let Some(pace) = seen["slowest_pace"].as_u64() {
+        text.push_str(&format!(", down to {}/s for the guest's sake", bytes(pace)));
+    }
+    text
 }
 
 fn text(point: &RecoveryPoint) -> String {
@@ -214,12 +257,19 @@ fn text(point: &RecoveryPoint) -> String {
     if let Some(frozen) = point.consistency.frozen_us {
         text.push_str(&format!("\n  guest held for {}", micros(frozen)));
     }
+    if let Some(seen) = guest_writes(point) {
+        text.push_str(&format!("\n  {}", guest_writes_text(seen)));
+    }
     for disk in &point.disks {
         let how = match &disk.read_mode {
             ReadMode::Incremental { .. } => "what changed since the last point".to_owned(),
             ReadMode::Full { reason } => format!("all data: {reason}"),
         };
         text.push_str(&format!("\n  disk {}: {how}", disk.stream.name));
+        if let Some(reread) = disk.reread.filter(|reread| reread.bytes > 0) {
+            let compared = bytes(reread.bytes);
+            text.push_str(&format!("; {compared} of the rest compared"));
+        }
     }
     for (name, reason) in left_out(point) {
         text.push_str(&format!("\n  disk {name}: left out: {reason}"));

@@ -1,11 +1,12 @@
 //! Finding and opening what commands name: vaults, VMs, recovery points.
 
 use std::{
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use tresor_backend::{Backend, LocalBackend};
+use tresor_backend::{Backend, LocalBackend, wrap::Throttled};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -83,6 +84,15 @@ pub(crate) async fn find_vault(
 
 /// Opens a vault with the key that the options, the environment or the catalog give.
 pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
+    open_limited(place, access, None).await
+}
+
+/// The same, storing at most so many bytes per second in it.
+pub(crate) async fn open_limited(
+    place: &VaultPlace,
+    access: &VaultAccess,
+    upload_limit: Option<NonZeroU64>,
+) -> Result<Vault, Problem> {
     let location = place.path.display().to_string();
     let backend = LocalBackend::open(&place.path)
         .await
@@ -93,7 +103,10 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
             .into(),
             _ => storage_problem(&error, &location),
         })?;
-    let backend: Arc<dyn Backend> = Arc::new(backend);
+    let backend: Arc<dyn Backend> = match upload_limit {
+        Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
+        None => Arc::new(backend),
+    };
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.
     Vault::identify(backend.clone()).await.map_err(failed)?;

@@ -6,6 +6,7 @@
 mod consistency;
 mod damage;
 mod disks;
+mod impact;
 mod incremental;
 mod interrupt;
 mod lab;
@@ -14,4 +15,5 @@ mod problems;
 mod restore;
 mod running;
 mod stopped;
+mod tracking;
 mod uefi;

@@ -103,7 +103,7 @@ async fn every_front_end_and_every_kind_of_image() {
             "incremental"
         };
         assert_eq!(mode(&stopped, name), expected, "{name}: {stopped}");
-        assert!(expected == "incremental" || reason(&stopped, name).contains("keeps none"));
+        assert!(expected == "incremental" || reason(&stopped, name).contains("keeps no"));
     }
     assert_restored(&lab, &stopped, "stopped", &copies).await;
     guest.restart().await.unwrap();
