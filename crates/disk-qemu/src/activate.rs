@@ -27,6 +27,8 @@ pub(crate) struct Exported {
     pub(crate) format_node: String,
     /// The bitmap that lists what changed.
     pub(crate) bitmap: Option<String>,
+    /// Whether a filter keeps the content as it was; else nobody writes to the node.
+    pub(crate) filtered: bool,
     /// How many bytes of the disk it speaks for.
     pub(crate) tracked: u64,
 }
@@ -37,7 +39,7 @@ pub(crate) async fn activate(
     tag: &SnapshotTag,
     disks: &[Exported],
 ) -> Result<(), Error> {
-    let layout = Layout::read(client).await?;
+    let layout = Layout::read_nodes(client, &[]).await?;
     let stores = layout.fleecing_files(tag);
     let waited = alive::wait_for_stores(&stores, alive::SHORT).await;
     waited.map_err(|dead| {
@@ -48,7 +50,11 @@ pub(crate) async fn activate(
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp(step))?;
     for (index, disk) in disks.iter().enumerate() {
-        let node = naming::node(tag, Role::Snapshot, index);
+        let node = if disk.filtered {
+            naming::node(tag, Role::Snapshot, index)
+        } else {
+            disk.format_node.clone()
+        };
         if !layout.has_node(&node) {
             let filter = naming::node(tag, Role::Filter, index);
             if !layout.has_node(&filter) {

@@ -1,4 +1,5 @@
-//! The snapshot provider for QEMU, over a QMP socket.
+//! Snapshot providers for QEMU: of a VM that runs, over its QMP socket, and of one that does not,
+//! through `qemu-storage-daemon` (module `stopped`). [`VmProvider`] chooses by looking.
 //!
 //! # What
 //! [`QemuProvider`] implements the port `tresor-disk`. For each disk a `copy-before-write` filter
@@ -28,6 +29,7 @@
 
 mod activate;
 mod alive;
+mod choose;
 mod connect;
 mod describe;
 mod extents;
@@ -42,6 +44,10 @@ mod prepare;
 mod provider;
 mod release;
 mod session;
+mod stopped;
+mod sys;
 mod take;
 
+pub use choose::VmProvider;
 pub use provider::{QemuConfig, QemuProvider};
+pub use stopped::StoppedProvider;

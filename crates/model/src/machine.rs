@@ -84,6 +84,12 @@ pub struct MachineDisk {
     pub path: Option<String>,
     /// Whether the guest could only read it.
     pub read_only: bool,
+    /// Whether others than this VM may write to it.
+    #[serde(default)]
+    pub shared: bool,
+    /// Identity of the image, in the provider's words.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Why it is not in the recovery point; `None` when it is.
     pub excluded: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! What a VM is: identity, state, machine, disks. Looks only.
 
 mod attachments;
+mod bypass;
 mod command_line;
 mod devices;
+mod exclusion;
 mod identity;
 mod process;
 
@@ -17,7 +19,8 @@ use tresor_qmp::{
 };
 
 pub(crate) use self::{
-    devices::{NamedDisk, device_path, exclusion, named_disks},
+    devices::{NamedDisk, device_path, named_disks},
+    exclusion::{exclusion, untracked},
     identity::{chain_identities, identify, image_identity, process_of},
 };
 use crate::{failure, layout::Layout};

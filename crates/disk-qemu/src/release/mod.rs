@@ -14,11 +14,15 @@
 mod find;
 mod plan;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::json;
 use tresor_disk::{Error, ErrorKind, Outcome, ReleaseReport};
-use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_model::{SnapshotTag, TrackingLedger, VmId};
 use tresor_qmp::{
     Client,
     commands::{
@@ -31,7 +35,12 @@ use tresor_qmp::{
 };
 
 use self::plan::{Step, plan};
-use crate::{alive, describe, failure, fleecing, naming, provider::Host};
+use crate::{
+    alive, describe, failure, fleecing,
+    layout::Layout,
+    naming,
+    provider::{Host, QemuConfig},
+};
 
 /// How long an export may take to end: its requests under way are finished first.
 const EXPORT_LIMIT: Duration = Duration::from_secs(30);
@@ -46,29 +55,64 @@ pub(crate) async fn release(
 ) -> Result<ReleaseReport, Error> {
     let client = host.connector.lease().await?;
     let found = find::find(&client, &host.config, tag).await?;
+    let report = act(&client, plan(tag, outcome, &found), &found.stores).await?;
+    if found.server_shared {
+        let step = "stop our NBD server while another tool exports by it";
+        return Err(Error::new(ErrorKind::Refused, step));
+    }
+    Ok(report)
+}
+
+/// Ends what a snapshot left in the images that a storage daemon holds, and its exports. Its
+/// sockets and files stay: they are in use until it ends.
+pub(crate) async fn release_images(
+    client: &Client,
+    layout: &Layout,
+    tag: &SnapshotTag,
+    outcome: Outcome,
+) -> Result<ReleaseReport, Error> {
+    let found = find::find_in_images(client, layout, tag).await?;
+    act(client, plan(tag, outcome, &found), &[]).await
+}
+
+/// Removes the files and directories of a tag.
+pub(crate) async fn remove_files(
+    config: &QemuConfig,
+    tag: &SnapshotTag,
+) -> Result<ReleaseReport, Error> {
+    let mut report = ReleaseReport::default();
+    for path in find::files_of(config, &Layout::default(), tag).await? {
+        let gone = remove(&path).await;
+        gone.map_err(failure::host(format!("remove {}", path.display())))?;
+        report.removed.push(path.display().to_string());
+    }
+    Ok(report)
+}
+
+async fn act(
+    client: &Client,
+    steps: Vec<Step>,
+    stores: &[PathBuf],
+) -> Result<ReleaseReport, Error> {
     let mut report = ReleaseReport::default();
     let mut first_failure = None;
     let mut answers = false;
-    for step in plan(tag, outcome, &found) {
+    for step in steps {
         if !answers && !step.frees_the_guest() {
-            alive::wait_for_stores(&found.stores, alive::LONG).await?;
+            alive::wait_for_stores(stores, alive::LONG).await?;
             answers = true;
         }
         // A file may still be in use, and the socket is how the server is known to be ours.
         if first_failure.is_some() && matches!(step, Step::RemoveFile(_)) {
             break;
         }
-        match apply(&client, &step).await {
+        match apply(client, &step).await {
             Ok(()) => report.removed.extend(step.removes()),
             Err(error) => {
-                tracing::warn!(%error, %tag, ?step, "a step of a release failed");
+                tracing::warn!(%error, ?step, "a step of a release failed");
                 first_failure.get_or_insert(error);
             }
         }
-    }
-    if found.server_shared {
-        let step = "stop our NBD server while another tool exports by it";
-        first_failure.get_or_insert(Error::new(ErrorKind::Refused, step));
     }
     first_failure.map_or(Ok(report), Err)
 }
@@ -81,21 +125,40 @@ pub(crate) async fn find_orphans(
 ) -> Result<Vec<SnapshotTag>, Error> {
     let client = host.connector.lease().await?;
     let vm = describe::identify(&client, host.connector.path()).await?;
+    let names = find::tagged_names(&client, &Layout::read(&client).await?).await?;
+    let mut tags = without_kept(&names, keep);
+    tags.extend(find_orphans_in_files(&host.config, vm).await?);
+    Ok(tags.into_iter().collect())
+}
+
+/// The same in the images that a storage daemon holds.
+pub(crate) fn find_orphans_in_images(
+    layout: &Layout,
+    keep: &[TrackingLedger],
+) -> BTreeSet<SnapshotTag> {
+    without_kept(&find::tagged_nodes(layout), keep)
+}
+
+/// The same in the directories where snapshots of the VM leave files.
+pub(crate) async fn find_orphans_in_files(
+    config: &QemuConfig,
+    vm: VmId,
+) -> Result<BTreeSet<SnapshotTag>, Error> {
+    let files = find::tagged_files(config).await?;
+    let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+    Ok(names.filter_map(|name| naming::file_of(name, vm)).collect())
+}
+
+fn without_kept(names: &BTreeSet<String>, keep: &[TrackingLedger]) -> BTreeSet<SnapshotTag> {
     let kept: BTreeSet<&str> = keep
         .iter()
         .filter_map(|ledger| ledger.bitmap.as_deref())
         .collect();
-    let mut tags: BTreeSet<SnapshotTag> = find::tagged_names(&client)
-        .await?
+    names
         .iter()
         .filter(|name| !kept.contains(name.as_str()))
         .filter_map(|name| SnapshotTag::of_name(name))
-        .collect();
-    for path in find::tagged_files(&host.config).await? {
-        let name = path.file_name().and_then(|name| name.to_str());
-        tags.extend(name.and_then(|name| naming::file_of(name, vm)));
-    }
-    Ok(tags.into_iter().collect())
+        .collect()
 }
 
 async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
@@ -150,10 +213,10 @@ async fn remove(path: &Path) -> std::io::Result<()> {
     };
     match tokio::fs::symlink_metadata(path).await {
         Ok(metadata) if metadata.is_dir() => {
-            let socket = path.join(naming::SOCKET);
-            tokio::fs::remove_file(socket)
-                .await
-                .or_else(absent_is_fine)?;
+            for name in [naming::SOCKET, naming::MONITOR, naming::LOG] {
+                let removed = tokio::fs::remove_file(path.join(name)).await;
+                removed.or_else(absent_is_fine)?;
+            }
             tokio::fs::remove_dir(path).await.or_else(absent_is_fine)
         }
         Ok(_) => tokio::fs::remove_file(path).await.or_else(absent_is_fine),

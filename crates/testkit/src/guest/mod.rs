@@ -174,6 +174,11 @@ impl Guest {
         &self.program
     }
 
+    /// Gives other additional words for QEMU's command line, from the next start on.
+    pub fn set_extra_arguments(&mut self, words: &[&str]) {
+        self.machine.extra = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// QEMU and its words, without a saved state: what starts the same machine by hand.
     #[must_use]
     pub fn command_line(&self) -> Vec<String> {

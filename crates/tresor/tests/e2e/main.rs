@@ -5,6 +5,7 @@
 
 mod consistency;
 mod damage;
+mod disks;
 mod impact;
 mod incremental;
 mod interrupt;
@@ -13,5 +14,6 @@ mod old_qemu;
 mod problems;
 mod restore;
 mod running;
+mod stopped;
 mod tracking;
 mod uefi;

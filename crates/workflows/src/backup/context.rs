@@ -1,14 +1,20 @@
 //! What a backup works with.
 
-use std::{collections::BTreeSet, num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
 use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
-    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, RereadFraction,
-    StreamName, StreamRecord, VmId,
+    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, MachineDefinition, RecoveryPoint,
+    RereadFraction, StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
@@ -30,6 +36,8 @@ pub struct BackupRequest {
     pub socket: String,
     /// Disks to leave out.
     pub excluded: BTreeSet<StreamName>,
+    /// Disks to back up though they are shared.
+    pub included: BTreeSet<StreamName>,
     /// Where fleecing images go.
     pub fleecing_dir: PathBuf,
     /// Where this machine keeps what it knows of the vault's index between backups.
@@ -90,6 +98,8 @@ pub struct BackupContext {
     pub(super) services: BackupServices,
     pub(super) described: Option<VmDescription>,
     pub(super) parent: Option<RecoveryPoint>,
+    /// Name of each disk in the parent, for those that are there.
+    pub(super) bases: BTreeMap<StreamName, StreamName>,
     pub(super) facts: Vec<Fact>,
     /// What the guest's writes took before anything of ours was in their way.
     pub(super) usual_write: Option<Duration>,
@@ -101,6 +111,8 @@ pub struct BackupContext {
     pub(super) disks: Vec<DiskRecord>,
     pub(super) attachments: Vec<StreamRecord>,
     pub(super) warnings: Vec<String>,
+    /// The machine as it was seen running, before any policy.
+    pub seen: Option<MachineDefinition>,
     /// The point, once it is committed.
     pub point: Option<RecoveryPoint>,
 }
@@ -115,6 +127,8 @@ impl BackupContext {
             services,
             described: None,
             parent: None,
+            bases: BTreeMap::new(),
+            seen: None,
             facts: Vec::new(),
             usual_write: None,
             writer: None,

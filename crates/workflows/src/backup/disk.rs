@@ -194,9 +194,8 @@ fn read_mode(disk: &SnapshotDisk, parent: Option<&DiskRecord>) -> ReadMode {
 /// not change is shared with it.
 fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
     let disks = &ctx.parent.as_ref()?.disks;
-    let record = disks
-        .iter()
-        .find(|record| record.stream.name == disk.name)?;
+    let name = ctx.bases.get(&disk.name)?;
+    let record = disks.iter().find(|record| record.stream.name == *name)?;
     (record.stream.size <= disk.size).then(|| record.clone())
 }
 

@@ -1,4 +1,4 @@
-//! A backup: one recovery point of one running VM.
+//! A backup: one recovery point of one VM, running or not.
 //!
 //! | sub-task | action | undo |
 //! | --- | --- | --- |
@@ -15,6 +15,7 @@
 mod commit;
 mod context;
 mod disk;
+mod disks;
 mod impact;
 mod ladder;
 mod prepare;

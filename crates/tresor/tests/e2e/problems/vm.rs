@@ -34,21 +34,23 @@ async fn a_vm_that_is_registered_already() {
     lab.run(&add).await.ok();
 }
 
-/// Its socket serves somebody else; later it is gone.
+/// There is no socket, or it serves somebody else.
 #[tokio::test]
 async fn a_vm_that_cannot_be_reached() {
-    let mut guest = small_guest().await;
-    let lab = Lab::with(&guest).await;
+    let guest = small_guest().await;
+    let lab = Lab::new().await;
+    let gone = lab.register_socket(&lab.path("no-socket"), &[]).await;
+    let gone = gone.raises("VmUnreachable");
+    lab.register(&guest).await.ok();
     let other = Monitor::connect(&guest.qmp_socket()).await.unwrap();
     let held = lab.run(&["backup", VM]).await.raises("VmUnreachable");
+    lab.run(&["vm", "show", VM]).await.raises("VmUnreachable");
     drop(other);
-    guest.quit().await.unwrap();
-    let gone = lab.run(&["backup", VM]).await.raises("VmUnreachable");
+    lab.backup().await;
     assert_ne!(
         held["fields"]["reason"], gone["fields"]["reason"],
         "each says what it is"
     );
-    lab.run(&["vm", "show", VM]).await.raises("VmUnreachable");
 }
 
 /// The VM was replaced by another one that listens in the same place.
