@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt as _, path::Path};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tresor_testkit::{DiskFormat, Guest};
 
 use super::{

@@ -6,7 +6,7 @@ mod image;
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tresor_testkit::{Guest, GuestDisk, compare_images};
 
 use crate::lab::{Lab, VM, assert_unharmed, bitmaps, restored};
