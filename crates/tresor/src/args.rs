@@ -113,6 +113,9 @@ was. An interrupted restore goes on where it stopped when the same command is ru
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// What the tests of this program need to know of it
+    #[command(subcommand, hide = true)]
+    Debug(DebugCommand),
     /// The process that owns a freeze (started by `tresor backup`)
     #[command(hide = true)]
     ThawGuard {
@@ -120,6 +123,24 @@ was. An interrupted restore goes on where it stopped when the same command is ru
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+}
+
+/// `tresor debug …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Every place where a job can be cut off, made from its table of sub-tasks
+    KillPoints {
+        /// Which job
+        #[arg(default_value = "backup")]
+        job: CutOffJob,
+    },
+}
+
+/// Jobs whose interruption is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CutOffJob {
+    /// A backup.
+    Backup,
 }
 
 /// Where the vault is and what opens it.

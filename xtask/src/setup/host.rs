@@ -43,6 +43,7 @@ const NEEDS: &[Need] = &[
     need("setpriv", "util-linux"),
     need("nbdkit", "nbdkit"),
     need("nbdinfo", "libnbd-bin"),
+    need("faketime", "faketime"),
     need("cc", "gcc"),
 ];
 

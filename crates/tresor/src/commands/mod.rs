@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod debug;
 mod jobs;
 mod open;
 mod points;
@@ -27,6 +28,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
+        Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tresor", &mut std::io::stdout());
             Ok(())
