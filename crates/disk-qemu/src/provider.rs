@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tresor_disk::{
-    Capabilities, Error, Outcome, PrepareRequest, Prepared, ReleaseReport, SnapshotProvider,
-    VmDescription,
+    Capabilities, Error, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    SnapshotProvider, VmDescription,
 };
 use tresor_model::{SnapshotTag, TrackingLedger};
 use tresor_qmp::ConnectOptions;
@@ -99,7 +99,7 @@ impl SnapshotProvider for QemuProvider {
         release::release(&self.host, tag, outcome).await
     }
 
-    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<SnapshotTag>, Error> {
+    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<Orphan>, Error> {
         release::find_orphans(&self.host, keep).await
     }
 }

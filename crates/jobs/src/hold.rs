@@ -14,12 +14,7 @@
 //! existence, with `.0` behind it for the first stop, `.1` for the second and so on, lets the
 //! process go on. Each stop prints one line on stderr, `held at SUB_TASK:MOMENT`.
 
-use std::{
-    io::Write as _,
-    path::PathBuf,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{io::Write as _, path::PathBuf, sync::Mutex, time::Duration};
 
 use crate::Moment;
 
@@ -142,7 +137,14 @@ mod tests {
         let stops = parse("2:during:30,1:undo_recorded").expect("two stops");
         let found: Vec<_> = stops
             .iter()
-            .map(|stop| (stop.number, stop.sub_task, stop.moment, stop.delay.as_millis()))
+            .map(|stop| {
+                (
+                    stop.number,
+                    stop.sub_task,
+                    stop.moment,
+                    stop.delay.as_millis(),
+                )
+            })
             .collect();
         let expected = [(0, 2, Moment::During, 30), (1, 1, Moment::UndoRecorded, 0)];
         assert_eq!(found, expected);

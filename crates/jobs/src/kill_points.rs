@@ -115,8 +115,17 @@ mod tests {
 
     #[test]
     fn every_row_has_its_moments_and_only_what_can_be_undone_has_undo() {
-        let points = kill_points(&table(&[("Prepare", false), ("Commit", true), ("Tidy", false)]));
-        let count = |index| points.iter().filter(|point| point.sub_task == index).count();
+        let points = kill_points(&table(&[
+            ("Prepare", false),
+            ("Commit", true),
+            ("Tidy", false),
+        ]));
+        let count = |index| {
+            points
+                .iter()
+                .filter(|point| point.sub_task == index)
+                .count()
+        };
         assert_eq!([count(0), count(1), count(2)], [6, 4, 4]);
         let without_commit = kill_points(&table(&[("Read", false), ("Write", false)]));
         assert_eq!(without_commit.len(), 12);

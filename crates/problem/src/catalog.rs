@@ -120,9 +120,9 @@ problems! {
             "If it has taken the place of {vm} for good, forget that one: `tresor vm remove {vm}` keeps its recovery points.",
         ]
         retry AfterRemedy fault Host exit Vm;
-    VmBusy { vm, job }
+    VmBusy { vm, job, holder }
         title "Another job works on this VM"
-        cause "Job {job}, on {vm}, is not over; one at a time may run."
+        cause "Job {job}, on {vm}, is not over; one at a time may run. It belongs to {holder}."
         remedy ["Wait for it (`tresor jobs show {job}`), or stop it: `tresor jobs cancel {job}`."]
         retry Helps fault Usage exit Busy;
     DiskUnsupported { vm, disk, reason }

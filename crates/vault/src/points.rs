@@ -1,7 +1,10 @@
 //! Listing and reading recovery points.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
-use tresor_model::{PointId, RecoveryPoint, SessionId};
+use jiff::Timestamp;
+use tresor_model::{PointId, RecoveryPoint, SessionId, VmId};
 use tresor_vault_format::limits::END_LIMIT;
 use tresor_vault_format::name::SessionObject;
 use tresor_vault_format::{Outcome, SessionEnd, name};
@@ -13,7 +16,8 @@ use crate::vault::{Inner, Vault};
 /// The recovery points of a vault.
 #[derive(Debug, Clone, Default)]
 pub struct PointList {
-    /// By time, oldest first.
+    /// By time, oldest first; of one VM in the order in which they were made, whatever the clock
+    /// showed.
     pub points: Vec<PointSummary>,
     /// Points that cannot be read; the others are not affected.
     pub damaged: Vec<Error>,
@@ -46,8 +50,22 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
-        list.points.sort_by_key(|point| (point.taken_at, point.id));
+        list.points = in_order(list.points);
         Ok(list)
+    }
+
+    /// The ids of all sessions that ever began or ended here.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn sessions(&self) -> Result<BTreeSet<SessionId>> {
+        let listed = self.inner.store.list(name::SESSIONS).await?;
+        let sessions = listed.iter().filter_map(|meta| {
+            let object = name::parse_session_object(meta.name.as_str())?;
+            let (SessionObject::Begin(session) | SessionObject::End(session)) = object;
+            Some(session)
+        });
+        Ok(sessions.collect())
     }
 
     /// One recovery point.
@@ -78,6 +96,27 @@ impl Vault {
             Err(Error::damaged(object, "it is another recovery point"))
         }
     }
+}
+
+/// Sorts points by time. A clock that was wrong for a while must not change the order of a VM's
+/// points: one that was made earlier is never taken for later than what came after it.
+fn in_order(mut points: Vec<PointSummary>) -> Vec<PointSummary> {
+    points.sort_by_key(|point| (point.vm, point.age()));
+    let mut keys: Vec<(Timestamp, VmId)> = Vec::with_capacity(points.len());
+    let mut after: Option<(Timestamp, VmId)> = None;
+    for point in points.iter().rev() {
+        let time = match after {
+            Some((time, vm)) if vm == point.vm => time.min(point.taken_at),
+            _ => point.taken_at,
+        };
+        after = Some((time, point.vm));
+        keys.push((time, point.vm));
+    }
+    let keys = keys.into_iter().rev();
+    let mut keyed: Vec<_> = keys.zip(points).collect();
+    // Stable: the order within a VM stays.
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, point)| point).collect()
 }
 
 /// `None` for a session that was aborted.
@@ -113,4 +152,53 @@ fn check_end(vault: &Inner, session: SessionId, end: &SessionEnd) -> Result<()> 
 fn parse<T: serde::de::DeserializeOwned>(object: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json)
         .map_err(|error| Error::damaged(object, "its JSON has another shape").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tresor_model::Consistency;
+
+    use super::*;
+
+    fn point(vm: u128, sequence: u64, second: i64) -> PointSummary {
+        let taken_at = Timestamp::from_second(second).expect("a time");
+        PointSummary {
+            id: PointId::from(SessionId::generate()),
+            vm: VmId::from_uuid(uuid::Uuid::from_u128(vm)),
+            vm_name: String::new(),
+            taken_at,
+            committed_at: taken_at,
+            sequence,
+            consistency: Consistency::Crash,
+            disks: 0,
+            size: 0,
+            stored: 0,
+            warnings: 0,
+        }
+    }
+
+    fn order(points: &[(u128, u64, i64)]) -> Vec<(u64, i64)> {
+        let points = points
+            .iter()
+            .map(|(vm, sequence, at)| point(*vm, *sequence, *at));
+        let sorted = in_order(points.collect()).into_iter();
+        sorted
+            .map(|point| (point.sequence, point.taken_at.as_second()))
+            .collect()
+    }
+
+    #[test]
+    fn a_clock_that_jumped_does_not_change_the_order_of_a_vm() {
+        let ahead = [(1, 3, 20), (1, 2, 500), (1, 1, 10)];
+        assert_eq!(order(&ahead), [(1, 10), (2, 500), (3, 20)]);
+        let back = [(1, 3, 20), (1, 2, -500), (1, 1, 10)];
+        assert_eq!(order(&back), [(1, 10), (2, -500), (3, 20)]);
+    }
+
+    #[test]
+    fn vms_are_mixed_by_time_and_points_without_a_number_come_first() {
+        let mixed = [(1, 1, 10), (2, 1, 15), (1, 2, 20), (1, 0, 5), (1, 0, 4)];
+        let sorted = [(0, 4), (0, 5), (1, 10), (1, 15), (2, 20)];
+        assert_eq!(order(&mixed), sorted);
+    }
 }

@@ -84,9 +84,11 @@ pub(super) fn publish(options: &Options, text: &str) -> Result<()> {
     println!("{text}");
     let file = match &options.report {
         Some(file) => file.clone(),
-        None => workspace::root()?
-            .join("docs/reports")
-            .join(format!("{}-soak-{}.md", today(), options.name)),
+        None => workspace::root()?.join("docs/reports").join(format!(
+            "{}-soak-{}.md",
+            today(),
+            options.name
+        )),
     };
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir)?;

@@ -13,10 +13,14 @@
 mod find;
 mod plan;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use serde_json::json;
-use tresor_disk::{Error, ErrorKind, Outcome, ReleaseReport};
+use tresor_disk::{Error, ErrorKind, Orphan, Outcome, ReleaseReport};
 use tresor_model::{SnapshotTag, TrackingLedger};
 use tresor_qmp::{
     Client,
@@ -67,29 +71,35 @@ pub(crate) async fn release(
     first_failure.map_or(Ok(report), Err)
 }
 
-/// The tags of everything of ours, but for bitmaps that `keep` names. Snapshots that are alive are
-/// among them: the caller knows which jobs run.
+/// Everything of ours by tag, but for bitmaps that `keep` names.
 pub(crate) async fn find_orphans(
     host: &Host,
     keep: &[TrackingLedger],
-) -> Result<Vec<SnapshotTag>, Error> {
+) -> Result<Vec<Orphan>, Error> {
     let client = host.connector.lease().await?;
     let vm = describe::identify(&client, host.connector.path()).await?;
     let kept: BTreeSet<&str> = keep
         .iter()
         .filter_map(|ledger| ledger.bitmap.as_deref())
         .collect();
-    let mut tags: BTreeSet<SnapshotTag> = find::tagged_names(&client)
-        .await?
-        .iter()
-        .filter(|name| !kept.contains(name.as_str()))
-        .filter_map(|name| SnapshotTag::of_name(name))
-        .collect();
+    let names = find::tagged_names(&client).await?;
+    // By tag: whether there is nothing but bitmaps.
+    let mut found: BTreeMap<SnapshotTag, bool> = BTreeMap::new();
+    for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
+        if let Some(tag) = SnapshotTag::of_name(name) {
+            *found.entry(tag).or_insert(true) &= naming::bitmap_of(name).is_some();
+        }
+    }
     for path in find::tagged_files(&host.config).await? {
         let name = path.file_name().and_then(|name| name.to_str());
-        tags.extend(name.and_then(|name| naming::file_of(name, vm)));
+        if let Some(tag) = name.and_then(|name| naming::file_of(name, vm)) {
+            found.insert(tag, false);
+        }
     }
-    Ok(tags.into_iter().collect())
+    let orphans = found.into_iter();
+    Ok(orphans
+        .map(|(tag, only_bitmaps)| Orphan { tag, only_bitmaps })
+        .collect())
 }
 
 async fn apply(client: &Client, step: &Step) -> Result<(), Error> {

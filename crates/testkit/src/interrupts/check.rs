@@ -23,7 +23,9 @@ impl Lab {
         let saved = self.back_up_and_copy().await;
         self.guest.monitor()?.execute("cont", json!({})).await?;
         let (point, copies) = saved?;
-        let id = point["point"].as_str().context("a backup without a point")?;
+        let id = point["point"]
+            .as_str()
+            .context("a backup without a point")?;
         let to = self.path("restored");
         let words = ["restore", id, "--to", shown(&to)?, "--format", "raw"];
         self.program.run(&words).await?.ok()?;
@@ -31,7 +33,11 @@ impl Lab {
             let image = to.join(format!("dev-{}.raw", copy.name));
             let difference = compare_images(&copy.path, &image).await?;
             if let Some(difference) = difference {
-                bail!("point {id}, disk {}: differs at byte {}", copy.name, difference.offset);
+                bail!(
+                    "point {id}, disk {}: differs at byte {}",
+                    copy.name,
+                    difference.offset
+                );
             }
             std::fs::remove_file(&copy.path)?;
         }
@@ -70,7 +76,10 @@ impl Lab {
         let files = host::entries(&self.program.state().join("fleecing"), "")?;
         ensure!(files.is_empty(), "fleecing files are left: {files:?}");
         let sockets = host::entries(Path::new(RUNTIME_DIR), &vm)?;
-        let sockets: Vec<_> = sockets.iter().filter(|name| name.starts_with("tresor-")).collect();
+        let sockets: Vec<_> = sockets
+            .iter()
+            .filter(|name| name.starts_with("tresor-"))
+            .collect();
         ensure!(sockets.is_empty(), "sockets are left: {sockets:?}");
         let agent = self.guest.agent_socket();
         let gone = async {
@@ -96,13 +105,22 @@ impl Lab {
     /// None is lost, and the one made last is listed last, whatever the clock showed.
     async fn all_points_are_there(&self) -> Result<()> {
         let listed = self.program.run(&["points", "list"]).await?.all()?;
-        let listed: Vec<_> = listed.iter().filter_map(|point| point["point"].as_str().or(point["id"].as_str())).collect();
+        let listed: Vec<_> = listed
+            .iter()
+            .filter_map(|point| point["point"].as_str().or(point["id"].as_str()))
+            .collect();
         let there: BTreeSet<_> = listed.iter().copied().collect();
         for point in &self.points {
-            ensure!(there.contains(point.as_str()), "point {point} is lost: {listed:?}");
+            ensure!(
+                there.contains(point.as_str()),
+                "point {point} is lost: {listed:?}"
+            );
         }
         let last = self.points.last().map(String::as_str);
-        ensure!(listed.last().copied() == last, "{last:?} is not the last of {listed:?}");
+        ensure!(
+            listed.last().copied() == last,
+            "{last:?} is not the last of {listed:?}"
+        );
         Ok(())
     }
 }
@@ -128,7 +146,11 @@ pub(super) async fn nothing_in_qemu(guest: &Guest) -> Result<()> {
     ensure!(status == "running", "the guest is {status}");
     let mut left = Vec::new();
     for (command, arguments, key) in [
-        ("query-named-block-nodes", json!({ "flat": true }), "node-name"),
+        (
+            "query-named-block-nodes",
+            json!({ "flat": true }),
+            "node-name",
+        ),
         ("query-block-exports", json!({}), "id"),
         ("query-jobs", json!({}), "id"),
         ("qom-list", json!({ "path": "/objects" }), "name"),
@@ -148,24 +170,40 @@ async fn names(
 ) -> Result<Vec<String>> {
     let listed = monitor.execute(command, arguments).await?;
     let items = listed.as_array().into_iter().flatten();
-    Ok(items.filter_map(|item| item[key].as_str().map(str::to_owned)).collect())
+    Ok(items
+        .filter_map(|item| item[key].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// Each disk has one bitmap of ours: the last point's, recording and usable.
 async fn bitmaps_are_of(guest: &Guest, point: &str) -> Result<()> {
     let job: JobId = point.parse().ok().context("a point's id is no id")?;
     let tag = SnapshotTag::of_job(job);
-    let nodes = guest.monitor()?.execute("query-named-block-nodes", json!({})).await?;
+    let nodes = guest
+        .monitor()?
+        .execute("query-named-block-nodes", json!({}))
+        .await?;
     let nodes = nodes.as_array().into_iter().flatten();
     let all = nodes.flat_map(|node| node["dirty-bitmaps"].as_array().into_iter().flatten());
     let ours: Vec<&Value> = all
-        .filter(|bitmap| bitmap["name"].as_str().and_then(SnapshotTag::of_name).is_some())
+        .filter(|bitmap| {
+            bitmap["name"]
+                .as_str()
+                .and_then(SnapshotTag::of_name)
+                .is_some()
+        })
         .collect();
-    ensure!(ours.len() == guest.disks().len(), "not one bitmap a disk: {ours:?}");
+    ensure!(
+        ours.len() == guest.disks().len(),
+        "not one bitmap a disk: {ours:?}"
+    );
     for bitmap in ours {
         let owner = bitmap["name"].as_str().and_then(SnapshotTag::of_name);
         let sound = bitmap["recording"] == true && bitmap["inconsistent"] != true;
-        ensure!(owner.as_ref() == Some(&tag) && sound, "not the last point's: {bitmap}");
+        ensure!(
+            owner.as_ref() == Some(&tag) && sound,
+            "not the last point's: {bitmap}"
+        );
     }
     Ok(())
 }

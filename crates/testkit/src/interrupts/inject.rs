@@ -92,5 +92,7 @@ pub(super) async fn stop(backup: &mut Running, signal: Signal) -> Result<()> {
     let heard = backup
         .until(|line| line.starts_with("interrupted: unwinding"))
         .await?;
-    heard.map(drop).context("the backup did not hear the signal")
+    heard
+        .map(drop)
+        .context("the backup did not hear the signal")
 }

@@ -12,7 +12,10 @@ use tempfile::TempDir;
 use tresor_jobs::{KillPoint, Moment};
 
 use super::{Fault, store::Store, writers};
-use crate::{Guest, program::{Program, Running}};
+use crate::{
+    Guest,
+    program::{Program, Running},
+};
 
 /// The name under which the guest is registered.
 const VM: &str = "vm";
@@ -86,7 +89,9 @@ impl Lab {
     /// A backup that nobody disturbs.
     pub(super) async fn back_up(&mut self) -> Result<Value> {
         let point = self.program.run(&["backup", VM]).await?.ok()?;
-        let id = point["point"].as_str().context("a backup without a point")?;
+        let id = point["point"]
+            .as_str()
+            .context("a backup without a point")?;
         self.points.push(id.to_owned());
         Ok(point)
     }

@@ -73,7 +73,9 @@ impl Lab {
         }
         let next = self.back_up_and_compare().await;
         let next = next.with_context(|| format!("after `{outcome}`; it said\n{}", ended.said))?;
-        self.check().await.with_context(|| format!("after `{outcome}`"))?;
+        self.check()
+            .await
+            .with_context(|| format!("after `{outcome}`"))?;
         Ok(Report {
             outcome,
             met,
@@ -128,12 +130,17 @@ impl Lab {
         if *outcome == Outcome::Completed {
             self.points.push(point["point"].as_str()?.to_owned());
         }
-        point["consistency"]["frozen_us"].as_u64().map(Duration::from_micros)
+        point["consistency"]["frozen_us"]
+            .as_u64()
+            .map(Duration::from_micros)
     }
 }
 
 fn is_signal(turn: Turn) -> bool {
-    matches!(turn.fault, super::Fault::Interrupt | super::Fault::Terminate)
+    matches!(
+        turn.fault,
+        super::Fault::Interrupt | super::Fault::Terminate
+    )
 }
 
 async fn held_at(backup: &mut Running, sub_task: usize, moment: Moment) -> Result<()> {
@@ -152,7 +159,9 @@ fn outcome(ended: &Ended) -> Result<Outcome> {
     if ended.status.success() {
         return Ok(Outcome::Completed);
     }
-    let code = ended.problem().context("a failed backup without a problem")?;
+    let code = ended
+        .problem()
+        .context("a failed backup without a problem")?;
     let last = ended.results.last();
     ensure!(code != "Internal", "a defect: {last:?}\n{}", ended.said);
     Ok(Outcome::Problem(code.to_owned()))

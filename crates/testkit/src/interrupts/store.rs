@@ -1,10 +1,6 @@
 //! The vault's disk: a file system of its own, which can be full, read-only or gone.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -76,7 +72,9 @@ impl Store {
             }
             Ok(true)
         };
-        tokio::time::timeout(limit, tries).await.unwrap_or(Ok(false))
+        tokio::time::timeout(limit, tries)
+            .await
+            .unwrap_or(Ok(false))
     }
 
     /// Takes the directory away.

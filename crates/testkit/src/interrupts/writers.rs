@@ -34,8 +34,8 @@ pub(super) async fn longest_gap(guest: &Guest) -> Result<Duration> {
     let mut longest = 0;
     let mut lines = 0;
     for line in printed.lines() {
-        let seen: Value = serde_json::from_str(line)
-            .with_context(|| format!("a writer's status is {line:?}"))?;
+        let seen: Value =
+            serde_json::from_str(line).with_context(|| format!("a writer's status is {line:?}"))?;
         longest = longest.max(seen["gap_us"].as_u64().unwrap_or(0));
         lines += 1;
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     args::{BackupArgs, RequiredConsistency},
+    host_lock::HostLock,
     output::{bytes, micros, note},
     state::internal,
 };
@@ -33,7 +34,10 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     let request = request(&args, &vm, session)?;
     let runner = session.runner(&catalog);
     let lock = backup::lock_of(&request);
+    let job = JobId::generate();
     // Asked first: the other job may hold the VM's only QMP connection.
+    let holder = open::absolute(state.path());
+    let _lock = HostLock::take(&state.lock_dir(), (vm.id, &vm.name), job, &holder)?;
     runner.refuse_busy(&lock).await?;
     let fleecing_dirs = vec![
         request.fleecing_dir.clone(),
@@ -58,7 +62,6 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     };
     runner.recover(JobKind::Backup, Some(&lock), again).await?;
 
-    let job = JobId::generate();
     let mut ctx = context(job, &request);
     runner.run(backup::plan(job, &request), &mut ctx).await?;
     let point = ctx.point.take();

@@ -11,7 +11,10 @@ use tresor_problem::{Kind, Problem};
 use tresor_vault::SessionOptions;
 
 use super::{BackupContext, context::BackupRequest, session_of, tag_of};
-use crate::describe::last_point_of;
+use crate::{
+    describe::last_point_of,
+    reconcile::{Cleared, Mode, ReconcileError, reconcile},
+};
 
 /// One copy may hold a guest write this long before the snapshot is given up. Windows' virtio
 /// drivers give up at 60 s.
@@ -39,6 +42,10 @@ impl SubTask<BackupContext> for Prepare {
         check_state(&ctx.request, &described.state)?;
         let parent = last_point_of(&ctx.services.vault, described.id).await;
         let parent = parent.map_err(|error| ctx.vault_problem(&error))?;
+        if clear_leftovers(ctx, parent.as_ref()).await? {
+            let again = provider.describe().await;
+            described = again.map_err(|error| ctx.snapshot_problem(&error))?;
+        }
         exclude(&mut described.machine.disks, &ctx.request);
         let disks = choose_disks(&described.machine.disks, parent.as_ref());
         if disks.is_empty() {
@@ -76,6 +83,24 @@ impl SubTask<BackupContext> for Prepare {
     async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
         ctx.unwind().await
     }
+}
+
+/// Ends what earlier backups could not take back: QEMU was not to be reached then. True when
+/// there was anything.
+async fn clear_leftovers(
+    ctx: &mut BackupContext,
+    last: Option<&RecoveryPoint>,
+) -> Result<bool, Problem> {
+    let (provider, vault) = (ctx.services.provider.clone(), ctx.services.vault.clone());
+    let cleared = reconcile(provider.as_ref(), &vault, last, Mode::Clear).await;
+    let cleared = cleared.map_err(|error| match error {
+        ReconcileError::Snapshot(error) => ctx.snapshot_problem(&error),
+        ReconcileError::Vault(error) => ctx.vault_problem(&error),
+    })?;
+    for Cleared { tag, removed, .. } in &cleared {
+        tracing::info!(%tag, ?removed, "what an earlier snapshot left was removed");
+    }
+    Ok(!cleared.is_empty())
 }
 
 fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<(), Problem> {

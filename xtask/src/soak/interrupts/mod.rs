@@ -54,7 +54,10 @@ pub(super) async fn run(options: &Options) -> Result<()> {
             continue;
         }
         let point = &results.points[turn.point];
-        let what = format!("run {number}: {} at {} of \"{}\"", turn.fault, point.moment, point.name);
+        let what = format!(
+            "run {number}: {} at {} of \"{}\"",
+            turn.fault, point.moment, point.name
+        );
         match one(&program, &mut lab, point, *turn).await {
             Ok(report) => {
                 say(&format!("{what}: {}", report.outcome));

@@ -108,7 +108,8 @@ fn faults_section(results: &Results) -> String {
     for (turn, report) in &results.runs {
         *ends.entry((turn.fault, &report.outcome)).or_default() += 1;
     }
-    let mut text = "## How the backups ended\n\n| fault | end | runs |\n| --- | --- | ---: |\n".to_owned();
+    let mut text =
+        "## How the backups ended\n\n| fault | end | runs |\n| --- | --- | ---: |\n".to_owned();
     for ((fault, outcome), count) in ends {
         writeln!(text, "| {fault} | {outcome} | {count} |").ok();
     }
@@ -121,7 +122,10 @@ fn freeze_section(results: &Results) -> String {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     for (_, report) in &results.runs {
         report.gap.into_iter().for_each(|gap| gaps.add(micros(gap)));
-        report.frozen.into_iter().for_each(|time| frozen.add(micros(time)));
+        report
+            .frozen
+            .into_iter()
+            .for_each(|time| frozen.add(micros(time)));
     }
     let row = |what: &str, samples: &Samples| {
         format!(
