@@ -58,8 +58,8 @@ impl QemuProvider {
     /// connection is not kept: the VM may be restarted while the provider lives.
     ///
     /// # Errors
-    /// [`tresor_disk::ErrorKind::Unreachable`], also when another client holds the socket (the
-    /// source says so).
+    /// [`tresor_disk::ErrorKind::Unreachable`]; [`tresor_disk::ErrorKind::Busy`] when another
+    /// client holds the socket.
     pub async fn connect(config: QemuConfig) -> Result<Self, Error> {
         let provider = Self::unconnected(config);
         provider.host.connector.lease().await?;

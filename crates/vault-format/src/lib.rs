@@ -13,6 +13,7 @@
 
 mod codec;
 mod error;
+mod expired;
 pub mod frame;
 mod header;
 mod id;
@@ -26,6 +27,7 @@ mod seal;
 mod session;
 
 pub use error::{Error, ErrorKind, Result};
+pub use expired::ExpiryMark;
 pub use header::VaultHeader;
 pub use id::{
     ChunkId, DomainId, FrameLocation, Location, NodeId, PackId, node_ref, parse_node_ref,

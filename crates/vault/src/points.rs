@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tresor_model::{PointId, RecoveryPoint, SessionId, VmId};
-use tresor_vault_format::limits::END_LIMIT;
+use tresor_vault_format::limits::{END_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::SessionObject;
-use tresor_vault_format::{Outcome, SessionEnd, name};
+use tresor_vault_format::{ExpiryMark, Outcome, SessionEnd, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::PointSummary;
@@ -24,17 +25,18 @@ pub struct PointList {
 }
 
 impl Vault {
-    /// All recovery points.
+    /// All recovery points but those that have expired.
     ///
     /// # Errors
     /// When the storage fails. A damaged end object is an entry of the list, not an error of it.
     pub async fn points(&self) -> Result<PointList> {
         let inner = &self.inner;
         let listed = inner.store.list(name::SESSIONS).await?;
+        let expired = self.expired().await?;
         let ended = listed.iter().filter_map(|meta| {
             match name::parse_session_object(meta.name.as_str())? {
-                SessionObject::End(session) => Some(session),
-                SessionObject::Begin(_) => None,
+                SessionObject::End(session) if !expired.contains(&session) => Some(session),
+                SessionObject::End(_) | SessionObject::Begin(_) => None,
             }
         });
         let ended: Vec<SessionId> = ended.collect();
@@ -68,10 +70,52 @@ impl Vault {
         Ok(sessions.collect())
     }
 
+    /// Marks a recovery point as expired: from now on it is not listed and not restored. Its space is
+    /// freed by collect, later. Marking twice is marking once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PointNotFound`]; when the storage fails.
+    pub async fn expire(&self, id: PointId) -> Result<()> {
+        let session = SessionId::from_uuid(*id.as_uuid());
+        match self.point(id).await {
+            Ok(_) => {}
+            // A point that is damaged may go as well.
+            Err(error) if error.object_and_reason().is_some() => {}
+            Err(error) if matches!(error.kind(), ErrorKind::PointExpired { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let mark = ExpiryMark {
+            vault: self.inner.id,
+            session,
+            marked_ms: Timestamp::now().as_millisecond(),
+        };
+        let object = Bytes::from(mark.encode());
+        // Who was faster marked the same.
+        self.inner
+            .store
+            .put(&name::expired(session), object)
+            .await?;
+        Ok(())
+    }
+
+    /// The sessions whose points have expired. A mark's name says all.
+    async fn expired(&self) -> Result<BTreeSet<SessionId>> {
+        let listed = self.inner.store.list(name::EXPIRED).await?;
+        let marked = listed.iter();
+        Ok(marked
+            .filter_map(|meta| name::parse_expired(meta.name.as_str()))
+            .collect())
+    }
+
+    async fn is_expired(&self, session: SessionId) -> Result<bool> {
+        let mark = name::expired(session);
+        Ok(self.inner.store.find(&mark, SMALL_OBJECT).await?.is_some())
+    }
+
     /// One recovery point.
     ///
     /// # Errors
-    /// [`ErrorKind::PointNotFound`], [`ErrorKind::Damaged`]; when the storage fails.
+    /// [`ErrorKind::PointNotFound`], [`ErrorKind::PointExpired`], [`ErrorKind::Damaged`]; when the storage fails.
     pub async fn point(&self, id: PointId) -> Result<RecoveryPoint> {
         let session = SessionId::from_uuid(*id.as_uuid());
         let object = name::session_end(session);
@@ -86,6 +130,9 @@ impl Vault {
         check_end(&self.inner, session, &end)?;
         if end.outcome == Outcome::Aborted {
             return Err(not_found());
+        }
+        if self.is_expired(session).await? {
+            return Err(Error::new(ErrorKind::PointExpired { point: id }));
         }
         let opened = SessionEnd::open_record(&bytes, &self.inner.ring);
         let (_, record) = opened.map_err(|error| Error::format(&object, error))?;

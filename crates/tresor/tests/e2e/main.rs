@@ -7,6 +7,7 @@ mod consistency;
 mod damage;
 mod incremental;
 mod interrupt;
+mod interrupts;
 mod lab;
 mod old_qemu;
 mod problems;
