@@ -54,7 +54,8 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Where a program is: in `PATH`, or where administrators' programs live.
+/// Where a program is: in `PATH`, or where administrators' programs live. A whole path is looked at
+/// as it is.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

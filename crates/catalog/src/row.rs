@@ -62,6 +62,15 @@ impl Columns<'_> {
         from_json(&self.text(column)?).map_err(|error| self.damaged(error))
     }
 
+    pub(crate) fn optional_json<T: DeserializeOwned>(
+        &self,
+        column: &str,
+    ) -> Result<Option<T>, CatalogError> {
+        let text = self.optional_text(column)?;
+        text.map(|text| from_json(&text).map_err(|error| self.damaged(error)))
+            .transpose()
+    }
+
     /// A value that serializes as one word.
     pub(crate) fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, CatalogError> {
         let word = Value::String(self.text(column)?);

@@ -6,7 +6,10 @@ use sqlx::{Any, AnyConnection, Row as _, Transaction};
 use crate::{CatalogError, CatalogErrorKind, dialect::Dialect};
 
 /// All steps, in order. A step that was released is never changed.
-const STEPS: &[(i64, &str)] = &[(1, include_str!("../migrations/0001_first.sql"))];
+const STEPS: &[(i64, &str)] = &[
+    (1, include_str!("../migrations/0001_first.sql")),
+    (2, include_str!("../migrations/0002_machine.sql")),
+];
 
 /// The newest version this program knows.
 pub(crate) fn supported() -> i64 {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use tresor_model::{StreamName, VmId};
+use tresor_model::{MachineDefinition, StreamName, VmId};
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object,
@@ -23,6 +23,10 @@ pub struct VmRecord {
     pub agent_socket: Option<PathBuf>,
     /// Disks that are left out.
     pub excluded_disks: Vec<StreamName>,
+    /// Disks that are backed up though they are shared.
+    pub included_disks: Vec<StreamName>,
+    /// The machine as it was last seen running.
+    pub machine: Option<MachineDefinition>,
     /// Name of the vault its recovery points go to.
     pub vault: String,
     /// When it was registered.
@@ -38,8 +42,9 @@ impl Catalog {
         let agent = vm.agent_socket.as_ref();
         let result = sqlx::query(
             "INSERT INTO vms \
-             (name, id, qmp_socket, agent_socket, excluded_disks, vault, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+             (name, id, qmp_socket, agent_socket, excluded_disks, vault, created_at, \
+             included_disks, machine) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(&vm.name)
         .bind(vm.id.to_string())
@@ -48,6 +53,8 @@ impl Catalog {
         .bind(to_json(&self.place, &vm.excluded_disks)?)
         .bind(&vm.vault)
         .bind(vm.created_at.as_microsecond())
+        .bind(to_json(&self.place, &vm.included_disks)?)
+        .bind(self.machine_json(vm.machine.as_ref())?)
         .execute(&self.pool)
         .await;
         match result {
@@ -123,17 +130,45 @@ impl Catalog {
     pub async fn update_vm(&self, vm: &VmRecord) -> Result<(), CatalogError> {
         let agent = vm.agent_socket.as_ref();
         let updated = sqlx::query(
-            "UPDATE vms SET qmp_socket = $1, agent_socket = $2, excluded_disks = $3 \
-             WHERE name = $4",
+            "UPDATE vms SET qmp_socket = $1, agent_socket = $2, excluded_disks = $3, \
+             included_disks = $4 WHERE name = $5",
         )
         .bind(vm.qmp_socket.to_string_lossy().into_owned())
         .bind(agent.map(|path| path.to_string_lossy().into_owned()))
         .bind(to_json(&self.place, &vm.excluded_disks)?)
+        .bind(to_json(&self.place, &vm.included_disks)?)
         .bind(&vm.name)
         .execute(&self.pool)
         .await
         .map_err(|error| self.failed(error))?;
         Self::expect_one(updated.rows_affected(), Object::Vm, &vm.name)
+    }
+
+    /// Notes what a VM is, as it was just seen running.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_vm_machine(
+        &self,
+        name: &str,
+        machine: &MachineDefinition,
+    ) -> Result<(), CatalogError> {
+        let changed = sqlx::query("UPDATE vms SET machine = $1 WHERE name = $2")
+            .bind(self.machine_json(Some(machine))?)
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Self::expect_one(changed.rows_affected(), Object::Vm, name)
+    }
+
+    fn machine_json(
+        &self,
+        machine: Option<&MachineDefinition>,
+    ) -> Result<Option<String>, CatalogError> {
+        machine
+            .map(|machine| to_json(&self.place, machine))
+            .transpose()
     }
 
     /// Forgets a VM. Its recovery points stay.
@@ -157,6 +192,8 @@ fn decode(row: &Columns<'_>) -> Result<VmRecord, CatalogError> {
         qmp_socket: row.text("qmp_socket")?.into(),
         agent_socket: row.optional_text("agent_socket")?.map(PathBuf::from),
         excluded_disks: row.json("excluded_disks")?,
+        included_disks: row.optional_json("included_disks")?.unwrap_or_default(),
+        machine: row.optional_json("machine")?,
         vault: row.text("vault")?,
         created_at: row.time("created_at")?,
     })

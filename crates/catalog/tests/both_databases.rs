@@ -12,7 +12,10 @@ use tresor_catalog::{
     VmRecord,
 };
 use tresor_jobs::testing::contract;
-use tresor_model::{Consistency, DiskStats, Fact, PointId, SessionId, StreamName, VaultId, VmId};
+use tresor_model::{
+    Consistency, DiskStats, Fact, Firmware, HypervisorSource, MachineDefinition, PointId,
+    SessionId, StreamName, VaultId, VmId,
+};
 
 #[tokio::test]
 async fn sqlite() {
@@ -92,6 +95,8 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
         qmp_socket: PathBuf::from("/run/web 01.qmp"),
         agent_socket: None,
         excluded_disks: vec![StreamName::new("scratch").expect("name")],
+        included_disks: vec![StreamName::new("quorum").expect("name")],
+        machine: None,
         vault: vault.name.clone(),
         created_at: now(),
     };
@@ -115,6 +120,30 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     assert_eq!(catalog.vms().await.expect("vms"), [with_agent, first]);
     let missing = CatalogErrorKind::NotFound(Object::Vm);
     assert_eq!(kind(catalog.vm("no").await), missing);
+    let seen = machine();
+    catalog.set_vm_machine("web01", &seen).await.expect("set");
+    let web = catalog.vm("web01").await.expect("vm");
+    assert_eq!(web.machine, Some(seen.clone()));
+    assert_eq!(kind(catalog.set_vm_machine("no", &seen).await), missing);
+}
+
+fn machine() -> MachineDefinition {
+    MachineDefinition {
+        id: VmId::generate(),
+        name: None,
+        machine: "pc-q35-10.0".to_owned(),
+        cpu_model: None,
+        cpus: 1,
+        memory: 1 << 30,
+        firmware: Firmware::Bios { image: None },
+        nics: Vec::new(),
+        disks: Vec::new(),
+        attachments: Vec::new(),
+        source: HypervisorSource::Qemu {
+            version: "10.0.2".to_owned(),
+            command_line: Vec::new(),
+        },
+    }
 }
 
 async fn points(catalog: &Catalog, vault: VaultId) {

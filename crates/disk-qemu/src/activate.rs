@@ -27,6 +27,8 @@ pub(crate) struct Exported {
     pub(crate) format_node: String,
     /// The bitmap that lists what changed.
     pub(crate) bitmap: Option<String>,
+    /// Whether a filter keeps the content as it was; else nobody writes to the node.
+    pub(crate) filtered: bool,
 }
 
 /// Adds a snapshot node and an export for each disk.
@@ -35,12 +37,16 @@ pub(crate) async fn activate(
     tag: &SnapshotTag,
     disks: &[Exported],
 ) -> Result<(), Error> {
-    let layout = Layout::read(client).await?;
+    let layout = Layout::read_nodes(client, &[]).await?;
     let step = "export the snapshot";
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp(step))?;
     for (index, disk) in disks.iter().enumerate() {
-        let node = naming::node(tag, Role::Snapshot, index);
+        let node = if disk.filtered {
+            naming::node(tag, Role::Snapshot, index)
+        } else {
+            disk.format_node.clone()
+        };
         if !layout.has_node(&node) {
             let filter = naming::node(tag, Role::Filter, index);
             if !layout.has_node(&filter) {

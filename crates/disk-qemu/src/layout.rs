@@ -8,7 +8,7 @@ use tresor_qmp::{
     Client,
     commands::{
         bitmap::BitmapInfo,
-        block::{Drive, Graph, Node, QueryBlock, QueryBlockGraph, QueryNamedBlockNodes},
+        block::{Drive, Graph, Medium, Node, QueryBlock, QueryBlockGraph, QueryNamedBlockNodes},
     },
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct Disk {
     pub(crate) size: u64,
     /// Whether the guest can only read it.
     pub(crate) read_only: bool,
+    /// Whether the medium can be taken out.
+    pub(crate) removable: bool,
     /// Whether bitmaps can be kept in the image.
     pub(crate) keeps_bitmaps: bool,
 }
@@ -76,6 +78,31 @@ impl Layout {
             .await
             .map_err(failure::qmp(step))?;
         Ok(Self::new(drives, nodes, &graph))
+    }
+
+    /// Asks a storage daemon, which has nodes and no drives: `roots` gives the node of each disk by
+    /// the disk's name.
+    pub(crate) async fn read_nodes(
+        client: &Client,
+        roots: &[(String, String)],
+    ) -> Result<Self, Error> {
+        let step = "read the layout of the opened images";
+        let nodes = client.run(&QueryNamedBlockNodes { flat: true }).await;
+        let graph = client.run(&QueryBlockGraph {}).await;
+        let drives = roots.iter().map(|(disk, node)| Drive {
+            device: String::new(),
+            qdev: Some(disk.clone()),
+            removable: false,
+            inserted: Some(Medium {
+                node_name: Some(node.clone()),
+                read_only: false,
+            }),
+        });
+        Ok(Self::new(
+            drives.collect(),
+            nodes.map_err(failure::qmp(step))?,
+            &graph.map_err(failure::qmp(step))?,
+        ))
     }
 
     /// From the replies.
@@ -136,6 +163,7 @@ impl Layout {
             source: format.file.clone(),
             size: image.map(|image| image.virtual_size)?,
             read_only: medium.read_only || format.read_only,
+            removable: drive.removable,
             keeps_bitmaps: format.driver == "qcow2" && !old_qcow2,
             root,
         })

@@ -1,4 +1,5 @@
-//! The snapshot provider for QEMU, over a QMP socket.
+//! Snapshot providers for QEMU: of a VM that runs, over its QMP socket, and of one that does not,
+//! through `qemu-storage-daemon` (module `stopped`). [`VmProvider`] chooses by looking.
 //!
 //! # What
 //! [`QemuProvider`] implements the port `tresor-disk`. For each disk a `copy-before-write` filter
@@ -27,6 +28,7 @@
 //! kept anywhere else: a new bitmap's name says which one it follows.
 
 mod activate;
+mod choose;
 mod connect;
 mod describe;
 mod extents;
@@ -39,6 +41,10 @@ mod prepare;
 mod provider;
 mod release;
 mod session;
+mod stopped;
+mod sys;
 mod take;
 
+pub use choose::VmProvider;
 pub use provider::{QemuConfig, QemuProvider};
+pub use stopped::StoppedProvider;

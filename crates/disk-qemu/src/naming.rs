@@ -134,6 +134,12 @@ pub(crate) fn fleecing_file(dir: &Path, tag: &SnapshotTag, vm: VmId, index: usiz
 /// The NBD server's socket within its directory.
 pub(crate) const SOCKET: &str = "s";
 
+/// The storage daemon's QMP socket within the same directory.
+pub(crate) const MONITOR: &str = "q";
+
+/// The storage daemon's messages within the same directory.
+pub(crate) const LOG: &str = "log";
+
 /// The directory of the NBD server's socket: private, so that nobody else can read the disks.
 pub(crate) fn socket_dir(runtime_dir: &Path, tag: &SnapshotTag, vm: VmId) -> PathBuf {
     runtime_dir.join(tag.name(&format!("nbd.{vm}")))

@@ -1,6 +1,9 @@
 //! All the slow work before a snapshot.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 use tresor_disk::{
@@ -45,8 +48,10 @@ pub(crate) struct PlannedDisk {
     /// Whether the bitmap is kept in the image.
     pub(crate) persistent: bool,
     pub(crate) judgement: BitmapJudgement,
-    /// The bitmap that will begin to record.
-    pub(crate) bitmap: String,
+    /// The bitmap that will begin to record; `None` when none can.
+    pub(crate) bitmap: Option<String>,
+    /// Whether a filter keeps the content as it was while somebody writes.
+    pub(crate) filtered: bool,
 }
 
 impl PlannedDisk {
@@ -74,7 +79,8 @@ pub(crate) async fn prepare(
     }
     refuse_by_state(&describe::state(&client).await?)?;
     let layout = Layout::read(&client).await?;
-    let plan = plan_disks(&client, &layout, &request).await?;
+    let known = describe::named_disks(&client, &layout).await?;
+    let plan = plan_disks(&client, &layout, &known, &request).await?;
     if let Err(error) = make(&host, &client, &request, &layout, &plan).await {
         if let Err(left) = release::release(&host, &request.tag, Outcome::Abandoned).await {
             tracing::warn!(error = %left, tag = %request.tag, "a failed prepare left something");
@@ -92,7 +98,8 @@ pub(crate) async fn prepare(
 
 fn refuse_by_state(state: &VmState) -> Result<(), Error> {
     match state {
-        VmState::Running | VmState::Paused(_) => Ok(()),
+        // `Stopped` is never said of a QEMU that answers.
+        VmState::Running | VmState::Paused(_) | VmState::Stopped => Ok(()),
         VmState::Other(words) => Err(Error::new(
             ErrorKind::Refused,
             format!("begin a snapshot while the VM is in the state `{words}`"),
@@ -100,9 +107,11 @@ fn refuse_by_state(state: &VmState) -> Result<(), Error> {
     }
 }
 
-async fn plan_disks(
+/// Judges each disk of the request.
+pub(crate) async fn plan_disks(
     client: &Client,
     layout: &Layout,
+    known: &[NamedDisk],
     request: &PrepareRequest,
 ) -> Result<Vec<PlannedDisk>, Error> {
     if request.disks.is_empty() {
@@ -111,7 +120,6 @@ async fn plan_disks(
             "snapshot no disk at all",
         ));
     }
-    let known = describe::named_disks(client, layout).await?;
     let mut plan: Vec<PlannedDisk> = Vec::with_capacity(request.disks.len());
     for wanted in &request.disks {
         let name = wanted.name.as_str();
@@ -139,7 +147,8 @@ async fn plan_disk(
     tag: &SnapshotTag,
 ) -> Result<PlannedDisk, Error> {
     let (name, disk) = (wanted.name.as_str(), &named.disk);
-    if let Some(reason) = describe::exclusion(named, &client.greeting().version) {
+    let version = &client.greeting().version;
+    if let Some(reason) = describe::exclusion(named, version, wanted.shared) {
         let step = format!("snapshot a disk that is excluded: {reason}");
         return Err(Error::new(ErrorKind::Unsupported, step).on_disk(name));
     }
@@ -157,12 +166,16 @@ async fn plan_disk(
         size: disk.size,
         image: &image,
     };
-    let judgement = judge::decide(ledger, now);
+    let judgement = match describe::untracked(named) {
+        None => judge::decide(ledger, now),
+        Some(reason) => BitmapJudgement::ReadAll { reason },
+    };
     let follows = match (&judgement, ledger) {
         (BitmapJudgement::Trusted { .. }, Some(ledger)) => Follows::Continues(ledger.tag.clone()),
         (BitmapJudgement::ReadAll { .. }, Some(ledger)) => Follows::Replaces(ledger.tag.clone()),
         (_, None) => Follows::Nothing,
     };
+    let tracked = describe::untracked(named).is_none();
     Ok(PlannedDisk {
         name: wanted.name.clone(),
         device: named.device.clone(),
@@ -171,7 +184,8 @@ async fn plan_disk(
         image,
         persistent: disk.keeps_bitmaps,
         judgement,
-        bitmap: naming::bitmap(tag, &follows),
+        bitmap: tracked.then(|| naming::bitmap(tag, &follows)),
+        filtered: tracked,
     })
 }
 
@@ -187,8 +201,11 @@ async fn make(
     tokio::fs::create_dir_all(&directory)
         .await
         .map_err(failure::host("create the fleecing directory"))?;
-    start_server(host, client, &request.tag, request.vm).await?;
-    for (index, disk) in plan.iter().enumerate() {
+    let runtime_dir = &host.config.runtime_dir;
+    let socket = make_socket_dir(runtime_dir, &request.tag, request.vm, client.peer()).await?;
+    start_server(client, &socket).await?;
+    let filtered = plan.iter().enumerate().filter(|(_, disk)| disk.filtered);
+    for (index, disk) in filtered {
         let path = naming::fleecing_file(&directory, &request.tag, request.vm, index);
         insert_filter(client, request, layout, disk, index, &path)
             .await
@@ -232,14 +249,16 @@ async fn insert_filter(
     Ok(())
 }
 
-async fn start_server(
-    host: &Host,
-    client: &Client,
+/// Makes the directory of the sockets of a snapshot: new, and for `owner` alone. Gives the NBD
+/// server's socket in it.
+pub(crate) async fn make_socket_dir(
+    runtime_dir: &Path,
     tag: &SnapshotTag,
     vm: VmId,
-) -> Result<(), Error> {
-    let runtime_dir = std::path::absolute(&host.config.runtime_dir)
-        .map_err(failure::host("find the runtime directory"))?;
+    owner: Peer,
+) -> Result<PathBuf, Error> {
+    let runtime_dir =
+        std::path::absolute(runtime_dir).map_err(failure::host("find the runtime directory"))?;
     let socket = naming::socket(&runtime_dir, tag, vm);
     if socket.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Error::new(
@@ -251,21 +270,23 @@ async fn start_server(
             ),
         ));
     }
-    let peer = client.peer();
     let directory = naming::socket_dir(&runtime_dir, tag, vm);
-    let made = tokio::task::spawn_blocking(move || make_private_dir(&directory, peer));
+    let made = tokio::task::spawn_blocking(move || make_private_dir(&directory, owner));
     made.await
         .map_err(std::io::Error::other)
         .and_then(|result| result)
         .map_err(failure::host("create the directory of the NBD socket"))?;
+    Ok(socket)
+}
+
+/// Lets the NBD server listen.
+pub(crate) async fn start_server(client: &Client, socket: &Path) -> Result<(), Error> {
     let path = socket.display().to_string();
     let addr = SocketAddress::Unix { path };
-    client
-        .run(&NbdServerStart { addr })
-        .await
-        .map_err(failure::qmp(
-            "start the NBD server (a QEMU process has one; another tool's may be running)",
-        ))?;
+    let started = client.run(&NbdServerStart { addr }).await;
+    started.map_err(failure::qmp(
+        "start the NBD server (a QEMU process has one; another tool's may be running)",
+    ))?;
     Ok(())
 }
 

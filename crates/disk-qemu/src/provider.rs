@@ -7,10 +7,14 @@ use tresor_disk::{
     Capabilities, Error, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
     SnapshotProvider, VmDescription,
 };
-use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_model::{MachineDefinition, SnapshotTag, TrackingLedger};
 use tresor_qmp::ConnectOptions;
 
-use crate::{connect::Connector, describe, prepare, release};
+use crate::{
+    connect::{Connector, Lease},
+    describe, prepare, release,
+    session::Holder,
+};
 
 /// Where a VM's QEMU is, and where this provider may leave things.
 #[derive(Debug, Clone)]
@@ -25,6 +29,11 @@ pub struct QemuConfig {
     pub fleecing_dirs: Vec<PathBuf>,
     /// Time limits.
     pub limits: ConnectOptions,
+    /// What the VM was when it was last seen running; without it there is no backup of a VM that
+    /// does not run.
+    pub machine: Option<MachineDefinition>,
+    /// The program that opens the images of a VM that does not run.
+    pub storage_daemon: PathBuf,
 }
 
 impl QemuConfig {
@@ -36,6 +45,8 @@ impl QemuConfig {
             runtime_dir: PathBuf::from("/run/tresor"),
             fleecing_dirs: Vec::new(),
             limits: ConnectOptions::default(),
+            machine: None,
+            storage_daemon: PathBuf::from("qemu-storage-daemon"),
         }
     }
 }
@@ -53,6 +64,17 @@ pub(crate) struct Host {
     pub(crate) connector: Connector,
 }
 
+#[async_trait]
+impl Holder for Host {
+    async fn lease(&self) -> Result<Lease, Error> {
+        self.connector.lease().await
+    }
+
+    async fn release(&self, tag: &SnapshotTag, outcome: Outcome) -> Result<(), Error> {
+        release::release(self, tag, outcome).await.map(|_| ())
+    }
+}
+
 impl QemuProvider {
     /// A provider for the QEMU behind `config.qmp`, after checking that it answers. The
     /// connection is not kept: the VM may be restarted while the provider lives.
@@ -62,8 +84,16 @@ impl QemuProvider {
     /// client holds the socket.
     pub async fn connect(config: QemuConfig) -> Result<Self, Error> {
         let provider = Self::unconnected(config);
-        provider.host.connector.lease().await?;
+        provider.look().await?;
         Ok(provider)
+    }
+
+    /// Whether QEMU answers.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub(crate) async fn look(&self) -> Result<(), Error> {
+        self.host.connector.lease().await.map(|_| ())
     }
 
     /// A provider that finds out at its first use whether QEMU answers.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Mutex, OnceCell};
 use tresor_disk::{ChangedExtent, DiskReader, Error, ErrorKind, Outcome, Session, SnapshotDisk};
-use tresor_model::{Extent, SnapshotTag, StreamName, VmId};
+use tresor_model::{Extent, SnapshotTag, StreamName};
 use tresor_nbd::{
     ALLOCATION_ZERO, Address, BASE_ALLOCATION, BITMAP_DIRTY, BlockStatus, Client, ConnectOptions,
     dirty_bitmap_context,
@@ -18,8 +18,7 @@ use crate::{
     extents::{self, Run},
     naming,
     prepare::PlannedDisk,
-    provider::Host,
-    release,
+    take::snapshot_disk,
 };
 
 /// Connections for each disk: two already hide the latency of one; four saturate QEMU's reader.
@@ -29,9 +28,35 @@ const PARALLELISM: usize = 8;
 /// Most of a disk that is mapped in one go, so that memory does not grow with the disk.
 const MAP_WINDOW: u64 = 8 << 30;
 
-/// A session on one QEMU.
+/// The process that holds a snapshot: QEMU, or a storage daemon.
+#[async_trait]
+pub(crate) trait Holder: Send + Sync {
+    /// A connection to it.
+    async fn lease(&self) -> Result<Lease, Error>;
+
+    /// Ends the snapshot.
+    async fn release(&self, tag: &SnapshotTag, outcome: Outcome) -> Result<(), Error>;
+
+    /// The reason behind an error, where the holder knows better.
+    fn explain(&self, error: Error) -> Error {
+        error
+    }
+}
+
+/// What a session is made from.
+pub(crate) struct Taken {
+    pub(crate) holder: Arc<dyn Holder>,
+    pub(crate) lease: Lease,
+    pub(crate) tag: SnapshotTag,
+    /// The NBD server's.
+    pub(crate) socket: PathBuf,
+    pub(crate) disks: Vec<PlannedDisk>,
+    pub(crate) paused_for: Option<Duration>,
+}
+
+/// A session on one process.
 pub(crate) struct QemuSession {
-    host: Arc<Host>,
+    holder: Arc<dyn Holder>,
     tag: SnapshotTag,
     disks: Vec<SnapshotDisk>,
     exported: Vec<Exported>,
@@ -44,28 +69,22 @@ pub(crate) struct QemuSession {
 }
 
 impl QemuSession {
-    pub(crate) fn new(
-        host: Arc<Host>,
-        lease: Lease,
-        tag: SnapshotTag,
-        vm: VmId,
-        disks: Vec<SnapshotDisk>,
-        planned: &[PlannedDisk],
-        paused_for: Option<Duration>,
-    ) -> Self {
-        let exported = planned.iter().map(|disk| Exported {
+    pub(crate) fn new(taken: Taken) -> Self {
+        let Taken { tag, disks, .. } = taken;
+        let exported = disks.iter().map(|disk| Exported {
             format_node: disk.format_node.clone(),
             bitmap: disk.trusted().map(str::to_owned),
+            filtered: disk.filtered,
         });
         Self {
-            socket: naming::socket(&host.config.runtime_dir, &tag, vm),
-            host,
-            tag,
             exported: exported.collect(),
             readers: disks.iter().map(|_| OnceCell::new()).collect(),
-            disks,
-            paused_for,
-            lease: Mutex::new(Some(lease)),
+            disks: disks.iter().map(|disk| snapshot_disk(&tag, disk)).collect(),
+            holder: taken.holder,
+            tag,
+            socket: taken.socket,
+            paused_for: taken.paused_for,
+            lease: Mutex::new(Some(taken.lease)),
             activated: OnceCell::new(),
         }
     }
@@ -75,13 +94,14 @@ impl QemuSession {
             let mut lease = self.lease.lock().await;
             let client = match lease.as_ref() {
                 Some(client) if !client.is_closed() => Lease::clone(client),
-                _ => self.host.connector.lease().await?,
+                _ => self.holder.lease().await?,
             };
             activate(&client, &self.tag, &self.exported).await?;
             *lease = None;
             Ok(())
         };
-        self.activated.get_or_try_init(|| once).await?;
+        let once = self.activated.get_or_try_init(|| once).await;
+        once.map_err(|error| self.holder.explain(error))?;
         Ok(())
     }
 
@@ -94,7 +114,8 @@ impl QemuSession {
                 .on_disk(disk.as_str())
         })?;
         let client = slot.get_or_try_init(|| self.open_export(index)).await;
-        let client = client.map_err(|error| lost("open the snapshot's export", disk, error))?;
+        let client = client
+            .map_err(|error| lost(&*self.holder, "open the snapshot's export", disk, error))?;
         Ok((index, Arc::clone(client)))
     }
 
@@ -143,7 +164,8 @@ impl Session for QemuSession {
         while at < window.end() {
             let part = Extent::between(at, window.end().min(at.saturating_add(MAP_WINDOW)));
             let status = client.map(part.start, part.length).await;
-            let status = status.map_err(|error| lost("ask what changed", disk, error))?;
+            let status =
+                status.map_err(|error| lost(&*self.holder, "ask what changed", disk, error))?;
             let data = runs(&status, BASE_ALLOCATION, |flags| {
                 flags & ALLOCATION_ZERO == 0
             });
@@ -161,6 +183,7 @@ impl Session for QemuSession {
         Ok(Arc::new(ExportReader {
             client,
             disk: disk.clone(),
+            holder: Arc::clone(&self.holder),
         }))
     }
 
@@ -171,7 +194,7 @@ impl Session for QemuSession {
         }
         // Kept until here when the session was never used: the release needs the socket.
         let lease = self.lease.lock().await.take();
-        release::release(&self.host, &self.tag, outcome).await?;
+        self.holder.release(&self.tag, outcome).await?;
         drop(lease);
         Ok(())
     }
@@ -186,26 +209,28 @@ fn runs(status: &BlockStatus, context: &str, on: impl Fn(u64) -> bool) -> Vec<Ru
 }
 
 /// Whatever keeps the export from answering, its content cannot be had any more: the filter gave
-/// the snapshot up, or QEMU is gone, and the snapshot with it.
-fn lost(step: &str, disk: &StreamName, error: tresor_nbd::Error) -> Error {
+/// the snapshot up, or the process is gone, and the snapshot with it.
+fn lost(holder: &dyn Holder, step: &str, disk: &StreamName, error: tresor_nbd::Error) -> Error {
     let kind = match error.kind() {
         tresor_nbd::ErrorKind::Invalid => ErrorKind::Protocol,
         _ => ErrorKind::SnapshotLost,
     };
-    Error::new(kind, step).on_disk(disk.as_str()).because(error)
+    let error = Error::new(kind, step).on_disk(disk.as_str()).because(error);
+    holder.explain(error)
 }
 
 /// Reads one export.
 struct ExportReader {
     client: Arc<Client>,
     disk: StreamName,
+    holder: Arc<dyn Holder>,
 }
 
 #[async_trait]
 impl DiskReader for ExportReader {
     async fn read(&self, extent: Extent) -> Result<Bytes, Error> {
         let read = self.client.read(extent.start, extent.length).await;
-        read.map_err(|error| lost("read the snapshot", &self.disk, error))
+        read.map_err(|error| lost(&*self.holder, "read the snapshot", &self.disk, error))
     }
 
     fn parallelism(&self) -> usize {

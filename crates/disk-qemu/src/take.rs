@@ -36,7 +36,7 @@ use crate::{
     prepare::PlannedDisk,
     provider::Host,
     release,
-    session::QemuSession,
+    session::{QemuSession, Taken},
 };
 
 /// How long the replies to the swap are awaited. The commands take milliseconds; `stop` waits for
@@ -90,11 +90,11 @@ impl PreparedSnapshot {
             let status = self.client.run(&QueryStatus {}).await;
             status.map_err(failure::qmp(step))?.running
         };
-        let add = Transaction {
-            actions: self.disks.iter().map(add_bitmap).collect(),
-        };
-        let added = self.client.run(&add).await;
-        added.map_err(failure::qmp("add the new bitmaps"))?;
+        let actions: Vec<Action> = self.disks.iter().filter_map(add_bitmap).collect();
+        if !actions.is_empty() {
+            let added = self.client.run(&Transaction { actions }).await;
+            added.map_err(failure::qmp("add the new bitmaps"))?;
+        }
 
         let commands = swap_commands(&self.tag, &self.disks, stop).map_err(failure::qmp(step))?;
         let begun = Instant::now();
@@ -107,31 +107,27 @@ impl PreparedSnapshot {
     }
 
     fn into_session(self, paused_for: Option<Duration>) -> QemuSession {
-        let disks = self
-            .disks
-            .iter()
-            .map(|disk| snapshot_disk(&self.tag, disk))
-            .collect();
-        QemuSession::new(
-            self.host,
-            self.client,
-            self.tag,
-            self.vm,
-            disks,
-            &self.disks,
+        let runtime_dir = &self.host.config.runtime_dir;
+        QemuSession::new(Taken {
+            socket: naming::socket(runtime_dir, &self.tag, self.vm),
+            holder: self.host,
+            lease: self.client,
+            tag: self.tag,
+            disks: self.disks,
             paused_for,
-        )
+        })
     }
 }
 
-fn add_bitmap(disk: &PlannedDisk) -> Action {
-    Action::BlockDirtyBitmapAdd(BitmapAdd {
+/// Begins to record, where that is possible.
+pub(crate) fn add_bitmap(disk: &PlannedDisk) -> Option<Action> {
+    Some(Action::BlockDirtyBitmapAdd(BitmapAdd {
         node: disk.format_node.clone(),
-        name: disk.bitmap.clone(),
+        name: disk.bitmap.clone()?,
         granularity: GRANULARITY,
         persistent: disk.persistent,
         disabled: false,
-    })
+    }))
 }
 
 /// Everything between the last look at the VM and the thaw, as one write.
@@ -149,7 +145,8 @@ fn swap_commands(
         commands.push(mark.to_pipeline()?);
         commands.push(Stop {}.to_pipeline()?);
     }
-    for (index, disk) in disks.iter().enumerate() {
+    let filtered = disks.iter().enumerate().filter(|(_, disk)| disk.filtered);
+    for (index, disk) in filtered {
         let set = QomSet {
             path: disk.device.clone(),
             property: "drive".to_owned(),
@@ -170,15 +167,15 @@ fn swap_commands(
 }
 
 /// Lets the previous bitmap rest, provided that the new one records.
-fn roll(disk: &PlannedDisk) -> Vec<Action> {
-    let Some(previous) = disk.trusted() else {
+pub(crate) fn roll(disk: &PlannedDisk) -> Vec<Action> {
+    let (Some(previous), Some(new)) = (disk.trusted(), &disk.bitmap) else {
         return Vec::new();
     };
     let node = disk.format_node.clone();
     vec![
         Action::BlockDirtyBitmapEnable(BitmapEnable {
             node: node.clone(),
-            name: disk.bitmap.clone(),
+            name: new.clone(),
         }),
         Action::BlockDirtyBitmapDisable(BitmapDisable {
             node,
@@ -187,7 +184,7 @@ fn roll(disk: &PlannedDisk) -> Vec<Action> {
     ]
 }
 
-fn snapshot_disk(tag: &SnapshotTag, disk: &PlannedDisk) -> SnapshotDisk {
+pub(crate) fn snapshot_disk(tag: &SnapshotTag, disk: &PlannedDisk) -> SnapshotDisk {
     SnapshotDisk {
         name: disk.name.clone(),
         size: disk.size,
@@ -200,7 +197,7 @@ fn snapshot_disk(tag: &SnapshotTag, disk: &PlannedDisk) -> SnapshotDisk {
             },
         },
         tracking: TrackingLedger {
-            bitmap: Some(disk.bitmap.clone()),
+            bitmap: disk.bitmap.clone(),
             tag: tag.clone(),
             granularity: u64::from(GRANULARITY),
             persistent: disk.persistent,
@@ -225,7 +222,8 @@ mod tests {
             image: "1:2".to_owned(),
             persistent: true,
             judgement,
-            bitmap: "new".to_owned(),
+            bitmap: Some("new".to_owned()),
+            filtered: true,
         }
     }
 
@@ -251,6 +249,18 @@ mod tests {
             "transaction",
         ];
         assert_eq!(names(&commands), expected);
+    }
+
+    #[test]
+    fn a_disk_that_nobody_writes_is_left_where_it_is() {
+        let trusted = BitmapJudgement::ReadAll {
+            reason: "no bitmap".to_owned(),
+        };
+        let mut still = disk("a", trusted);
+        (still.bitmap, still.filtered) = (None, false);
+        let tag = SnapshotTag::of_job(JobId::generate());
+        let commands = swap_commands(&tag, &[still], false).expect("plain data");
+        assert!(commands.is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Errors of snapshot providers.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// What went wrong, for callers that decide by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,12 @@ pub enum ErrorKind {
     Refused,
     /// The point-in-time image broke; the VM is unharmed.
     SnapshotLost,
+    /// The image of a VM that does not run is not where it was.
+    ImageMissing,
+    /// Another process holds the image of a VM that does not run.
+    ImageInUse,
+    /// The VM was started, and its disks were left to it.
+    GaveWay,
     /// The hypervisor (or its storage) sent what it must not.
     Protocol,
     /// The host refused: files, space, permissions.
@@ -34,6 +43,7 @@ pub struct Error {
     kind: ErrorKind,
     step: String,
     disk: Option<String>,
+    path: Option<PathBuf>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -45,6 +55,7 @@ impl Error {
             kind,
             step: step.into(),
             disk: None,
+            path: None,
             source: None,
         }
     }
@@ -53,6 +64,13 @@ impl Error {
     #[must_use]
     pub fn on_disk(mut self, disk: impl Into<String>) -> Self {
         self.disk = Some(disk.into());
+        self
+    }
+
+    /// Adds the file it is about.
+    #[must_use]
+    pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
         self
     }
 
@@ -79,6 +97,12 @@ impl Error {
     #[must_use]
     pub fn disk(&self) -> Option<&str> {
         self.disk.as_deref()
+    }
+
+    /// The file it is about, if it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 }
 

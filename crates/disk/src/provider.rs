@@ -28,6 +28,8 @@ pub enum VmState {
     Running,
     /// Stopped by an administrator or by itself, in the hypervisor's words (`paused`).
     Paused(String),
+    /// There is no process that runs it; its disks are nobody's.
+    Stopped,
     /// Anything in which no snapshot should be begun, in the hypervisor's words (`inmigrate`).
     Other(String),
 }
@@ -69,6 +71,8 @@ pub struct DiskRequest {
     pub name: StreamName,
     /// The last recovery point of this disk, if there is one to be incremental against.
     pub previous: Option<PreviousPoint>,
+    /// Back it up also when others may write to it.
+    pub shared: bool,
 }
 
 /// What the last recovery point knew of a disk.

@@ -21,7 +21,7 @@ pub use id::{IdError, JobId, PointId, SessionId, SnapshotTag, StreamName, VaultI
 pub use job::{JobKind, JobState, SubTaskState};
 pub use machine::{
     Attachment, AttachmentRole, Firmware, HypervisorSource, MachineDefinition, MachineDisk,
-    NetworkCard,
+    NetworkCard, TPM_STATE_FILES,
 };
 pub use point::{DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
 pub use tracking::{ReadMode, TrackingLedger};

@@ -84,6 +84,12 @@ pub struct MachineDisk {
     pub path: Option<String>,
     /// Whether the guest could only read it.
     pub read_only: bool,
+    /// Whether others than this VM may write to it.
+    #[serde(default)]
+    pub shared: bool,
+    /// Identity of the image, in the provider's words.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Why it is not in the recovery point; `None` when it is.
     pub excluded: Option<String>,
 }
@@ -103,6 +109,10 @@ pub enum AttachmentRole {
     /// State of the emulated TPM.
     TpmState,
 }
+
+/// The files in which the TPM emulator (swtpm) keeps its state, by their names in its directory.
+pub const TPM_STATE_FILES: [&str; 3] =
+    ["tpm2-00.permall", "tpm2-00.volatilestate", "tpm-00.permall"];
 
 /// A file of the machine that is not a disk. Its content is a stream of the recovery point with
 /// the same name.

@@ -141,6 +141,31 @@ problems! {
             "Register the VM anew (`tresor vm remove {vm}`, `tresor vm add`) with `--exclude DISK` for what cannot be backed up; one disk must stay.",
         ]
         retry AfterRemedy fault Host exit Vm;
+    DiskImageMissing { vm, disk, path }
+        title "A disk image of the stopped VM is missing"
+        cause "VM {vm} does not run, and the image of its disk {disk} is not at {path}."
+        remedy [
+            "Check that the file system it lies on is mounted, and bring the image back to its place.",
+            "If the image was moved, start the VM from where it is now: Tresor learns the place at the next backup of the running VM.",
+            "If the disk is gone for good, start the VM without it once and back it up.",
+        ]
+        retry AfterRemedy fault Host exit Vm;
+    DiskImageInUse { vm, disk, path, holder, socket }
+        title "A disk image of the stopped VM is in use"
+        cause "Nobody listens at the QMP socket {socket} of VM {vm}, but the image of its disk {disk}, {path}, is held by {holder}."
+        remedy [
+            "If that is the VM itself, started in another way: register it anew with the QMP socket it has now (`tresor vm remove {vm}`, `tresor vm add {vm} --qmp SOCKET`).",
+            "If it is another program, let it end, then start the backup again.",
+        ]
+        retry AfterRemedy fault Host exit Vm;
+    VmStarted { vm }
+        title "The VM was started while it was backed up"
+        cause "VM {vm} did not run when its backup began, and was started before it was over: its disks were left to it."
+        remedy [
+            "Nothing, when the backup went on with the running VM (`tresor jobs list`).",
+            "Else start the backup again once the VM's QEMU answers at its QMP socket: it is still incremental, and what was stored already is not sent again.",
+        ]
+        retry Helps fault Usage exit Vm;
     SnapshotFailed { vm, step, reason }
         title "The snapshot could not be taken"
         cause "This step failed on VM {vm}: {step}: {reason}"

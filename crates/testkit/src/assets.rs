@@ -74,6 +74,8 @@ pub struct Assets {
     pub stamp: String,
     /// An ELF kernel (PVH), or a bzImage where none could be had.
     pub kernel: PathBuf,
+    /// The same kernel as its package has it, for firmware that starts EFI programs.
+    pub efi_kernel: PathBuf,
     /// The first root: drivers, then over to the system disk.
     pub initrd: PathBuf,
     /// The system disk (qcow2, ext4 without partitions). Copied, never written.
@@ -112,6 +114,7 @@ impl Assets {
             .with_context(|| format!("{} is not of this version", file.display()))?;
         for path in [
             &assets.kernel,
+            &assets.efi_kernel,
             &assets.initrd,
             &assets.system_disk,
             &assets.data_disk,

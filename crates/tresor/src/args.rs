@@ -84,8 +84,11 @@ pub(crate) enum Command {
     /// Register VMs and look at them
     #[command(subcommand)]
     Vm(VmCommand),
-    /// Back up a running VM now
+    /// Back up a VM now, running or not
     #[command(after_help = "\
+A VM that does not run is backed up from its images, as it was when it was last seen running. It may
+be started meanwhile: the backup leaves the images to it at once and goes on with the running VM.
+
 Examples:
   tresor backup web01
   tresor backup web01 --require file-system   # fail rather than store a crash-consistent point")]
@@ -240,6 +243,10 @@ Start QEMU with sockets for Tresor alone (each serves one client at a time):
         /// A disk to leave out; may be repeated
         #[arg(long, value_name = "DISK")]
         exclude: Vec<StreamName>,
+        /// A shared disk (share-rw=on) to back up all the same, read whole each time; may be
+        /// repeated
+        #[arg(long, value_name = "DISK")]
+        include: Vec<StreamName>,
     },
     /// The registered VMs
     List,

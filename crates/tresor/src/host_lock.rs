@@ -27,44 +27,51 @@ const MAX_HOLDER: u64 = 64 << 10;
 struct Holder {
     pid: u32,
     state_dir: PathBuf,
-    job: JobId,
+    /// The job it works on, once there is one.
+    job: Option<JobId>,
 }
 
 /// The lock of one VM, until the value is dropped.
 #[derive(Debug)]
 pub(crate) struct HostLock {
     path: PathBuf,
-    _file: fs::File,
+    file: fs::File,
+    holder: Holder,
 }
 
 impl HostLock {
-    /// Takes the lock of a VM for a job. Does not wait.
+    /// Takes the lock of a VM. Does not wait.
     ///
     /// # Errors
     /// `VmBusy` with its holder, `StateUnusable` when the directory cannot be used.
-    pub(crate) fn take(
-        dir: &Path,
-        vm: (VmId, &str),
-        job: JobId,
-        state_dir: &Path,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn take(dir: &Path, vm: (VmId, &str), state_dir: &Path) -> Result<Self, Problem> {
         let path = dir.join(format!("{}.lock", vm.0));
-        let unusable = |error: io::Error| {
-            let path = path.display().to_string();
-            let reason = error.to_string();
-            Problem::caused_by(Kind::StateUnusable { path, reason }, &error)
-        };
-        fs::create_dir_all(dir).map_err(unusable)?;
-        let Some(mut file) = lock(&path).map_err(unusable)? else {
+        fs::create_dir_all(dir).map_err(|error| unusable(dir, &error))?;
+        let Some(file) = lock(&path).map_err(|error| unusable(&path, &error))? else {
             return Err(busy(&path, vm.1));
         };
         let holder = Holder {
             pid: std::process::id(),
-            state_dir: state_dir.to_owned(),
-            job,
+            state_dir: std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned()),
+            job: None,
         };
-        write(&mut file, &holder).map_err(unusable)?;
-        Ok(Self { path, _file: file })
+        let mut held = Self { path, file, holder };
+        held.write()?;
+        Ok(held)
+    }
+
+    /// Says which job it is held for.
+    ///
+    /// # Errors
+    /// `StateUnusable` when the file cannot be written.
+    pub(crate) fn note(&mut self, job: JobId) -> Result<(), Problem> {
+        self.holder.job = Some(job);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Problem> {
+        let written = write(&mut self.file, &self.holder);
+        written.map_err(|error| unusable(&self.path, &error))
     }
 
     /// Removes the lock files that nobody holds; gives their names.
@@ -130,25 +137,25 @@ fn write(file: &mut fs::File, holder: &Holder) -> io::Result<()> {
     file.write_all(&serde_json::to_vec(holder)?)
 }
 
+fn unusable(path: &Path, error: &io::Error) -> Problem {
+    let path = path.display().to_string();
+    let reason = error.to_string();
+    Problem::caused_by(Kind::StateUnusable { path, reason }, error)
+}
+
 fn busy(path: &Path, vm: &str) -> Problem {
     let mut text = String::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(MAX_HOLDER).read_to_string(&mut text));
     let holder: Option<Holder> = read.ok().and_then(|_| serde_json::from_str(&text).ok());
-    let (job, holder) = match holder {
-        Some(holder) => (
-            holder.job.to_string(),
-            format!(
-                "process {} with state in {}",
-                holder.pid,
-                holder.state_dir.display()
-            ),
-        ),
+    let job = holder.as_ref().and_then(|holder| holder.job);
+    let job = job.map_or_else(|| "(not begun yet)".to_owned(), |job| job.to_string());
+    let holder = match holder {
+        Some(Holder { pid, state_dir, .. }) => {
+            format!("process {pid}, with its state in {}", state_dir.display())
+        }
         // It has locked and not written yet.
-        None => (
-            "(not known yet)".to_owned(),
-            format!("the holder of {}", path.display()),
-        ),
+        None => format!("the holder of {}", path.display()),
     };
     let vm = vm.to_owned();
     Kind::VmBusy { vm, job, holder }.into()
@@ -159,15 +166,18 @@ mod tests {
     use super::*;
 
     fn take(dir: &Path, vm: VmId) -> Result<HostLock, Problem> {
-        HostLock::take(dir, (vm, "web01"), JobId::generate(), Path::new("/state"))
+        HostLock::take(dir, (vm, "web01"), Path::new("/state"))
     }
 
     #[test]
     fn the_second_one_learns_who_holds_it() {
         let dir = tempfile::tempdir().unwrap();
         let vm = VmId::generate();
-        let held = take(dir.path(), vm).unwrap();
+        let mut held = take(dir.path(), vm).unwrap();
+        let job = JobId::generate();
+        held.note(job).unwrap();
         let problem = take(dir.path(), vm).unwrap_err();
+        assert!(problem.cause.contains(&job.to_string()), "{problem}");
         assert!(problem.is("VmBusy"), "{problem}");
         assert!(problem.cause.contains("/state"), "{problem}");
         take(dir.path(), VmId::generate()).unwrap();

@@ -64,6 +64,11 @@ impl StateDir {
         &self.0
     }
 
+    /// Where copies of small objects of vaults are kept.
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// Where fleecing images go unless asked otherwise.
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")

@@ -1,9 +1,11 @@
 //! From the typed errors of the engines to problems (invariant I10). The matches are exhaustive:
 //! a new kind of error asks for its problem here.
 
+use std::path::Path;
+
 use tresor_disk::ErrorKind as Disk;
 use tresor_problem::{Kind, Problem};
-use tresor_transfer::ErrorKind as Transfer;
+use tresor_transfer::{ErrorKind as Transfer, restore::holder as holder_of};
 use tresor_vault::ErrorKind as Vault;
 
 use crate::backup::BackupContext;
@@ -13,6 +15,13 @@ use crate::backup::BackupContext;
 pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> Problem {
     let vm = vm.to_owned();
     let disk = || error.disk().unwrap_or("(unknown)").to_owned();
+    let path = || {
+        error
+            .path()
+            .unwrap_or(Path::new("(unknown)"))
+            .display()
+            .to_string()
+    };
     let reason = innermost(error);
     let kind = match error.kind() {
         Disk::Unreachable => Kind::VmUnreachable {
@@ -40,6 +49,19 @@ pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> P
             disk: disk(),
             reason,
         },
+        Disk::ImageMissing => Kind::DiskImageMissing {
+            vm,
+            disk: disk(),
+            path: path(),
+        },
+        Disk::ImageInUse => Kind::DiskImageInUse {
+            vm,
+            disk: disk(),
+            path: path(),
+            holder: holder(error),
+            socket: socket.to_owned(),
+        },
+        Disk::GaveWay => Kind::VmStarted { vm },
         Disk::Cancelled => Kind::Interrupted {
             what: format!("The backup of {vm}"),
         },
@@ -53,6 +75,12 @@ pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> P
         },
     };
     Problem::caused_by(kind, error)
+}
+
+/// Who has the image open, as far as can be seen.
+fn holder(error: &tresor_disk::Error) -> String {
+    let holder = error.path().and_then(|path| holder_of(path).ok().flatten());
+    holder.unwrap_or_else(|| "a process that cannot be seen from here".to_owned())
 }
 
 /// What a failed vault means for the user.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::process::find;
 
-/// A program and the package that has it.
+/// A program (or a file, by its path) and the package that has it.
 struct Need {
     program: &'static str,
     package: &'static str,
@@ -41,6 +41,8 @@ const NEEDS: &[Need] = &[
     need("zstd", "zstd"),
     need("xz", "xz-utils"),
     need("setpriv", "util-linux"),
+    need("swtpm", "swtpm"),
+    need("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     need("nbdkit", "nbdkit"),
     need("nbdinfo", "libnbd-bin"),
     need("faketime", "faketime"),

@@ -71,6 +71,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
     let assets = Assets {
         stamp: images.stamp,
         kernel: images.dir.join("vmlinux"),
+        efi_kernel: kernel::find_image(&unpacked.kernel)?.0,
         initrd: images.dir.join("initrd"),
         system_disk: images.dir.join("system.qcow2"),
         data_disk: images.dir.join("data.qcow2"),

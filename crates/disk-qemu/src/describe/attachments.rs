@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tresor_model::{Attachment, AttachmentRole, StreamName};
+use tresor_model::{Attachment, AttachmentRole, StreamName, TPM_STATE_FILES};
 use tresor_qmp::Peer;
 
 use super::{command_line::Options, devices::is_flash, process};
@@ -10,8 +10,6 @@ use crate::layout::Layout;
 
 /// Most processes that are looked at for the TPM emulator.
 const MAX_PROCESSES: usize = 100_000;
-/// Files in which swtpm keeps its state.
-const TPM_FILES: [&str; 3] = ["tpm2-00.permall", "tpm2-00.volatilestate", "tpm-00.permall"];
 
 /// All that are there. A file that cannot be looked at is left out, with a line in the log.
 pub(super) async fn find(peer: Peer, options: &Options, layout: &Layout) -> Vec<Attachment> {
@@ -37,7 +35,7 @@ pub(super) async fn find(peer: Peer, options: &Options, layout: &Layout) -> Vec<
     if let Some(socket) = &options.tpm_socket
         && let Some(directory) = tpm_directory(socket).await
     {
-        let files = TPM_FILES.map(|name| directory.join(name));
+        let files = TPM_STATE_FILES.map(|name| directory.join(name));
         let there = files.into_iter().filter(|path| path.is_file());
         wanted.extend(there.map(|path| (AttachmentRole::TpmState, path.display().to_string())));
     }

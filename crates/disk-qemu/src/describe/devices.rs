@@ -6,10 +6,11 @@ use serde_json::Value;
 use tresor_disk::Error;
 use tresor_model::{MachineDisk, NetworkCard, StreamName};
 use tresor_qmp::{
-    Client, Version,
+    Client,
     commands::object::{QomGet, QomList},
 };
 
+use super::{exclusion::exclusion, identity::image_identity};
 use crate::{
     failure,
     layout::{Disk, Layout},
@@ -29,8 +30,12 @@ pub(crate) struct NamedDisk {
     pub(crate) name: StreamName,
     /// QOM path of the front end.
     pub(crate) device: String,
+    /// The front end's class (`virtio-blk-pci`).
+    pub(crate) front_end: String,
     /// The I/O thread that serves it.
     pub(crate) iothread: Option<String>,
+    /// Whether others than this VM may write to it (`share-rw=on`).
+    pub(crate) shared: bool,
     pub(crate) disk: Disk,
 }
 
@@ -57,27 +62,6 @@ pub(super) fn is_flash(disk: &Disk) -> bool {
             .is_some_and(|name| name.starts_with("pflash"))
 }
 
-/// The first major version whose NBD server may serve a disk of an I/O thread: 7.2.22 was seen to
-/// abort, and the VM with it, when a client of such an export leaves.
-const SAFE_WITH_IOTHREAD: u32 = 9;
-
-/// Why a disk is not backed up; `None` when it is.
-pub(crate) fn exclusion(named: &NamedDisk, version: &Version) -> Option<String> {
-    if named.disk.read_only {
-        return Some("the guest can only read it".to_owned());
-    }
-    if named.disk.size == 0 {
-        return Some("it has no content".to_owned());
-    }
-    let iothread = named.iothread.as_ref()?;
-    (version.major < SAFE_WITH_IOTHREAD).then(|| {
-        format!(
-            "QEMU {version} can abort when the disk of an I/O thread ({iothread}) is exported: \
-             use QEMU {SAFE_WITH_IOTHREAD} or later, or take the disk off the I/O thread"
-        )
-    })
-}
-
 /// The I/O thread of a device, or of the controller it hangs on (SCSI).
 async fn iothread_of(client: &Client, front_end: &str) -> Result<Option<String>, Error> {
     let mut iothread = text(client, front_end, "iothread").await?;
@@ -102,6 +86,8 @@ pub(crate) async fn named_disks(client: &Client, layout: &Layout) -> Result<Vec<
         let device = device_path(&disk.qdev);
         let serial = text(client, front_end_path(&device), "serial").await?;
         let iothread = iothread_of(client, front_end_path(&device)).await?;
+        let class = text(client, front_end_path(&device), "type").await?;
+        let shared = get(client, front_end_path(&device), "share-rw").await?;
         let name = choose_name(
             &device,
             disk.backend.as_deref(),
@@ -111,7 +97,9 @@ pub(crate) async fn named_disks(client: &Client, layout: &Layout) -> Result<Vec<
         named.extend(name.map(|name| NamedDisk {
             name,
             device,
+            front_end: class.unwrap_or_default(),
             iothread,
+            shared: shared.and_then(|value| value.as_bool()).unwrap_or(false),
             disk,
         }));
     }
@@ -156,24 +144,29 @@ pub(super) async fn machine_disks(
     let mut disks = Vec::new();
     let version = &client.greeting().version;
     for named in named_disks(client, layout).await? {
-        let excluded = exclusion(&named, version);
+        let excluded = exclusion(&named, version, false);
+        let image = image_identity(client.peer(), &named.disk).await;
         let NamedDisk {
             name,
             device,
+            front_end,
             iothread,
+            shared,
             disk,
         } = named;
         let path = front_end_path(&device);
         let boot_index = get(client, path, "bootindex").await?;
         disks.push(MachineDisk {
             name,
-            front_end: text(client, path, "type").await?.unwrap_or_default(),
+            front_end,
             serial: text(client, path, "serial").await?,
             boot_index: boot_index
                 .and_then(|index| index.as_u64())
                 .and_then(|index| u32::try_from(index).ok()),
             iothread,
             size: disk.size,
+            shared,
+            image: image.ok(), // where it cannot be looked at, the snapshot says so
             excluded,
             path: match &disk.file {
                 Some(file) => {
@@ -220,6 +213,8 @@ async fn empty_drives(
             format: "none".to_owned(),
             path: None,
             read_only: true,
+            shared: false,
+            image: None,
             excluded: Some("there is no medium in it".to_owned()),
         });
     }
@@ -300,31 +295,6 @@ mod tests {
         assert_eq!(name(anon, Some("virtio0"), Some("S1")), "virtio0");
         assert_eq!(name(anon, None, Some("S1")), "S1");
         assert_eq!(name(anon, None, Some("not a/name")), "disk3");
-    }
-
-    #[test]
-    fn a_disk_of_an_io_thread_needs_a_qemu_that_survives_it() {
-        let disk = crate::layout::tests::recorded().disks().next();
-        let mut named = NamedDisk {
-            name: StreamName::new("vda").expect("valid"),
-            device: "/machine/peripheral/vda".to_owned(),
-            iothread: Some("io0".to_owned()),
-            disk: disk.expect("recorded"),
-        };
-        let version = |major| Version {
-            major,
-            minor: 2,
-            micro: 22,
-            package: String::new(),
-        };
-        let reason = exclusion(&named, &version(7)).expect("excluded");
-        assert!(
-            reason.contains("7.2.22") && reason.contains("io0"),
-            "{reason}"
-        );
-        assert_eq!(exclusion(&named, &version(9)), None);
-        named.iothread = None;
-        assert_eq!(exclusion(&named, &version(7)), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod attachments;
 mod command_line;
 mod devices;
+mod exclusion;
 mod identity;
 mod process;
 
@@ -17,7 +18,8 @@ use tresor_qmp::{
 };
 
 pub(crate) use self::{
-    devices::{NamedDisk, device_path, exclusion, named_disks},
+    devices::{NamedDisk, device_path, named_disks},
+    exclusion::{exclusion, untracked},
     identity::{identify, image_identity},
 };
 use crate::{failure, layout::Layout};

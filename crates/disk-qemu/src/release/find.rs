@@ -76,6 +76,23 @@ pub(super) async fn find(
     Ok(found)
 }
 
+/// What there is of `tag` in images that a storage daemon holds.
+pub(super) async fn find_in_images(
+    client: &Client,
+    layout: &Layout,
+    tag: &SnapshotTag,
+) -> Result<Found, Error> {
+    let exports = client.run(&QueryBlockExports {}).await;
+    let exports = exports.map_err(failure::qmp("look for what a snapshot left"))?;
+    let ids = exports.into_iter().map(|Export { id, .. }| id);
+    let mut found = Found {
+        exports: of_tag(tag, ids.collect()),
+        ..Found::default()
+    };
+    find_nodes(&mut found, layout, tag);
+    Ok(found)
+}
+
 fn find_nodes(found: &mut Found, layout: &Layout, tag: &SnapshotTag) {
     for node in layout.nodes() {
         let Some(name) = &node.node_name else {
@@ -108,15 +125,24 @@ fn find_nodes(found: &mut Found, layout: &Layout, tag: &SnapshotTag) {
     }
 }
 
-/// Every name in QEMU that carries a tag.
-pub(super) async fn tagged_names(client: &Client) -> Result<BTreeSet<String>, Error> {
-    let layout = Layout::read(client).await?;
+/// Nodes and bitmaps that carry a tag.
+pub(super) fn tagged_nodes(layout: &Layout) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     for node in layout.nodes() {
         names.extend(node.node_name.clone());
         let bitmaps = node.dirty_bitmaps.iter();
         names.extend(bitmaps.filter_map(|bitmap| bitmap.name.clone()));
     }
+    names.retain(|name| SnapshotTag::of_name(name).is_some());
+    names
+}
+
+/// Every name in QEMU that carries a tag.
+pub(super) async fn tagged_names(
+    client: &Client,
+    layout: &Layout,
+) -> Result<BTreeSet<String>, Error> {
+    let mut names = tagged_nodes(layout);
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp("list the exports"))?;
     names.extend(exports.into_iter().map(|export| export.id));
@@ -148,7 +174,7 @@ fn of_tag(tag: &SnapshotTag, names: Vec<String>) -> Vec<String> {
 }
 
 /// Files of the tag: those QEMU has open, and those in the configured directories.
-async fn files_of(
+pub(super) async fn files_of(
     config: &QemuConfig,
     layout: &Layout,
     tag: &SnapshotTag,

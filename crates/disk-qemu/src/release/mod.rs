@@ -21,7 +21,7 @@ use std::{
 
 use serde_json::json;
 use tresor_disk::{Error, ErrorKind, Orphan, Outcome, ReleaseReport};
-use tresor_model::{SnapshotTag, TrackingLedger};
+use tresor_model::{SnapshotTag, TrackingLedger, VmId};
 use tresor_qmp::{
     Client,
     commands::{
@@ -34,7 +34,12 @@ use tresor_qmp::{
 };
 
 use self::plan::{Step, plan};
-use crate::{describe, failure, fleecing, naming, provider::Host};
+use crate::{
+    describe, failure, fleecing,
+    layout::Layout,
+    naming,
+    provider::{Host, QemuConfig},
+};
 
 /// How long an export may take to end: its requests under way are finished first.
 const EXPORT_LIMIT: Duration = Duration::from_secs(30);
@@ -49,24 +54,55 @@ pub(crate) async fn release(
 ) -> Result<ReleaseReport, Error> {
     let client = host.connector.lease().await?;
     let found = find::find(&client, &host.config, tag).await?;
+    let report = act(&client, plan(tag, outcome, &found)).await?;
+    if found.server_shared {
+        let step = "stop our NBD server while another tool exports by it";
+        return Err(Error::new(ErrorKind::Refused, step));
+    }
+    Ok(report)
+}
+
+/// Ends what a snapshot left in the images that a storage daemon holds, and its exports. Its
+/// sockets and files stay: they are in use until it ends.
+pub(crate) async fn release_images(
+    client: &Client,
+    layout: &Layout,
+    tag: &SnapshotTag,
+    outcome: Outcome,
+) -> Result<ReleaseReport, Error> {
+    let found = find::find_in_images(client, layout, tag).await?;
+    act(client, plan(tag, outcome, &found)).await
+}
+
+/// Removes the files and directories of a tag.
+pub(crate) async fn remove_files(
+    config: &QemuConfig,
+    tag: &SnapshotTag,
+) -> Result<ReleaseReport, Error> {
+    let mut report = ReleaseReport::default();
+    for path in find::files_of(config, &Layout::default(), tag).await? {
+        let gone = remove(&path).await;
+        gone.map_err(failure::host(format!("remove {}", path.display())))?;
+        report.removed.push(path.display().to_string());
+    }
+    Ok(report)
+}
+
+async fn act(client: &Client, steps: Vec<Step>) -> Result<ReleaseReport, Error> {
     let mut report = ReleaseReport::default();
     let mut first_failure = None;
-    for step in plan(tag, outcome, &found) {
+    for step in steps {
         // A file may still be in use, and the socket is how the server is known to be ours.
         if first_failure.is_some() && matches!(step, Step::RemoveFile(_)) {
             break;
         }
-        match apply(&client, &step).await {
+        match apply(client, &step).await {
             Ok(()) => report.removed.extend(step.removes()),
             Err(error) => {
-                tracing::warn!(%error, %tag, ?step, "a step of a release failed");
+                tracing::warn!(%error, ?step, "a step of a release failed");
                 first_failure.get_or_insert(error);
             }
         }
-    }
-    if found.server_shared {
-        let step = "stop our NBD server while another tool exports by it";
-        first_failure.get_or_insert(Error::new(ErrorKind::Refused, step));
     }
     first_failure.map_or(Ok(report), Err)
 }
@@ -78,28 +114,51 @@ pub(crate) async fn find_orphans(
 ) -> Result<Vec<Orphan>, Error> {
     let client = host.connector.lease().await?;
     let vm = describe::identify(&client, host.connector.path()).await?;
+    let names = find::tagged_names(&client, &Layout::read(&client).await?).await?;
+    let mut found = without_kept(&names, keep);
+    add_files(&mut found, &host.config, vm).await?;
+    Ok(orphans(found))
+}
+
+/// What there is by tag, and whether it is only bitmaps.
+pub(crate) type Orphans = BTreeMap<SnapshotTag, bool>;
+
+/// For the port.
+pub(crate) fn orphans(found: Orphans) -> Vec<Orphan> {
+    let orphan = |(tag, only_bitmaps)| Orphan { tag, only_bitmaps };
+    found.into_iter().map(orphan).collect()
+}
+
+/// The same in the images that a storage daemon holds.
+pub(crate) fn find_orphans_in_images(layout: &Layout, keep: &[TrackingLedger]) -> Orphans {
+    without_kept(&find::tagged_nodes(layout), keep)
+}
+
+/// Adds what lies in the directories where snapshots of the VM leave files.
+pub(crate) async fn add_files(
+    found: &mut Orphans,
+    config: &QemuConfig,
+    vm: VmId,
+) -> Result<(), Error> {
+    let files = find::tagged_files(config).await?;
+    let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+    let tags = names.filter_map(|name| naming::file_of(name, vm));
+    found.extend(tags.map(|tag| (tag, false)));
+    Ok(())
+}
+
+fn without_kept(names: &BTreeSet<String>, keep: &[TrackingLedger]) -> Orphans {
     let kept: BTreeSet<&str> = keep
         .iter()
         .filter_map(|ledger| ledger.bitmap.as_deref())
         .collect();
-    let names = find::tagged_names(&client).await?;
-    // By tag: whether there is nothing but bitmaps.
-    let mut found: BTreeMap<SnapshotTag, bool> = BTreeMap::new();
+    let mut found = Orphans::new();
     for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
         if let Some(tag) = SnapshotTag::of_name(name) {
             *found.entry(tag).or_insert(true) &= naming::bitmap_of(name).is_some();
         }
     }
-    for path in find::tagged_files(&host.config).await? {
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(tag) = name.and_then(|name| naming::file_of(name, vm)) {
-            found.insert(tag, false);
-        }
-    }
-    let orphans = found.into_iter();
-    Ok(orphans
-        .map(|(tag, only_bitmaps)| Orphan { tag, only_bitmaps })
-        .collect())
+    found
 }
 
 async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
@@ -154,10 +213,10 @@ async fn remove(path: &Path) -> std::io::Result<()> {
     };
     match tokio::fs::symlink_metadata(path).await {
         Ok(metadata) if metadata.is_dir() => {
-            let socket = path.join(naming::SOCKET);
-            tokio::fs::remove_file(socket)
-                .await
-                .or_else(absent_is_fine)?;
+            for name in [naming::SOCKET, naming::MONITOR, naming::LOG] {
+                let removed = tokio::fs::remove_file(path.join(name)).await;
+                removed.or_else(absent_is_fine)?;
+            }
             tokio::fs::remove_dir(path).await.or_else(absent_is_fine)
         }
         Ok(_) => tokio::fs::remove_file(path).await.or_else(absent_is_fine),

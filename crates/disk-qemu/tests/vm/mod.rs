@@ -324,6 +324,7 @@ fn request_disk(name: &str, ledger: Option<&TrackingLedger>) -> DiskRequest {
         previous: ledger.map(|tracking| PreviousPoint {
             tracking: tracking.clone(),
         }),
+        shared: false,
     }
 }
 

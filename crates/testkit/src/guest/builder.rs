@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use uuid::Uuid;
 
 use super::{
     Guest,
-    command::Machine,
+    command::{Machine, Places, UEFI_VARIABLES},
     disk::{DiskFormat, DiskPlan, Origin},
     saved,
 };
@@ -22,6 +22,7 @@ pub struct GuestBuilder {
     memory_mib: u32,
     iothread: bool,
     accelerator: Option<Accelerator>,
+    uefi: bool,
     saved_state: bool,
     disks: Vec<DiskPlan>,
     extra: Vec<String>,
@@ -36,6 +37,7 @@ impl GuestBuilder {
             memory_mib: 128,
             iothread: false,
             accelerator: None,
+            uefi: false,
             saved_state: true,
             disks: vec![DiskPlan {
                 name: "system".to_owned(),
@@ -86,6 +88,14 @@ impl GuestBuilder {
     #[must_use]
     pub fn accelerator(mut self, accelerator: Accelerator) -> Self {
         self.accelerator = Some(accelerator);
+        self
+    }
+
+    /// Boots by UEFI firmware in flash, with variables of its own ([`Guest::nvram`]), in 256 MiB.
+    #[must_use]
+    pub fn uefi(mut self) -> Self {
+        self.uefi = true;
+        self.memory_mib = self.memory_mib.max(256);
         self
     }
 
@@ -176,16 +186,24 @@ impl GuestBuilder {
             memory_mib: self.memory_mib,
             iothread: self.iothread && program.exports_iothread_disks(),
             accelerator,
+            uefi: self.uefi,
             extra: self.extra,
         };
         let own_disks = self
             .disks
             .iter()
             .any(|disk| matches!(disk.origin, Origin::Copy(_)));
-        if self.saved_state && program.saves_state() && !own_disks {
+        if self.saved_state && program.saves_state() && !own_disks && !self.uefi {
             return saved::start(machine, assets, program, &self.disks).await;
         }
         let dir = private_dir()?;
+        if self.uefi {
+            let vars = Places {
+                dir: dir.path().to_owned(),
+            }
+            .nvram();
+            std::fs::copy(UEFI_VARIABLES, vars).context("set-up brings UEFI firmware")?;
+        }
         let mut disks = Vec::new();
         for plan in &self.disks {
             disks.push(plan.make(&assets, dir.path()).await?);

@@ -7,6 +7,11 @@ use uuid::Uuid;
 use super::disk::GuestDisk;
 use crate::{Accelerator, Assets, QemuProgram};
 
+/// UEFI firmware, as Debian and Ubuntu package it.
+const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Its variables when a machine is new.
+pub(crate) const UEFI_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
 /// The files and sockets of one guest, all in one short directory: the path of a Unix socket has
 /// at most 107 bytes.
 #[derive(Debug, Clone)]
@@ -27,6 +32,9 @@ impl Places {
     pub(crate) fn control(&self) -> PathBuf {
         self.dir.join("ctl")
     }
+    pub(crate) fn nvram(&self) -> PathBuf {
+        self.dir.join("nvram.fd")
+    }
     pub(crate) fn serial(&self) -> PathBuf {
         self.dir.join("serial.log")
     }
@@ -43,6 +51,7 @@ pub(crate) struct Machine {
     pub(crate) memory_mib: u32,
     pub(crate) iothread: bool,
     pub(crate) accelerator: Accelerator,
+    pub(crate) uefi: bool,
     pub(crate) extra: Vec<String>,
 }
 
@@ -77,10 +86,15 @@ pub(crate) fn arguments(
     for dir in &program.firmware {
         words.option("-L", &shown(dir));
     }
-    if let Some(image) = &program.quick_boot {
-        words.option("-bios", &shown(image));
+    if machine.uefi {
+        words.uefi(&places.nvram());
+        words.option("-kernel", &shown(&assets.efi_kernel));
+    } else {
+        if let Some(image) = &program.quick_boot {
+            words.option("-bios", &shown(image));
+        }
+        words.option("-kernel", &shown(&assets.kernel));
     }
-    words.option("-kernel", &shown(&assets.kernel));
     words.option("-initrd", &shown(&assets.initrd));
     words.option("-append", "console=ttyS0 quiet panic=-1");
     words.option("-serial", &format!("file:{}", shown(&places.serial())));
@@ -109,6 +123,15 @@ struct Words(Vec<String>);
 impl Words {
     fn option(&mut self, name: &str, value: &str) {
         self.0.extend([name.to_owned(), value.to_owned()]);
+    }
+
+    fn uefi(&mut self, nvram: &Path) {
+        for (unit, file) in [(0, format!("{UEFI_CODE},readonly=on")), (1, shown(nvram))] {
+            self.option(
+                "-drive",
+                &format!("if=pflash,format=raw,unit={unit},file={file}"),
+            );
+        }
     }
 
     fn disk(&mut self, disk: &GuestDisk, iothread: bool) {

@@ -134,6 +134,12 @@ impl Guest {
         self.places.agent()
     }
 
+    /// The file of its UEFI variables, when it was built with [`GuestBuilder::uefi`].
+    #[must_use]
+    pub fn nvram(&self) -> PathBuf {
+        self.places.nvram()
+    }
+
     /// The tests' monitor.
     ///
     /// # Errors
@@ -172,6 +178,11 @@ impl Guest {
     #[must_use]
     pub fn qemu(&self) -> &QemuProgram {
         &self.program
+    }
+
+    /// Gives other additional words for QEMU's command line, from the next start on.
+    pub fn set_extra_arguments(&mut self, words: &[&str]) {
+        self.machine.extra = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// QEMU and its words, without a saved state: what starts the same machine by hand.

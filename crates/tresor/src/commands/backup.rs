@@ -1,111 +1,63 @@
 //! `tresor backup`
 
-use std::{sync::Arc, time::Duration};
-
 use serde_json::json;
-use tresor_catalog::{Catalog, PointRecord, VmRecord};
-use tresor_jobs::NewJob;
-use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer};
-use tresor_model::{Consistency, DiskStats, JobId, JobKind, ReadMode, RecoveryPoint};
+use tresor_catalog::{Catalog, PointRecord};
+use tresor_model::{DiskStats, JobId, ReadMode, RecoveryPoint, StreamName};
 use tresor_problem::Problem;
 use tresor_vault::Vault;
-use tresor_workflows::backup::{
-    self, BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT,
-};
+use tresor_workflows::backup;
 
 use super::{
-    open::{self, find_vault, open_vault},
+    held::Held,
     session::{Session, print_problem},
-    vm::connect,
 };
 use crate::{
-    args::{BackupArgs, RequiredConsistency},
-    host_lock::HostLock,
+    args::BackupArgs,
     output::{bytes, micros, note},
     state::internal,
 };
 
+/// The code of the problem of a VM that was started while it was backed up.
+const VM_STARTED: &str = "VmStarted";
+
 pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
-    let vm = open::vm(&catalog, &args.vm).await?;
-    let place = find_vault(&catalog, args.access.vault.as_deref(), Some(&vm)).await?;
-    let vault = open_vault(&place, &args.access).await?;
-    let state = session.state()?;
-    let request = request(&args, &vm, session)?;
-    let runner = session.runner(&catalog);
-    let lock = backup::lock_of(&request);
-    let job = JobId::generate();
-    // Asked first: the other job may hold the VM's only QMP connection.
-    let holder = open::absolute(state.path());
-    let _lock = HostLock::take(&state.lock_dir(), (vm.id, &vm.name), job, &holder)?;
-    runner.refuse_busy(&lock).await?;
-    let fleecing_dirs = vec![
-        request.fleecing_dir.clone(),
-        open::absolute(&state.fleecing_dir()),
-    ];
-    let provider = Arc::new(connect(&vm, &state, fleecing_dirs).await?);
-    // Checked once, so that the closure below cannot fail.
-    guest_agent(&vm)?;
-    let context = |job: JobId, request: &BackupRequest| {
-        let quiescer = guest_agent(&vm).ok().flatten();
-        let services = BackupServices {
-            provider: provider.clone(),
-            quiescer: quiescer.map(|agent| Box::new(agent) as Box<dyn Quiescer>),
-            vault: vault.clone(),
-        };
-        BackupContext::new(job, request.clone(), services)
+    let mut held = Held::take(session, &catalog, &args).await?;
+    held.recover().await?;
+    let point = match one(&mut held, &catalog).await {
+        Err(problem) if problem.code == VM_STARTED => {
+            note("the VM was started: its disks are left to it, going on with the running VM");
+            let answers = held.provider.wait_until_running().await;
+            answers.map_err(|_| problem)?;
+            one(&mut held, &catalog).await?
+        }
+        point => point?,
     };
-
-    let again = |job: &NewJob| {
-        let request = request.as_recorded(&job.params);
-        (backup::plan(job.id, &request), context(job.id, &request))
-    };
-    runner.recover(JobKind::Backup, Some(&lock), again).await?;
-
-    let mut ctx = context(job, &request);
-    runner.run(backup::plan(job, &request), &mut ctx).await?;
-    let point = ctx.point.take();
-    let point = point.ok_or_else(|| internal("The backup left no recovery point.".to_owned()))?;
-    remember(&catalog, &vault, &point).await;
+    remember(&catalog, &held.vault, &point).await;
     session
         .output
         .result("backup", &summary(&point), || text(&point))
         .map_err(print_problem)
 }
 
-fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<BackupRequest, Problem> {
-    let fleecing_dir = match &args.fleecing_dir {
-        Some(dir) => open::absolute(dir),
-        None => open::absolute(&session.state()?.fleecing_dir()),
-    };
-    Ok(BackupRequest {
-        vm: vm.id,
-        vm_name: vm.name.clone(),
-        socket: vm.qmp_socket.display().to_string(),
-        excluded: vm.excluded_disks.iter().cloned().collect(),
-        fleecing_dir,
-        fleecing_limit: args.fleecing_limit.map(|mib| mib << 20),
-        required: match args.require {
-            RequiredConsistency::Crash => Consistency::Crash,
-            RequiredConsistency::FileSystem => Consistency::FileSystem,
-            RequiredConsistency::Application => Consistency::Application,
-        },
-        freeze_limit: Duration::from_secs(args.freeze_limit.into()),
-        transfer_limit: args.transfer_limit.map_or(DEFAULT_TRANSFER_LIMIT, |limit| {
-            Duration::from_secs(limit.into())
-        }),
-    })
-}
-
-/// The VM's guest agent, with this program as its guard.
-pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
-    let Some(socket) = &vm.agent_socket else {
-        return Ok(None);
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
-    let guard = GuardCommand::new(program).arg("thaw-guard");
-    Ok(Some(QemuGuestAgent::new(socket, guard)))
+/// One job, and what was seen of the machine.
+async fn one(held: &mut Held<'_>, catalog: &Catalog) -> Result<RecoveryPoint, Problem> {
+    let job = JobId::generate();
+    held.note(job)?;
+    let mut ctx = held.context(job, &held.request);
+    let plan = backup::plan(job, &held.request);
+    let done = held.runner.run(plan, &mut ctx).await;
+    if let Some(machine) = &ctx.seen
+        && held.vm.machine.as_ref() != Some(machine)
+        && let Err(error) = catalog.set_vm_machine(&held.vm.name, machine).await
+    {
+        note(&format!(
+            "warning: what the VM is now could not be noted: {error}"
+        ));
+    }
+    done?;
+    let point = ctx.point.take();
+    point.ok_or_else(|| internal("The backup left no recovery point.".to_owned()))
 }
 
 /// The catalog's copy is a convenience; the vault is the truth.
@@ -133,6 +85,9 @@ fn summary(point: &RecoveryPoint) -> serde_json::Value {
             "name": disk.stream.name, "size": disk.stream.size,
             "read_mode": disk.read_mode, "stats": disk.stats,
         })).collect::<Vec<_>>(),
+        "left_out": left_out(point).map(|(name, reason)| json!({
+            "name": name, "reason": reason,
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -158,5 +113,14 @@ fn text(point: &RecoveryPoint) -> String {
         };
         text.push_str(&format!("\n  disk {}: {how}", disk.stream.name));
     }
+    for (name, reason) in left_out(point) {
+        text.push_str(&format!("\n  disk {name}: left out: {reason}"));
+    }
     text
+}
+
+/// The disks that are not in the point, with the reason.
+fn left_out(point: &RecoveryPoint) -> impl Iterator<Item = (&StreamName, &str)> {
+    let disks = point.machine.disks.iter();
+    disks.filter_map(|disk| Some((&disk.name, disk.excluded.as_deref()?)))
 }

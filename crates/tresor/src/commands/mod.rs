@@ -2,6 +2,7 @@
 
 mod backup;
 mod debug;
+mod held;
 mod jobs;
 mod open;
 mod points;

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tresor_backend::{Backend, LocalBackend};
+use tresor_backend::{Backend, LocalBackend, wrap::Kept};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -17,6 +17,9 @@ use crate::{
     keys,
     output::note,
 };
+
+/// The objects of which copies are kept: small, and asked for by every backup.
+const KEPT: &[&str] = &["sessions/"];
 
 /// How the catalog notes that a key lies in a file.
 pub(crate) const KEY_FILE: &str = "file:";
@@ -83,6 +86,24 @@ pub(crate) async fn find_vault(
 
 /// Opens a vault with the key that the options, the environment or the catalog give.
 pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
+    open_with(place, access, None).await
+}
+
+/// The same, with copies of the ends of sessions in `cache`: a backup looks at all of them, and
+/// their number grows. Not for whoever looks for damage.
+pub(crate) async fn open_vault_keeping(
+    place: &VaultPlace,
+    access: &VaultAccess,
+    cache: &Path,
+) -> Result<Vault, Problem> {
+    open_with(place, access, Some(cache)).await
+}
+
+async fn open_with(
+    place: &VaultPlace,
+    access: &VaultAccess,
+    cache: Option<&Path>,
+) -> Result<Vault, Problem> {
     let location = place.path.display().to_string();
     let backend = LocalBackend::open(&place.path)
         .await
@@ -96,7 +117,11 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
     let backend: Arc<dyn Backend> = Arc::new(backend);
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.
-    Vault::identify(backend.clone()).await.map_err(failed)?;
+    let id = Vault::identify(backend.clone()).await.map_err(failed)?;
+    let backend: Arc<dyn Backend> = match cache {
+        Some(cache) => Arc::new(Kept::new(backend, cache.join(id.to_string()), KEPT)),
+        None => backend,
+    };
     let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
     Vault::open(backend, &key).await.map_err(failed)
 }

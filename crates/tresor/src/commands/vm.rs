@@ -6,21 +6,20 @@ use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::VmRecord;
 use tresor_disk::{SnapshotProvider as _, VmDescription, VmState};
-use tresor_disk_qemu::{QemuConfig, QemuProvider};
-use tresor_link::{QemuGuestAgent, Quiescer as _};
+use tresor_disk_qemu::{QemuConfig, VmProvider};
+use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer as _};
 use tresor_model::{StreamName, VmId};
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::snapshot_problem;
 
 use super::{
-    backup::guest_agent,
     open::{self, absolute, find_vault},
     session::{Session, print_problem},
 };
 use crate::{
     args::VmCommand,
     output::{bytes, note, plain_table},
-    state::StateDir,
+    state::{StateDir, internal},
 };
 
 pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Problem> {
@@ -31,6 +30,7 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
             agent,
             vault,
             exclude,
+            include,
         } => {
             add(
                 session,
@@ -40,6 +40,7 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
                     agent,
                     vault,
                     exclude,
+                    include,
                 },
             )
             .await
@@ -56,29 +57,28 @@ struct Registration {
     agent: Option<PathBuf>,
     vault: Option<String>,
     exclude: Vec<StreamName>,
+    include: Vec<StreamName>,
 }
 
-/// Connects to a VM's QEMU. `fleecing_dirs` is where snapshots may have left files.
-pub(super) async fn connect(
-    vm: &VmRecord,
-    state: &StateDir,
-    fleecing_dirs: Vec<PathBuf>,
-) -> Result<QemuProvider, Problem> {
+/// The provider of a VM, whether it runs or not. `fleecing_dirs` is where snapshots may have left
+/// files.
+pub(super) fn provider(vm: &VmRecord, state: &StateDir, fleecing_dirs: Vec<PathBuf>) -> VmProvider {
     let mut config = QemuConfig::new(&vm.qmp_socket);
     config.fleecing_dirs = fleecing_dirs;
     if let Some(dir) = state.runtime_dir() {
         config.runtime_dir = dir;
     }
-    let provider = QemuProvider::connect(config).await;
-    provider.map_err(|error| vm_problem(&error, vm))
+    config.machine = vm.machine.clone();
+    VmProvider::new(config)
 }
 
+/// The VM as it is now, or as it was last seen when it does not run.
 async fn describe(vm: &VmRecord, state: &StateDir) -> Result<VmDescription, Problem> {
-    let described = connect(vm, state, Vec::new()).await?.describe().await;
+    let described = provider(vm, state, Vec::new()).describe().await;
     described.map_err(|error| vm_problem(&error, vm))
 }
 
-fn vm_problem(error: &tresor_disk::Error, vm: &VmRecord) -> Problem {
+pub(super) fn vm_problem(error: &tresor_disk::Error, vm: &VmRecord) -> Problem {
     snapshot_problem(error, &vm.name, &vm.qmp_socket.display().to_string())
 }
 
@@ -99,6 +99,8 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         qmp_socket: absolute(&asked.qmp),
         agent_socket: asked.agent.map(|path| absolute(&path)),
         excluded_disks: asked.exclude,
+        included_disks: asked.include,
+        machine: None, // so it must run
         vault,
         created_at: jiff::Timestamp::now(),
     };
@@ -107,6 +109,7 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         return Err(Kind::VmExists { vm: twin.name }.into());
     }
     entry.id = described.id;
+    entry.machine = Some(described.machine.clone());
     catalog
         .add_vm(&entry)
         .await
@@ -165,6 +168,7 @@ struct Row {
     qmp_socket: PathBuf,
     agent_socket: Option<PathBuf>,
     excluded_disks: Vec<StreamName>,
+    included_disks: Vec<StreamName>,
     vault: String,
 }
 
@@ -176,6 +180,7 @@ impl From<VmRecord> for Row {
             qmp_socket: vm.qmp_socket,
             agent_socket: vm.agent_socket,
             excluded_disks: vm.excluded_disks,
+            included_disks: vm.included_disks,
             vault: vm.vault,
         }
     }
@@ -185,12 +190,14 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vm = open::vm(&catalog, name).await?;
     let described = describe(&vm, &session.state()?).await?;
-    let agent = match guest_agent(&vm)? {
-        None => "no socket is registered".to_owned(),
-        Some(agent) => probe(agent).await,
+    let agent = match (guest_agent(&vm)?, &described.state) {
+        (None, _) => "no socket is registered".to_owned(),
+        (Some(_), VmState::Stopped) => "the VM does not run".to_owned(),
+        (Some(agent), _) => probe(agent).await,
     };
     let state = match &described.state {
         VmState::Running => "running",
+        VmState::Stopped => "stopped",
         VmState::Paused(state) | VmState::Other(state) => state,
     };
     let result = json!({
@@ -201,9 +208,14 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
         .output
         .result("vm", &result, || {
             format!(
-                "VM {} ({}), {state}\n  machine: {}, {} CPUs, {}\n  guest agent: {agent}\n{}",
+                "VM {} ({}), {state}{}\n  machine: {}, {} CPUs, {}\n  guest agent: {agent}\n{}",
                 vm.name,
                 vm.id,
+                if described.state == VmState::Stopped {
+                    " (as it was last seen running)"
+                } else {
+                    ""
+                },
                 described.machine.machine,
                 described.machine.cpus,
                 bytes(described.machine.memory),
@@ -256,4 +268,15 @@ fn disk_table(described: &VmDescription) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// The VM's guest agent, with this program as its guard.
+pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
+    let Some(socket) = &vm.agent_socket else {
+        return Ok(None);
+    };
+    let program = std::env::current_exe()
+        .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
+    let guard = GuardCommand::new(program).arg("thaw-guard");
+    Ok(Some(QemuGuestAgent::new(socket, guard)))
 }

@@ -206,6 +206,13 @@ impl Run {
     }
 }
 
+/// A file that only its owner can read.
+pub(crate) fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// The name that the program gives to a disk of the guest: its device's id.
 pub(crate) fn disk_name(disk: &GuestDisk) -> String {
     format!("dev-{}", disk.name)

@@ -5,6 +5,7 @@
 
 mod consistency;
 mod damage;
+mod disks;
 mod incremental;
 mod interrupt;
 mod interrupts;
@@ -13,3 +14,5 @@ mod old_qemu;
 mod problems;
 mod restore;
 mod running;
+mod stopped;
+mod uefi;

@@ -1,15 +1,10 @@
 //! Restores.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use tresor_testkit::{Guest, compare_images};
 
-use crate::lab::{Lab, VM, restored};
-
-fn write_private(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
+use crate::lab::{Lab, VM, restored, write_private};
 
 /// Nothing but the vault and its recovery key: an empty state directory, the recovery key typed
 /// into a file.

@@ -40,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::vault::Vault;
 
 /// zstd level that new sessions use; docs/adr/2026-11-23-compression-level.md has the figures.
-pub const DEFAULT_LEVEL: i32 = 3;
+pub const DEFAULT_LEVEL: i32 = 2;
 
 /// How to write.
 #[derive(Debug, Clone)]

@@ -1,14 +1,19 @@
 //! What a backup works with.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
 use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
-    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, RecoveryPoint, StreamName,
-    StreamRecord, VmId,
+    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, MachineDefinition, RecoveryPoint,
+    StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
@@ -30,6 +35,8 @@ pub struct BackupRequest {
     pub socket: String,
     /// Disks to leave out.
     pub excluded: BTreeSet<StreamName>,
+    /// Disks to back up though they are shared.
+    pub included: BTreeSet<StreamName>,
     /// Where fleecing images go.
     pub fleecing_dir: PathBuf,
     /// Most bytes of fleecing for a disk.
@@ -83,6 +90,8 @@ pub struct BackupContext {
     pub(super) services: BackupServices,
     pub(super) described: Option<VmDescription>,
     pub(super) parent: Option<RecoveryPoint>,
+    /// Name of each disk in the parent, for those that are there.
+    pub(super) bases: BTreeMap<StreamName, StreamName>,
     pub(super) facts: Vec<Fact>,
     pub(super) writer: Option<WriteSession>,
     pub(super) prepared: Option<Box<dyn Prepared>>,
@@ -92,6 +101,8 @@ pub struct BackupContext {
     pub(super) disks: Vec<DiskRecord>,
     pub(super) attachments: Vec<StreamRecord>,
     pub(super) warnings: Vec<String>,
+    /// The machine as it was described, before any policy.
+    pub seen: Option<MachineDefinition>,
     /// The point, once it is committed.
     pub point: Option<RecoveryPoint>,
 }
@@ -106,6 +117,8 @@ impl BackupContext {
             services,
             described: None,
             parent: None,
+            bases: BTreeMap::new(),
+            seen: None,
             facts: Vec::new(),
             writer: None,
             prepared: None,

@@ -1,4 +1,4 @@
-//! A backup: one recovery point of one running VM.
+//! A backup: one recovery point of one VM, running or not.
 //!
 //! | sub-task | action | undo |
 //! | --- | --- | --- |
@@ -14,6 +14,7 @@
 
 mod commit;
 mod context;
+mod disks;
 mod ladder;
 mod prepare;
 mod release;

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tresor_disk::{BitmapJudgement, DiskRequest, PrepareRequest, PreviousPoint, VmState};
+use tresor_disk::{BitmapJudgement, PrepareRequest, VmState};
 use tresor_jobs::{Scope, SubTask};
 use tresor_model::{MachineDisk, RecoveryPoint, StreamName};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::SessionOptions;
 
-use super::{BackupContext, context::BackupRequest, session_of, tag_of};
+use super::{
+    BackupContext,
+    context::BackupRequest,
+    disks::{apply_policy, bases, choose_disks, warnings},
+    session_of, tag_of,
+};
 use crate::{
     describe::last_point_of,
     reconcile::{Cleared, Mode, ReconcileError, reconcile},
@@ -32,7 +37,7 @@ impl SubTask<BackupContext> for Prepare {
         Some(Duration::from_secs(600))
     }
 
-    async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
+    async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
         let provider = ctx.services.provider.clone();
         let mut described = provider
             .describe()
@@ -46,11 +51,17 @@ impl SubTask<BackupContext> for Prepare {
             let again = provider.describe().await;
             described = again.map_err(|error| ctx.snapshot_problem(&error))?;
         }
-        exclude(&mut described.machine.disks, &ctx.request);
-        let disks = choose_disks(&described.machine.disks, parent.as_ref());
-        if disks.is_empty() {
+        ctx.seen = Some(described.machine.clone());
+        apply_policy(&mut described.machine.disks, &ctx.request);
+        let chosen = choose_disks(&described.machine.disks, parent.as_ref());
+        if chosen.is_empty() {
             return Err(no_disk(&ctx.request, &described.machine.disks));
         }
+        for text in warnings(&described.machine.disks) {
+            ctx.warn(scope, text);
+        }
+        ctx.bases = bases(&chosen);
+        let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
         let options = SessionOptions::new(session_of(ctx.job));
@@ -117,7 +128,7 @@ fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<
 
 fn check_state(request: &BackupRequest, state: &VmState) -> Result<(), Problem> {
     match state {
-        VmState::Running | VmState::Paused(_) => Ok(()),
+        VmState::Running | VmState::Paused(_) | VmState::Stopped => Ok(()),
         VmState::Other(state) => Err(Kind::SnapshotFailed {
             vm: request.vm_name.clone(),
             step: "begin a snapshot".to_owned(),
@@ -125,35 +136,6 @@ fn check_state(request: &BackupRequest, state: &VmState) -> Result<(), Problem> 
         }
         .into()),
     }
-}
-
-fn exclude(disks: &mut [MachineDisk], request: &BackupRequest) {
-    for disk in disks.iter_mut().filter(|disk| disk.excluded.is_none()) {
-        if request.excluded.contains(&disk.name) {
-            disk.excluded = Some("left out by its registration".to_owned());
-        }
-    }
-}
-
-/// The disks to snapshot, each with what the last point knows of it.
-fn choose_disks(disks: &[MachineDisk], parent: Option<&RecoveryPoint>) -> Vec<DiskRequest> {
-    let previous = |name: &StreamName| {
-        let record = parent?
-            .disks
-            .iter()
-            .find(|record| record.stream.name == *name)?;
-        Some(PreviousPoint {
-            tracking: record.tracking.clone(),
-        })
-    };
-    disks
-        .iter()
-        .filter(|disk| disk.excluded.is_none())
-        .map(|disk| DiskRequest {
-            name: disk.name.clone(),
-            previous: previous(&disk.name),
-        })
-        .collect()
 }
 
 fn no_disk(request: &BackupRequest, disks: &[MachineDisk]) -> Problem {

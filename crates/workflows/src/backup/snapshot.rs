@@ -80,7 +80,11 @@ impl SubTask<BackupContext> for TakeSnapshot {
 
 /// Tries the guest agent. `None`: this rung does not hold, the ladder says why.
 async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<Freeze>, Problem> {
-    if let Some(VmState::Paused(state)) = ctx.described.as_ref().map(|vm| &vm.state) {
+    let state = ctx.described.as_ref().map(|vm| &vm.state);
+    if matches!(state, Some(VmState::Stopped)) {
+        return Ok(None); // there is no guest to ask
+    }
+    if let Some(VmState::Paused(state)) = state {
         ladder.failed(
             Rung::QemuGuestAgent,
             format!("the VM does not run ({state})"),

@@ -85,9 +85,10 @@ fn base_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<StreamRecord> {
         ReadMode::Full { .. } => None,
         ReadMode::Incremental { .. } => {
             let disks = &ctx.parent.as_ref()?.disks;
+            let name = ctx.bases.get(&disk.name)?;
             disks
                 .iter()
-                .find(|record| record.stream.name == disk.name)
+                .find(|record| record.stream.name == *name)
                 .map(|record| record.stream.clone())
         }
     }

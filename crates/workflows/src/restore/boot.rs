@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::TpmEmulator;
+
 /// A file of the old host and what stands in for it.
 #[derive(Debug, Clone)]
 pub struct Replacement {
@@ -119,18 +121,33 @@ fn escape(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-/// A POSIX shell script that runs the command line, one argument a line.
+/// A POSIX shell script that runs the command line, one argument a line, after the TPM emulator
+/// that it needs. The emulator ends with the machine.
 #[must_use]
-pub fn boot_script(command_line: &[String]) -> String {
-    let quoted: Vec<_> = command_line
-        .iter()
-        .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
-        .collect();
+pub fn boot_script(command_line: &[String], tpm: Option<&TpmEmulator>) -> String {
+    let quoted: Vec<_> = command_line.iter().map(|word| quote(word)).collect();
     format!(
         "#!/bin/sh\n# Boots the restored machine as it was. Further arguments are added at the end.\n\
-         mkdir -p \"$(dirname \"$0\")/run\"\nexec {} \"$@\"\n",
+         mkdir -p \"$(dirname \"$0\")/run\"\n{}exec {} \"$@\"\n",
+        tpm.map(start_tpm).unwrap_or_default(),
         quoted.join(" \\\n  ")
     )
+}
+
+fn start_tpm(tpm: &TpmEmulator) -> String {
+    let state = quote(&format!("dir={}", tpm.state_dir.display()));
+    let control = quote(&format!("type=unixio,path={}", tpm.socket.display()));
+    let version = if tpm.version_2 { " --tpm2" } else { "" };
+    format!(
+        "command -v swtpm >/dev/null || \
+         {{ echo 'this machine has a TPM: install swtpm' >&2; exit 1; }}\n\
+         swtpm socket{version} --tpmstate {state} --ctrl {control} --daemon --terminate || exit 1\n"
+    )
+}
+
+/// One word for a POSIX shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -195,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_script_quotes_what_a_shell_would_change() {
-        let script = boot_script(&["qemu".into(), "-append".into(), "a='b' $c".into()]);
+        let script = boot_script(&["qemu".into(), "-append".into(), "a='b' $c".into()], None);
         assert!(script.contains(r"'a='\''b'\'' $c'"), "{script}");
     }
 }

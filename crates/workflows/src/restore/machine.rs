@@ -14,7 +14,7 @@ use tresor_jobs::{Scope, SubTask};
 use tresor_model::{HypervisorSource, MachineDefinition};
 use tresor_problem::{Kind, Problem};
 
-use super::{Replacement, RestoreContext, boot_script, plan_boot};
+use super::{Replacement, RestoreContext, boot_script, plan_boot, tpm::plan_tpm};
 
 pub(super) struct WriteMachine;
 
@@ -55,7 +55,9 @@ impl SubTask<RestoreContext> for WriteMachine {
         let to = fs::canonicalize(to).map_err(failed)?;
         let HypervisorSource::Qemu { command_line, .. } = &machine.source;
         let command_line = plan_boot(command_line, &replacements, &to.join("run"));
-        write_file(&to.join("boot.sh"), &boot_script(&command_line), 0o700).map_err(failed)?;
+        let tpm = plan_tpm(&command_line, &machine.attachments, &to);
+        let script = boot_script(&command_line, tpm.as_ref());
+        write_file(&to.join("boot.sh"), &script, 0o700).map_err(failed)?;
         Ok(json!({ "boot": true }))
     }
 }

@@ -4,14 +4,16 @@
 //! | --- | --- | --- |
 //! | Check target | nothing there would be overwritten, nothing there is in use | none: changes nothing |
 //! | Restore disks | each disk and attachment into an image, verified, durable | none: what is there is used by the next try |
-//! | Write machine definition | `machine.json` and `boot.sh` | none |
+//! | Write machine definition | `machine.json` and `boot.sh`, which starts the TPM's emulator too | none |
 
 mod boot;
 mod check;
 mod disks;
 mod machine;
+mod tpm;
 
 pub use boot::{Replacement, boot_script, plan_boot};
+pub use tpm::TpmEmulator;
 
 use std::path::PathBuf;
 
@@ -98,10 +100,19 @@ impl RestoreContext {
             .iter()
             .filter(|_| request.only.is_empty());
         let attachments = attachments.map(|stream| {
-            let path = request.to.join(stream.name.as_str());
+            let path = self.attachment_path(&stream.name);
             (stream.clone(), target(path, ImageFormat::Raw))
         });
         disks.chain(attachments).collect()
+    }
+
+    fn attachment_path(&self, name: &StreamName) -> PathBuf {
+        let to = &self.request.to;
+        let described = &self.request.point.machine.attachments;
+        let attachment = described.iter().find(|attachment| attachment.name == *name);
+        attachment
+            .and_then(|attachment| tpm::state_file(to, attachment))
+            .unwrap_or_else(|| to.join(name.as_str()))
     }
 
     /// The format a disk had; raw when it had one that cannot be written.
