@@ -36,6 +36,7 @@ mod failure;
 mod fleecing;
 mod judge;
 mod layout;
+mod left;
 mod naming;
 mod prepare;
 mod provider;
@@ -46,5 +47,6 @@ mod sys;
 mod take;
 
 pub use choose::VmProvider;
+pub use left::{LeftFile, left_files, remove_left};
 pub use provider::{QemuConfig, QemuProvider};
 pub use stopped::StoppedProvider;

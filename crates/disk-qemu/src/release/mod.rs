@@ -206,7 +206,7 @@ async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
 
 /// Removes a file of ours, or the directory of the NBD socket. Never more than that: some of the
 /// paths come from QEMU, which a guest may have taken over.
-async fn remove(path: &Path) -> std::io::Result<()> {
+pub(crate) async fn remove(path: &Path) -> std::io::Result<()> {
     let absent_is_fine = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),

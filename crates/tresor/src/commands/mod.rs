@@ -6,11 +6,14 @@ mod held;
 mod jobs;
 mod open;
 mod points;
+mod reconcile;
 mod restore;
 mod session;
 mod vault;
 mod verify;
 mod vm;
+mod vm_change;
+mod vm_remove;
 
 pub(crate) use session::Session;
 
@@ -25,6 +28,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Vault(command) => vault::run(command, &session).await,
         Command::Vm(command) => vm::run(command, &session).await,
         Command::Backup(args) => backup::run(args, &session).await,
+        Command::Reconcile(args) => reconcile::run(args, &session).await,
         Command::Points(command) => points::run(command, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,

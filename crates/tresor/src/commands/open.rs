@@ -152,16 +152,34 @@ pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> 
     Ok(list.points)
 }
 
+/// The points of the VM that is called so here, by its identity: it may have had another name when
+/// they were made. Of one that is not registered, the points that were made under this name.
+pub(crate) async fn points_named(
+    catalog: &Catalog,
+    vault: &Vault,
+    name: &str,
+) -> Result<Vec<PointSummary>, Problem> {
+    let vms = catalog.vms().await.map_err(|error| Problem::from(&error))?;
+    let id = vms.into_iter().find(|vm| vm.name == name).map(|vm| vm.id);
+    let mut points = points(vault).await?;
+    points.retain(|point| match id {
+        Some(id) => point.vm == id,
+        None => point.vm_name == name,
+    });
+    Ok(points)
+}
+
 /// The recovery point that is meant.
 pub(crate) async fn point(
+    catalog: &Catalog,
     vault: &Vault,
     selector: &PointSelector,
 ) -> Result<RecoveryPoint, Problem> {
     let id = match selector {
         PointSelector::Id(id) => *id,
         PointSelector::Latest(vm) => {
-            let all = points(vault).await?;
-            let latest = all.iter().rev().find(|point| point.vm_name == *vm);
+            let all = points_named(catalog, vault, vm).await?;
+            let latest = all.last();
             latest
                 .map(|point| point.id)
                 .ok_or_else(|| Kind::PointNotFound {

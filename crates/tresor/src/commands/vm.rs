@@ -15,6 +15,7 @@ use tresor_workflows::snapshot_problem;
 use super::{
     open::{self, absolute, find_vault},
     session::{Session, print_problem},
+    vm_change, vm_remove,
 };
 use crate::{
     args::VmCommand,
@@ -47,7 +48,9 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
         }
         VmCommand::List => list(session).await,
         VmCommand::Show { name } => show(session, &name).await,
-        VmCommand::Remove { name } => remove(session, &name).await,
+        VmCommand::Set(args) => vm_change::set(session, args).await,
+        VmCommand::Rename { name, to } => vm_change::rename(session, &name, &to).await,
+        VmCommand::Remove(args) => vm_remove::remove(session, args).await,
     }
 }
 
@@ -220,25 +223,6 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
                 described.machine.cpus,
                 bytes(described.machine.memory),
                 disk_table(&described),
-            )
-        })
-        .map_err(print_problem)
-}
-
-async fn remove(session: &Session, name: &str) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    let vm = open::vm(&catalog, name).await?;
-    catalog
-        .remove_vm(name)
-        .await
-        .map_err(|error| Problem::from(&error))?;
-    let result = json!({ "name": vm.name, "id": vm.id, "vault": vm.vault });
-    session
-        .output
-        .result("vm_removed", &result, || {
-            format!(
-                "VM {} ({}) is no longer registered. Its recovery points stay in vault {}.",
-                vm.name, vm.id, vm.vault
             )
         })
         .map_err(print_problem)

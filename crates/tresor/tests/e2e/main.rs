@@ -6,6 +6,7 @@
 mod consistency;
 mod damage;
 mod disks;
+mod hosts;
 mod incremental;
 mod interrupt;
 mod interrupts;
