@@ -3,6 +3,7 @@
 //! A soak ends with an error when something was harmed or did not work, never because something
 //! took long: times are reported next to what is wanted of them.
 
+mod endurance;
 mod figures;
 mod freeze;
 mod interrupts;
@@ -17,7 +18,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze` or `interrupts`
+    /// The soak: `freeze`, `interrupts` or `endurance`
     name: String,
     /// How many times
     #[arg(long)]
@@ -37,7 +38,8 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     match options.name.as_str() {
         "freeze" => freeze::run(options).await,
+        "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
-        other => bail!("there is no soak {other:?}; there are: freeze, interrupts"),
+        other => bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance"),
     }
 }

@@ -33,6 +33,7 @@ use tresor_qmp::{
     },
 };
 
+pub(crate) use self::find::is_served;
 use self::plan::{Step, plan};
 use crate::{
     describe, failure, fleecing,

@@ -1,10 +1,6 @@
 //! `tresor reconcile`: ends what crashes left of ours in VMs and beside them.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::Serialize;
 use tresor_catalog::Catalog;
@@ -88,7 +84,9 @@ async fn in_vm(
         Mode::Clear
     };
     let failed = |error| vault_problem(&error, held.vault.location());
-    let last = last_point_of(&held.vault, held.vm.id).await.map_err(failed)?;
+    let last = last_point_of(&held.vault, held.vm.id)
+        .await
+        .map_err(failed)?;
     let cleared = reconcile(&held.provider, &held.vault, last.as_ref(), mode).await;
     let cleared = cleared.map_err(|error| match error {
         ReconcileError::Vault(error) => failed(error),
@@ -96,7 +94,11 @@ async fn in_vm(
             snapshot_problem(&error, &held.vm.name, &held.request.socket)
         }
     })?;
-    let row = |Cleared { tag, outcome, removed }: Cleared| Row {
+    let row = |Cleared {
+                   tag,
+                   outcome,
+                   removed,
+               }: Cleared| Row {
         vm: name.to_owned(),
         what: format!("snapshot {tag}"),
         done: describe(outcome, mode, &removed),

@@ -16,7 +16,9 @@ use crate::args::VmSetArgs;
 /// answers is refused, and one at which nobody does.
 pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Problem> {
     if args.changes_nothing() {
-        return Err(usage("Nothing to change: give --qmp, --agent, --no-agent, --exclude or --include."));
+        return Err(usage(
+            "Nothing to change: give --qmp, --agent, --no-agent, --exclude or --include.",
+        ));
     }
     let catalog = session.catalog().await?;
     let mut vm = open::vm(&catalog, &args.name).await?;
@@ -40,7 +42,9 @@ pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Proble
         // The VM itself must answer: what it was when it was last seen says nothing of a new place.
         let mut seen = vm.clone();
         seen.machine = None;
-        let described = provider(&seen, &session.state()?, Vec::new()).describe().await;
+        let described = provider(&seen, &session.state()?, Vec::new())
+            .describe()
+            .await;
         let described = described.map_err(|error| vm_problem(&error, &vm))?;
         if described.id != vm.id {
             return Err(Kind::VmIdentityMismatch {

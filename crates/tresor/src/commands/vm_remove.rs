@@ -59,7 +59,12 @@ pub(super) async fn remove(session: &Session, args: VmRemoveArgs) -> Result<(), 
         .map_err(print_problem)
 }
 
-fn text(vm: &VmRecord, deleted: bool, expired: usize, left: &Result<Vec<String>, Problem>) -> String {
+fn text(
+    vm: &VmRecord,
+    deleted: bool,
+    expired: usize,
+    left: &Result<Vec<String>, Problem>,
+) -> String {
     let points = if deleted {
         format!(
             "Its {expired} recovery points in vault {} are marked as expired: they are not listed any \
@@ -77,7 +82,10 @@ fn text(vm: &VmRecord, deleted: bool, expired: usize, left: &Result<Vec<String>,
             problem.cause
         ),
     };
-    format!("VM {} ({}) is no longer registered. {points}{bitmaps}", vm.name, vm.id)
+    format!(
+        "VM {} ({}) is no longer registered. {points}{bitmaps}",
+        vm.name, vm.id
+    )
 }
 
 async fn points_of(vault: &Vault, vm: VmId) -> Result<Vec<PointSummary>, Problem> {
@@ -96,13 +104,20 @@ fn confirm(vm: &VmRecord, points: &[PointSummary], yes: bool) -> Result<(), Prob
         vm.vault
     ));
     for point in points {
-        note(&format!("  {}  {}  stored {}", point.id, point.taken_at, bytes(point.stored)));
+        note(&format!(
+            "  {}  {}  stored {}",
+            point.id,
+            point.taken_at,
+            bytes(point.stored)
+        ));
     }
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(open::usage("Nothing was changed. To do what the plan says, add --yes."));
+        return Err(open::usage(
+            "Nothing was changed. To do what the plan says, add --yes.",
+        ));
     }
     // A prompt that cannot be shown is answered by nobody.
     write!(std::io::stderr(), "Type the VM's name to agree: ").ok();

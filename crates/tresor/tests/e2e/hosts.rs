@@ -65,7 +65,10 @@ async fn what_a_crash_left_is_reconciled_and_nothing_else() {
     let monitor = guest.monitor().unwrap();
     let node = guest.disks()[1].name.clone();
     let foreign = json!({ "node": node, "name": "tresor-is-not-its-owner" });
-    monitor.execute("block-dirty-bitmap-add", foreign).await.unwrap();
+    monitor
+        .execute("block-dirty-bitmap-add", foreign)
+        .await
+        .unwrap();
     let look_alike = json!({ "driver": "null-co", "node-name": "tresor-like", "size": 65536 });
     monitor.execute("blockdev-add", look_alike).await.unwrap();
     let kept = lab.state().join("fleecing/tresor-notes.qcow2");
@@ -104,7 +107,10 @@ async fn what_a_crash_left_is_reconciled_and_nothing_else() {
     let gone = json!({ "node-name": "tresor-like" });
     monitor.execute("blockdev-del", gone).await.unwrap();
     let gone = json!({ "node": node, "name": "tresor-is-not-its-owner" });
-    monitor.execute("block-dirty-bitmap-remove", gone).await.unwrap();
+    monitor
+        .execute("block-dirty-bitmap-remove", gone)
+        .await
+        .unwrap();
     assert_unharmed(&guest).await;
     let point = lab.backup().await;
     assert_eq!(modes(&point), ["incremental", "incremental"], "{point}");
@@ -161,14 +167,21 @@ async fn a_vm_whose_sockets_moved_is_found_again() {
     let listen = |path: &std::path::Path| format!("unix:{},server=on,wait=off", path.display());
     let (first, second) = (listen(&old), listen(&new));
     let words = ["-qmp", first.as_str(), "-qmp", second.as_str()];
-    let guest = Guest::builder().extra_arguments(&words).start().await.unwrap();
+    let guest = Guest::builder()
+        .extra_arguments(&words)
+        .start()
+        .await
+        .unwrap();
     lab.register_socket(&old, &[]).await.ok();
     lab.backup().await;
     let stranger = Guest::builder().start().await.unwrap();
     let set = async |socket: &std::path::Path| {
-        lab.run(&["vm", "set", VM, "--qmp", socket.to_str().unwrap()]).await
+        lab.run(&["vm", "set", VM, "--qmp", socket.to_str().unwrap()])
+            .await
     };
-    set(&stranger.qmp_socket()).await.raises("VmIdentityMismatch");
+    set(&stranger.qmp_socket())
+        .await
+        .raises("VmIdentityMismatch");
     set(&lab.path("nowhere")).await.raises("VmUnreachable");
     lab.run(&["vm", "set", VM]).await.raises("UsageError");
     fs::remove_file(&old).unwrap();
@@ -211,9 +224,15 @@ async fn a_vm_on_another_host_goes_on_with_its_history() {
     other.register(&there).await.ok();
     let point = other.backup().await;
     let reason = point["disks"][0]["read_mode"]["reason"].as_str();
-    assert!(reason.is_some_and(|reason| reason.contains("image")), "{point}");
+    assert!(
+        reason.is_some_and(|reason| reason.contains("image")),
+        "{point}"
+    );
     let (read, new) = (&point["total"]["read"], &point["total"]["new"]);
-    assert!(new.as_u64().unwrap() * 4 < read.as_u64().unwrap(), "{point}");
+    assert!(
+        new.as_u64().unwrap() * 4 < read.as_u64().unwrap(),
+        "{point}"
+    );
     let listed = other.run(&["points", "list", VM]).await.lines();
     assert_eq!(listed.len(), 2, "one history: {listed:?}");
     assert_eq!(listed[0]["id"], first["point"]);
@@ -243,7 +262,11 @@ async fn points_of_a_removed_vm_expire_when_asked_for() {
     let remove = ["vm", "remove", VM, "--delete-points"];
     let refused = lab.run(&remove).await;
     refused.raises("UsageError");
-    assert!(refused.stderr().contains(id), "the plan: {}", refused.stderr());
+    assert!(
+        refused.stderr().contains(id),
+        "the plan: {}",
+        refused.stderr()
+    );
     assert_eq!(lab.run(&["points", "list"]).await.lines().len(), 1);
 
     // A VM that cannot be asked keeps its bitmaps, and that is said.
