@@ -42,7 +42,9 @@ impl Lab {
         let copy = dir.path().join("tresor");
         fs::copy(program, &copy).with_context(|| format!("no {}", program.display()))?;
         let store = Store::mount(dir.path().join("store")).await?;
-        let guest = Guest::builder().data_disk().iothread(true).start().await?;
+        // No I/O thread: with one, QEMU 10.0 in emulation loses an interrupt of a disk now and then
+        // when it is stopped and continued, which each run does. It does so without us, too.
+        let guest = Guest::builder().data_disk().start().await?;
         let mut lab = Self {
             guest,
             program: Program::new(copy, dir.path().join("state")),
