@@ -73,6 +73,11 @@ impl StateDir {
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")
     }
+
+    /// Tables of what the vaults hold; read again from them when they are lost.
+    pub(crate) fn index_cache(&self) -> PathBuf {
+        self.0.join("index-cache")
+    }
 }
 
 /// A defect of ours, as a problem.

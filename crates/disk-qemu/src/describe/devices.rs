@@ -10,19 +10,19 @@ use tresor_qmp::{
     commands::object::{QomGet, QomList},
 };
 
-use super::{exclusion::exclusion, identity::image_identity};
+use super::{bypass, exclusion::exclusion, identity::image_identity};
 use crate::{
     failure,
     layout::{Disk, Layout},
 };
 
 /// Where devices live that have an id, and those that have none.
-const WITH_ID: &str = "/machine/peripheral";
-const WITHOUT_ID: &str = "/machine/peripheral-anon";
+pub(super) const WITH_ID: &str = "/machine/peripheral";
+pub(super) const WITHOUT_ID: &str = "/machine/peripheral-anon";
 /// virtio-blk has its drive in this child of the device.
 const VIRTIO_CHILD: &str = "/virtio-backend";
 /// Most devices that are looked at.
-const MAX_DEVICES: usize = 4096;
+pub(super) const MAX_DEVICES: usize = 4096;
 
 /// A disk with the name users know it by.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ pub(crate) async fn named_disks(client: &Client, layout: &Layout) -> Result<Vec<
 
 /// The qdev id, else the back end's name, else the serial number, else the place among devices
 /// without id: the first that is a valid name and still free.
-fn choose_name(
+pub(super) fn choose_name(
     device: &str,
     backend: Option<&str>,
     serial: Option<&str>,
@@ -180,6 +180,7 @@ pub(super) async fn machine_disks(
         });
     }
     disks.extend(empty_drives(client, layout, &disks).await?);
+    disks.extend(bypass::find(client, &disks).await?);
     Ok(disks)
 }
 
@@ -270,7 +271,11 @@ async fn get(client: &Client, path: &str, property: &str) -> Result<Option<Value
 }
 
 /// A text property, when the device has it and it is not empty.
-async fn text(client: &Client, path: &str, property: &str) -> Result<Option<String>, Error> {
+pub(super) async fn text(
+    client: &Client,
+    path: &str,
+    property: &str,
+) -> Result<Option<String>, Error> {
     let value = get(client, path, property).await?;
     let text = value.and_then(|value| value.as_str().map(str::to_owned));
     Ok(text.filter(|text| !text.is_empty()))

@@ -1,6 +1,7 @@
 //! What a VM is: identity, state, machine, disks. Looks only.
 
 mod attachments;
+mod bypass;
 mod command_line;
 mod devices;
 mod exclusion;

@@ -99,6 +99,12 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process.terminate(); // others hold the process to see its end
+    }
+}
+
 fn command(program: &Path, monitor: &Path, log: &Path) -> std::io::Result<Command> {
     use std::os::unix::process::CommandExt as _;
     let log = std::fs::File::create(log)?;

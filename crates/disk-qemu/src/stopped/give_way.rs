@@ -7,7 +7,8 @@
 //!   then it goes on and finds the image free. The start is not refused at all.
 //! - Every open is answered within [`ANSWER_LIMIT`], whatever happens; those of other programs at
 //!   once. The answers come from a thread of its own, that waits for nothing else and opens none of
-//!   the files. Closing the descriptor, also by this process's death, lets all openers go on.
+//!   the files. Closing the descriptor, also by this process's death, lets all openers go on. (While
+//!   this process is suspended, by SIGSTOP or a debugger, nobody answers: openers wait.)
 //! - Elsewhere (inotify) an open is seen after it took place: that start of the VM is refused by
 //!   the image's lock, and within a second the next one is not.
 
@@ -35,7 +36,7 @@ use crate::sys::{Opener, Opens};
 /// How long an opener may be held at the worst.
 const ANSWER_LIMIT: Duration = Duration::from_millis(900);
 
-/// Watches the images of one storage daemon until it is dropped.
+/// Watches the images of one storage daemon until that has ended.
 #[derive(Debug)]
 pub(super) struct GiveWay {
     fired: Arc<AtomicBool>,
@@ -111,22 +112,29 @@ trait Watcher: AsFd + Send + 'static {
     fn step(&self, yielding: &Yielding) -> io::Result<()>;
 }
 
+/// Watches until it is told to stop *and* the daemon has ended: as long as that holds the images, a
+/// start of the VM has to be seen.
 fn run(watcher: &impl Watcher, stopped: &UnixStream, yielding: &Yielding) -> io::Result<()> {
+    let mut stopping = false;
     loop {
-        let mut fds = [
-            PollFd::new(watcher, PollFlags::IN),
-            PollFd::new(stopped, PollFlags::IN),
-        ];
+        let end = if stopping {
+            PollFd::new(yielding.daemon.as_ref(), PollFlags::IN)
+        } else {
+            PollFd::new(stopped, PollFlags::IN)
+        };
+        let mut fds = [PollFd::new(watcher, PollFlags::IN), end];
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [seen, stop] = fds.map(|fd| fd.revents());
-        if !seen.is_empty() {
+        let [seen, end] = fds.map(|fd| !fd.revents().is_empty());
+        if seen {
             watcher.step(yielding)?;
         }
-        if !stop.is_empty() {
-            return Ok(());
+        match (stopping, end) {
+            (true, true) => return Ok(()),
+            (false, true) => stopping = true,
+            _ => {}
         }
     }
 }

@@ -15,6 +15,8 @@
 //! - The daemon ends in order: at the session's end, at its drop, and with this process, also when
 //!   that is killed (module `process`). Killed itself, it leaves bitmaps that QEMU calls
 //!   inconsistent, and the next backup reads everything.
+//! - QEMU's image locks have to hold between all hosts that may run the VM: on a network file system
+//!   without them nobody could tell that another host has the image open.
 //! - Bitmaps are added and the previous ones disabled in one transaction; committed or abandoned,
 //!   they end as for a running VM, by the same plan (`release::plan`).
 //!

@@ -8,7 +8,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, Command},
     sync::{
         OnceLock,
@@ -83,6 +83,13 @@ impl Process {
     pub(super) async fn ended(&self) {
         let mut alive = self.alive.clone();
         while alive.changed().await.is_ok() {}
+    }
+}
+
+/// Readable when it has ended.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 }
 

@@ -148,6 +148,7 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
         excluded: vm.excluded_disks.iter().cloned().collect(),
         included: vm.included_disks.iter().cloned().collect(),
         fleecing_dir,
+        index_cache: Some(open::absolute(&session.state()?.index_cache())),
         fleecing_limit: args.fleecing_limit.map(|mib| mib << 20),
         required: match args.require {
             RequiredConsistency::Crash => Consistency::Crash,

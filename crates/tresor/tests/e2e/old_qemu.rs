@@ -4,10 +4,10 @@ use tresor_testkit::{Guest, Qemu, compare_images};
 
 use crate::lab::{Lab, assert_unharmed, restored};
 
-/// A full and an incremental, frozen by the agent, restored equal.
+/// A full and an incremental, frozen by the agent, restored equal; incremental over a stop.
 #[tokio::test]
 async fn backups_work_on_qemu_7_2() {
-    let guest = Guest::builder()
+    let mut guest = Guest::builder()
         .qemu(Qemu::V7_2)
         .data_disk()
         .start()
@@ -44,6 +44,17 @@ async fn backups_work_on_qemu_7_2() {
     for copy in &copies {
         let image = restored(&to, copy, "raw");
         assert!(compare_images(&copy.path, &image).await.unwrap().is_none());
+    }
+    assert_unharmed(&guest).await;
+
+    // Stopped and started again: the host's own storage daemon goes on with 7.2's bitmaps.
+    guest.quit().await.unwrap();
+    let stopped = lab.backup().await;
+    guest.restart().await.unwrap();
+    let last = lab.backup().await;
+    for point in [&stopped, &last] {
+        let modes = [0, 1].map(|at| &point["disks"][at]["read_mode"]["mode"]);
+        assert_eq!(modes, ["incremental", "incremental"], "{point}");
     }
     assert_unharmed(&guest).await;
 }

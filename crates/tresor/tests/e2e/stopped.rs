@@ -73,6 +73,23 @@ async fn assert_one_good_bitmap(guest: &Guest) {
     }
 }
 
+/// A guest that was backed up, wrote a lot, and was shut down.
+async fn stopped_with_much_to_read() -> (Guest, Lab) {
+    let mut guest = guest_with_data().await;
+    let lab = Lab::with(&guest).await;
+    lab.backup().await;
+    let churn = "tresor-workload churn --dir /data/big --mib 192 --file-mib 192 --seed 2 && sync";
+    guest.exec(churn).await.unwrap().ok().unwrap();
+    guest.power_off().await.unwrap();
+    (guest, lab)
+}
+
+async fn kill_in_transfer(lab: &Lab) {
+    let mut child = backup_until(lab, &[], "Take snapshot").await;
+    signal(child.id().unwrap(), "KILL");
+    child.wait().await.unwrap();
+}
+
 /// A job of the stopped VM must have ended because the VM was started.
 async fn assert_gave_way(lab: &Lab) {
     let jobs = lab.run(&["jobs", "list"]).await.lines();
@@ -165,16 +182,7 @@ async fn a_vm_that_is_started_meanwhile_gets_its_disks() {
 /// The same in an incremental: the bitmap that was read is whole again.
 #[tokio::test]
 async fn an_incremental_that_gave_way_is_still_incremental() {
-    let mut guest = guest_with_data().await;
-    let lab = Lab::with(&guest).await;
-    lab.backup().await;
-    guest
-        .exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 --seed 2 && sync")
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    guest.power_off().await.unwrap();
+    let (mut guest, lab) = stopped_with_much_to_read().await;
     let child = backup_until(&lab, &[], "Take snapshot").await;
     guest.restart().await.unwrap();
     let point = finish(&["backup"], child).await.ok();
@@ -191,19 +199,8 @@ async fn an_incremental_that_gave_way_is_still_incremental() {
 /// incremental.
 #[tokio::test]
 async fn a_killed_backup_lets_the_images_go() {
-    let mut guest = guest_with_data().await;
-    let lab = Lab::with(&guest).await;
-    lab.backup().await;
-    guest
-        .exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 --seed 2 && sync")
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    guest.power_off().await.unwrap();
-    let mut child = backup_until(&lab, &[], "Take snapshot").await;
-    signal(child.id().unwrap(), "KILL");
-    child.wait().await.unwrap();
+    let (guest, lab) = stopped_with_much_to_read().await;
+    kill_in_transfer(&lab).await;
     for disk in guest.disks() {
         wait_until_free(&disk.path).await;
         let bitmaps = bitmaps_in(&disk.path).await;
@@ -227,19 +224,8 @@ async fn a_killed_backup_lets_the_images_go() {
 /// found in either state.
 #[tokio::test]
 async fn what_a_killed_backup_left_is_ended_through_the_started_vm() {
-    let mut guest = guest_with_data().await;
-    let lab = Lab::with(&guest).await;
-    lab.backup().await;
-    guest
-        .exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 --seed 2 && sync")
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    guest.power_off().await.unwrap();
-    let mut child = backup_until(&lab, &[], "Take snapshot").await;
-    signal(child.id().unwrap(), "KILL");
-    child.wait().await.unwrap();
+    let (mut guest, lab) = stopped_with_much_to_read().await;
+    kill_in_transfer(&lab).await;
     guest.restart().await.unwrap();
     let point = lab.backup().await;
     assert_eq!(modes(&point), ["incremental", "incremental"], "{point}");
@@ -251,16 +237,7 @@ async fn what_a_killed_backup_left_is_ended_through_the_started_vm() {
 /// Ctrl-C: unwound, the images are free and tracked.
 #[tokio::test]
 async fn an_interrupted_backup_leaves_the_images_as_they_were() {
-    let mut guest = guest_with_data().await;
-    let lab = Lab::with(&guest).await;
-    lab.backup().await;
-    guest
-        .exec("tresor-workload churn --dir /data/big --mib 192 --file-mib 192 --seed 2 && sync")
-        .await
-        .unwrap()
-        .ok()
-        .unwrap();
-    guest.power_off().await.unwrap();
+    let (guest, lab) = stopped_with_much_to_read().await;
     let child = backup_until(&lab, &[], "Take snapshot").await;
     signal(child.id().unwrap(), "INT");
     finish(&["backup"], child).await.raises("Interrupted");

@@ -5,70 +5,220 @@
 //! lost is stored again by the next backup. Index runs name only packs that were durable before
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
 //! *seen*, so they are settled before anything may depend on them.
+//!
+//! # Cost
+//! Two lists, the index runs that the cache has not, and the footers of packs without a run. What
+//! was read of a run is kept in the cache, and which packs hold nodes; what was read of the footers
+//! of data packs is not: it holds for this session, which has settled them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tresor_vault_format::limits::INDEX_LIMIT;
-use tresor_vault_format::{IndexEntry, IndexRun, Location, PackContents, PackId, PackKind, name};
+use tresor_vault_format::limits::{CHUNK_SIZE, INDEX_LIMIT};
+use tresor_vault_format::{
+    ChunkId, IndexEntry, IndexRun, LeafChunk, Location, PackContents, PackId, PackKind, name,
+};
 
+use super::cache::Cache;
+use super::packs::ListedPacks;
+use super::stored::StoredChunks;
+use super::table::TablePack;
 use crate::error::{Error, Result};
 use crate::known::KnownChunks;
 use crate::session::{PlantedBug, Protocol};
 use crate::vault::Inner;
 use crate::verify::pack;
 
-/// Reads all index runs, and the footers of packs that no run covers.
-pub(crate) async fn load(vault: &Arc<Inner>, protocol: Protocol) -> Result<KnownChunks> {
-    let mut packs = listed_packs(vault).await?;
-    let mut known = KnownChunks::default();
-    let names: Vec<String> = list_names(vault, name::INDEX).await?;
-    let mut runs = stream::iter(names)
-        .map(|object| read_run(vault, object))
-        .buffer_unordered(vault.store.parallelism());
+/// Chunks that are collected in memory before they become a table.
+const BATCH: usize = 1 << 20;
+
+/// Reads the index runs that the cache in `cache_dir` has not, and the footers of packs that no
+/// run covers.
+pub(crate) async fn load(
+    vault: &Arc<Inner>,
+    protocol: Protocol,
+    cache_dir: Option<&Path>,
+) -> Result<KnownChunks> {
+    let listed = ListedPacks::list(vault).await?;
+    let runs = list_names(vault, name::INDEX).await?;
+    let there = There { listed, runs };
+    let (cache, mut stored) = open_cache(vault, cache_dir).await?;
+    match fill(vault, protocol, cache, &mut stored, &there).await {
+        Ok(()) => {}
+        Err(Trouble::Tables(error)) if cache_dir.is_some() => {
+            // A cache that cannot be used must not cost a backup.
+            stored.give_up(&error);
+            stored = StoredChunks::in_memory(vault.id);
+            fill(vault, protocol, None, &mut stored, &there).await?;
+        }
+        Err(trouble) => return Err(trouble.into()),
+    }
+    Ok(KnownChunks::new(stored))
+}
+
+/// What the vault has now.
+struct There {
+    listed: ListedPacks,
+    runs: BTreeSet<String>,
+}
+
+/// What can go wrong while tables are filled.
+enum Trouble {
+    Vault(Error),
+    /// The tables themselves.
+    Tables(io::Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Tables(error)
+    }
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Vault(error) => error,
+            Trouble::Tables(error) => Self::system("keep the table of known chunks").because(error),
+        }
+    }
+}
+
+/// The cache and its tables; none without a directory, or where it cannot be used.
+async fn open_cache(
+    vault: &Arc<Inner>,
+    dir: Option<&Path>,
+) -> Result<(Option<Cache>, StoredChunks)> {
+    let Some(dir) = dir else {
+        return Ok((None, StoredChunks::in_memory(vault.id)));
+    };
+    let (shown, id, dir) = (dir.display().to_string(), vault.id, dir.to_owned());
+    let opened = tokio::task::spawn_blocking(move || Cache::open(&dir, id)).await;
+    let opened = opened.map_err(|error| Error::system("open the index cache").because(error))?;
+    Ok(match opened {
+        Ok((cache, tables)) => {
+            let stored = StoredChunks::with(id, Some(cache.tables()), tables);
+            (Some(cache), stored)
+        }
+        Err(error) => {
+            tracing::warn!(dir = shown, %error, "no index cache: the whole index is read");
+            (None, StoredChunks::in_memory(id))
+        }
+    })
+}
+
+/// Adds to the tables what they lack, and keeps for the next session what may be kept.
+async fn fill(
+    vault: &Arc<Inner>,
+    protocol: Protocol,
+    cache: Option<Cache>,
+    stored: &mut StoredChunks,
+    there: &There,
+) -> std::result::Result<(), Trouble> {
+    let keep = cache.as_ref().is_some_and(Cache::may_change);
+    let before = cache.as_ref().map(|cache| cache.runs.clone());
+    let before = before.unwrap_or_default();
+    // First: what is merged takes over only packs that are there.
+    stored.check_presence(&there.listed);
+    let mut held = add_runs(vault, stored, &before, there, keep).await?;
+    let uncovered = there.listed.without(stored.packs());
+    let trees = add_footers(vault, stored, uncovered, protocol).await?;
+    let news = !trees.is_empty() || held != before;
+    if !trees.is_empty() {
+        // They hold no chunks: noted, so that nobody looks into them again.
+        stored.add(Vec::new(), trees, keep)?;
+    }
+    if let (Some(cache), Some(tables), true) = (cache, stored.names(), news) {
+        held.retain(|name| there.runs.contains(name));
+        cache.save(tables, held)?;
+    }
+    Ok(())
+}
+
+/// Adds the runs that the tables have not; gives all that they have then.
+async fn add_runs(
+    vault: &Arc<Inner>,
+    stored: &mut StoredChunks,
+    before: &BTreeSet<String>,
+    there: &There,
+    keep: bool,
+) -> std::result::Result<BTreeSet<String>, Trouble> {
+    let mut held = before.clone();
+    let new: Vec<String> = there.runs.difference(before).cloned().collect();
+    let mut runs = stream::iter(new)
+        .map(async |object| Ok::<_, Error>((object.clone(), read_run(vault, object).await?)))
+        .buffered(vault.store.parallelism());
+    let (mut chunks, mut packs) = (Vec::new(), Vec::new());
     while let Some(run) = runs.next().await {
-        let Some(run) = run? else { continue };
-        let is_there = |id: &PackId| packs.contains_key(id);
-        let entries = run.entries.into_iter();
-        known.extend(entries.filter(|entry| is_there(&entry.location.frame.pack)));
-        for pack in &run.header.packs {
-            if let Some(state) = packs.get_mut(&pack.id) {
-                state.covered |= state.size == u64::from(pack.size);
-            }
+        // A damaged run is tried again by the next session; its packs' footers say the same.
+        let (name, Some(run)) = run? else { continue };
+        held.insert(name);
+        let named = run.header.packs.iter().map(|pack| TablePack {
+            id: pack.id,
+            size: pack.size,
+        });
+        packs.extend(named.filter(|pack| there.listed.has(pack)));
+        chunks.extend(run.entries.iter().filter_map(chunk_of));
+        if chunks.len() >= BATCH {
+            let (chunks, packs) = (std::mem::take(&mut chunks), std::mem::take(&mut packs));
+            stored.add(chunks, packs, keep)?;
         }
     }
-    let uncovered = packs.into_iter().filter(|(_, state)| !state.covered);
-    for (id, contents) in read_footers(vault, uncovered.map(|(id, pack)| (id, pack.size))).await? {
+    if !packs.is_empty() {
+        stored.add(chunks, packs, keep)?;
+    }
+    Ok(held)
+}
+
+/// Adds what is in packs that no run covers, for this session alone; gives those of them that
+/// hold nodes.
+async fn add_footers(
+    vault: &Arc<Inner>,
+    stored: &mut StoredChunks,
+    uncovered: Vec<(PackId, u64)>,
+    protocol: Protocol,
+) -> std::result::Result<Vec<TablePack>, Trouble> {
+    let (mut chunks, mut packs, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+    for (pack, contents) in read_footers(vault, uncovered).await? {
+        let Some(contents) = contents else {
+            trees.push(pack);
+            continue;
+        };
         if !protocol.has(PlantedBug::TrustsWhatItSaw) {
-            vault.store.settle(&name::pack(&id)).await?;
+            vault.store.settle(&name::pack(&pack.id)).await?;
         }
-        known.extend(entries_of(&contents));
+        packs.push(pack);
+        chunks.extend(entries_of(&contents).iter().filter_map(chunk_of));
     }
-    Ok(known)
+    if !chunks.is_empty() {
+        stored.add(chunks, packs, false)?;
+    }
+    Ok(trees)
 }
 
-struct ListedPack {
-    size: u64,
-    covered: bool,
+/// An entry that is a chunk of a frame; nodes are none.
+fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
+    let IndexEntry { id, location } = entry;
+    let at = location.at as usize;
+    let whole = location.size as usize == CHUNK_SIZE && at.is_multiple_of(CHUNK_SIZE);
+    let slot = whole.then_some(at / CHUNK_SIZE)?;
+    Some(LeafChunk {
+        id: ChunkId(*id),
+        frame: location.frame,
+        slot: u8::try_from(slot).ok()?,
+    })
 }
 
-async fn listed_packs(vault: &Inner) -> Result<BTreeMap<PackId, ListedPack>> {
-    let listed = vault.store.list(name::PACKS).await?;
-    let packs = listed.iter().filter_map(|meta| {
-        let id = name::parse_pack(meta.name.as_str())?;
-        Some((
-            id,
-            ListedPack {
-                size: meta.size,
-                covered: false,
-            },
-        ))
-    });
-    Ok(packs.collect())
-}
-
-async fn list_names(vault: &Inner, prefix: &str) -> Result<Vec<String>> {
+async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
     let listed = vault.store.list(prefix).await?;
     Ok(listed
         .into_iter()
@@ -97,17 +247,19 @@ async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<IndexRun>
     }
 }
 
-/// Footers of data packs; those that cannot be read are left out, so that their chunks are
-/// stored again.
+/// Footers of data packs, `None` for packs of nodes; those that cannot be read are left out, so
+/// that their chunks are stored again.
 async fn read_footers(
     vault: &Arc<Inner>,
-    packs: impl Iterator<Item = (PackId, u64)>,
-) -> Result<Vec<(PackId, PackContents)>> {
+    packs: Vec<(PackId, u64)>,
+) -> Result<Vec<(TablePack, Option<PackContents>)>> {
     stream::iter(packs)
         .map(
             async |(id, size)| match read_footer(vault, id, size).await {
-                Ok(Some(contents)) => Ok(Some((id, contents))),
-                Ok(None) => Ok(None),
+                Ok(contents) => {
+                    let size = u32::try_from(size).unwrap_or(u32::MAX);
+                    Ok(Some((TablePack { id, size }, contents)))
+                }
                 Err(error) if error.object_and_reason().is_some() => {
                     tracing::warn!(pack = %id, %error, "a pack's footer is not usable");
                     Ok(None)

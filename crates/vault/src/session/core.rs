@@ -62,7 +62,7 @@ impl Core {
             #[cfg(test)]
             planted: options.planted,
         };
-        let known = known::load(vault, protocol).await?;
+        let known = known::load(vault, protocol, options.index_cache.as_deref()).await?;
         let pool = Arc::clone(&vault.pool);
         let workers = options.workers.unwrap_or(pool.threads()).clamp(1, 256);
         // A frame waits while another one is compressed on each thread.

@@ -34,8 +34,7 @@ impl FrameBuilder {
         }
         let frame = *self.number.get_or_insert_with(|| known.new_frame());
         let slot = u8::try_from(self.ids.len()).unwrap_or(u8::MAX);
-        let place = Place { frame, slot };
-        known.insert(id, place);
+        let place = known.insert(id, frame, slot);
         drop(known);
         self.ids.push(id);
         self.plain.reserve(if self.plain.is_empty() {

@@ -32,6 +32,7 @@ pub(crate) use core::Core;
 pub(crate) use protocol::{PlantedBug, Protocol};
 pub use stream::{StreamStats, StreamWriter};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tresor_model::{SessionId, StreamName, StreamRecord};
@@ -51,6 +52,9 @@ pub struct SessionOptions {
     pub workers: Option<usize>,
     /// zstd level, -7 to 19.
     pub level: i32,
+    /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
+    /// next; `None`: all index runs are read, into memory.
+    pub index_cache: Option<PathBuf>,
     /// Stored size in bytes at which a data pack is closed. The default is large enough that a
     /// TiB is 30,000 objects, and small enough that three of them in memory are bearable.
     pub pack_size: usize,
@@ -68,6 +72,7 @@ impl SessionOptions {
         Self {
             id,
             workers: None,
+            index_cache: None,
             level: DEFAULT_LEVEL,
             pack_size: 32 << 20,
             tree_pack_size: 8 << 20,

@@ -39,6 +39,8 @@ pub struct BackupRequest {
     pub included: BTreeSet<StreamName>,
     /// Where fleecing images go.
     pub fleecing_dir: PathBuf,
+    /// Where this machine keeps what it knows of the vault's index between backups.
+    pub index_cache: Option<PathBuf>,
     /// Most bytes of fleecing for a disk.
     pub fleecing_limit: Option<u64>,
     /// The lowest consistency that is accepted.
@@ -101,7 +103,7 @@ pub struct BackupContext {
     pub(super) disks: Vec<DiskRecord>,
     pub(super) attachments: Vec<StreamRecord>,
     pub(super) warnings: Vec<String>,
-    /// The machine as it was described, before any policy.
+    /// The machine as it was seen running, before any policy.
     pub seen: Option<MachineDefinition>,
     /// The point, once it is committed.
     pub point: Option<RecoveryPoint>,

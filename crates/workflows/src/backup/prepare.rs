@@ -51,7 +51,9 @@ impl SubTask<BackupContext> for Prepare {
             let again = provider.describe().await;
             described = again.map_err(|error| ctx.snapshot_problem(&error))?;
         }
-        ctx.seen = Some(described.machine.clone());
+        if described.state != VmState::Stopped {
+            ctx.seen = Some(described.machine.clone());
+        }
         apply_policy(&mut described.machine.disks, &ctx.request);
         let chosen = choose_disks(&described.machine.disks, parent.as_ref());
         if chosen.is_empty() {
@@ -64,7 +66,8 @@ impl SubTask<BackupContext> for Prepare {
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
-        let options = SessionOptions::new(session_of(ctx.job));
+        let mut options = SessionOptions::new(session_of(ctx.job));
+        options.index_cache.clone_from(&ctx.request.index_cache);
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
 

@@ -1,0 +1,184 @@
+//! The directory in which a machine keeps the tables of a vault's chunks between sessions.
+//!
+//! ```text
+//! <dir>/<vault id>/lock      held while tables are added or removed
+//! <dir>/<vault id>/state     JSON: which tables there are, and which index runs they hold
+//! <dir>/<vault id>/*.table   see `table`
+//! ```
+//!
+//! # Invariants
+//! - It is a cache: everything in it was read from the vault and can be read from it again. What is
+//!   missing, damaged, of another version or of another vault is made anew.
+//! - A session uses only tables that the state names, and only what the vault still has.
+//! - One session at a time changes it. Another one that comes meanwhile reads it, and keeps what it
+//!   learns to itself.
+//!
+//! # After a crash
+//! The state is replaced by a rename, after its tables were written. Tables that no state names are
+//! removed by the next session. Nothing is forced to disk: after a power cut the checks in the
+//! tables tell what did not arrive.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tresor_model::VaultId;
+
+use super::table::Table;
+use crate::random::random;
+
+const VERSION: u32 = 1;
+const STATE: &str = "state";
+const SUFFIX: &str = ".table";
+/// Largest state that is read: the names of a million index runs.
+const STATE_LIMIT: u64 = 64 << 20;
+/// How often the state is read again when a table that it names has just been removed.
+const TRIES: u32 = 3;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    version: u32,
+    vault: VaultId,
+    tables: Vec<String>,
+    runs: BTreeSet<String>,
+}
+
+/// Tables with the names of their files.
+pub(super) type NamedTables = Vec<(String, Table)>;
+
+/// Makes files for tables.
+#[derive(Debug, Clone)]
+pub(super) struct TableDir(PathBuf);
+
+impl TableDir {
+    /// A new file with its name.
+    pub(super) fn create(&self) -> io::Result<(String, File)> {
+        let random: [u8; 12] = random().map_err(io::Error::other)?;
+        let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = digits + SUFFIX;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.0.join(&name))?;
+        Ok((name, file))
+    }
+
+    /// Makes the next session read everything anew.
+    pub(super) fn forget(&self) {
+        if let Err(error) = fs::remove_file(self.0.join(STATE))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, dir = %self.0.display(), "a damaged index cache stays");
+        }
+    }
+
+    /// A new file that is gone with its last user.
+    pub(super) fn create_nameless(&self) -> io::Result<File> {
+        let (name, file) = self.create()?;
+        fs::remove_file(self.0.join(name))?;
+        Ok(file)
+    }
+}
+
+/// What an earlier session left, and the right to add to it.
+#[derive(Debug)]
+pub(super) struct Cache {
+    dir: PathBuf,
+    vault: VaultId,
+    /// `None`: another session changes it now.
+    lock: Option<File>,
+    /// The index runs that the tables hold.
+    pub(super) runs: BTreeSet<String>,
+}
+
+impl Cache {
+    /// Opens the cache of a vault, making it where there is none, with its tables.
+    pub(super) fn open(dir: &Path, vault: VaultId) -> io::Result<(Self, NamedTables)> {
+        let dir = dir.join(vault.to_string());
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)?;
+        let lock = File::create(dir.join("lock"))?;
+        let locked = lock.try_lock().is_ok();
+        let mut cache = Self {
+            dir,
+            vault,
+            lock: locked.then_some(lock),
+            runs: BTreeSet::new(),
+        };
+        for _ in 0..TRIES {
+            match cache.read() {
+                Ok((runs, tables)) => {
+                    cache.runs = runs;
+                    return Ok((cache, tables));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(%error, dir = %cache.dir.display(), "the index cache is made anew");
+                    break;
+                }
+            }
+        }
+        Ok((cache, Vec::new()))
+    }
+
+    fn read(&self) -> io::Result<(BTreeSet<String>, NamedTables)> {
+        let path = self.dir.join(STATE);
+        if fs::metadata(&path)?.len() > STATE_LIMIT {
+            return Err(io::Error::other("its state is too large"));
+        }
+        let state: State = serde_json::from_slice(&fs::read(path)?)?;
+        if state.version != VERSION || state.vault != self.vault {
+            return Err(io::Error::other("it is of another version or vault"));
+        }
+        let mut tables = Vec::with_capacity(state.tables.len());
+        for name in state.tables {
+            let plain = name.strip_suffix(SUFFIX);
+            if !plain.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                return Err(io::Error::other("its state names a file that is no table"));
+            }
+            let table = Table::open(File::open(self.dir.join(&name))?, self.vault)?;
+            tables.push((name, table));
+        }
+        Ok((state.runs, tables))
+    }
+
+    /// Whether what this session learns may be kept.
+    pub(super) fn may_change(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    pub(super) fn tables(&self) -> TableDir {
+        TableDir(self.dir.clone())
+    }
+
+    /// Keeps these tables, which hold these index runs, and removes all others.
+    pub(super) fn save(&self, tables: Vec<String>, runs: BTreeSet<String>) -> io::Result<()> {
+        if !self.may_change() {
+            return Ok(());
+        }
+        let state = State {
+            version: VERSION,
+            vault: self.vault,
+            tables,
+            runs,
+        };
+        let new = self.dir.join("state.new");
+        fs::write(&new, serde_json::to_vec(&state)?)?;
+        fs::rename(&new, self.dir.join(STATE))?;
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(SUFFIX) && !state.tables.contains(&name) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
