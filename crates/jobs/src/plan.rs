@@ -87,12 +87,13 @@ pub enum AfterCrash {
 #[must_use]
 pub fn specs<C: Send>(sub_tasks: &[Box<dyn SubTask<C>>]) -> Vec<SubTaskSpec> {
     let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-    let spec = |sub_task: &Box<dyn SubTask<C>>| SubTaskSpec {
+    let rows = sub_tasks.iter();
+    rows.map(|sub_task| SubTaskSpec {
         name: sub_task.name().to_owned(),
         limit_ms: sub_task.limit().map(millis),
         commits: sub_task.commits(),
-    };
-    sub_tasks.iter().map(spec).collect()
+    })
+    .collect()
 }
 
 /// A job to be done.

@@ -65,8 +65,8 @@ impl StateDir {
     }
 
     /// Where copies of small objects of vaults are kept.
-    pub(crate) fn cache_dir(&self) -> PathBuf {
-        self.0.join("cache")
+    pub(crate) fn sessions_cache(&self) -> PathBuf {
+        self.0.join("sessions-cache")
     }
 
     /// Where fleecing images go unless asked otherwise.

@@ -95,7 +95,7 @@ impl Lab {
     /// A backup that meets the fault.
     async fn disturb(&mut self, point: &KillPoint, turn: Turn) -> Result<(Ended, bool)> {
         // 1 to 512 ms: each order of magnitude is as likely as another.
-        let delay_ms = 1 << (turn.seed >> 8) % 10;
+        let delay_ms = 1 << ((turn.seed >> 8) % 10);
         let mut backup = self.start_held(point, turn.fault, delay_ms)?;
         let mut last = 0;
         if point.moment.is_undo() {

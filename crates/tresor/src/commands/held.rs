@@ -48,7 +48,7 @@ impl<'a> Held<'a> {
         let mut vm = open::vm(catalog, &args.vm).await?;
         let state = session.state()?;
         let place = find_vault(catalog, args.access.vault.as_deref(), Some(&vm)).await?;
-        let vault = open_vault_keeping(&place, &args.access, &state.cache_dir()).await?;
+        let vault = open_vault_keeping(&place, &args.access, &state.sessions_cache()).await?;
         let request = request(args, &vm, session)?;
         let runner = session.runner(catalog);
         // Asked first: the other job may hold the VM's only QMP connection.

@@ -36,6 +36,9 @@ fn head(options: &Options, results: &Results) -> String {
     )
 }
 
+/// One figure of a backup's cost.
+type Figure = fn(&Cost) -> u64;
+
 /// The first third of the undisturbed incrementals against the last third.
 fn cost_section(results: &Results) -> String {
     let usual: Vec<&Backup> = results
@@ -50,7 +53,7 @@ fn cost_section(results: &Results) -> String {
         "## What a backup costs\n\nIncrementals before which nothing but the change happened, {third} in \
          each third; medians.\n\n| | first third | last third |\n| --- | ---: | ---: |\n"
     );
-    let rows: [(&str, fn(&Cost) -> u64); 10] = [
+    let rows: [(&str, Figure); 10] = [
         ("changed, KiB", |cost| cost.changed >> 10),
         ("read, KiB", |cost| cost.read >> 10),
         ("stored, KiB", |cost| cost.stored >> 10),
@@ -85,7 +88,7 @@ fn per_mib(cost: &Cost, value: u64) -> u64 {
     (value << 20) / cost.changed.max(1)
 }
 
-fn median(backups: &[&Backup], value: fn(&Cost) -> u64) -> String {
+fn median(backups: &[&Backup], value: Figure) -> String {
     let mut samples = Samples::default();
     for backup in backups {
         samples.add(value(&backup.cost));
