@@ -279,3 +279,30 @@ async fn points_of_a_removed_vm_expire_when_asked_for() {
     lab.run(&restore).await.raises("PointExpired");
     lab.run(&["verify"]).await.ok();
 }
+
+/// The state directory is gone: the vault and its recovery key bring everything back, and the next
+/// backup is incremental.
+#[tokio::test]
+async fn a_lost_catalog_costs_no_full_backup() {
+    let guest = guest().await;
+    let lab = Lab::with(&guest).await;
+    let first = lab.backup().await;
+    fs::remove_dir_all(lab.state()).unwrap();
+    let key = lab.path("key");
+    fs::write(&key, &lab.recovery_key).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&key, mode).unwrap();
+    let vault = lab.vault();
+    let (vault, key) = (vault.to_str().unwrap(), key.to_str().unwrap());
+    lab.run(&["vault", "add", vault, "--key-file", key])
+        .await
+        .ok();
+    lab.register(&guest).await.ok();
+    churn(&guest).await;
+    let point = lab.backup().await;
+    assert_eq!(modes(&point), ["incremental", "incremental"], "{point}");
+    let listed = lab.run(&["points", "list", VM]).await.lines();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0]["id"], first["point"]);
+    assert_unharmed(&guest).await;
+}

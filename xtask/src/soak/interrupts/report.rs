@@ -148,10 +148,10 @@ fn freeze_section(results: &Results) -> String {
 
 /// How the next backups read the disks: every reason that is not "incremental", by fault.
 fn next_section(results: &Results) -> String {
-    let mut modes: BTreeMap<&str, (u32, BTreeSet<Fault>)> = BTreeMap::new();
+    let mut modes: BTreeMap<String, (u32, BTreeSet<Fault>)> = BTreeMap::new();
     for (turn, report) in &results.runs {
         for mode in &report.next {
-            let entry = modes.entry(mode).or_default();
+            let entry = modes.entry(without_names(mode)).or_default();
             entry.0 += 1;
             entry.1.insert(turn.fault);
         }
@@ -167,6 +167,19 @@ fn next_section(results: &Results) -> String {
         writeln!(text, "| {mode} | {count} | {} |", faults.join(", ")).ok();
     }
     text
+}
+
+/// A reason without the names of bitmaps in it, which differ from run to run.
+fn without_names(reason: &str) -> String {
+    let words = reason.split(' ');
+    let shown = words.map(|word| {
+        if word.starts_with("tresor-") {
+            "…"
+        } else {
+            word
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 fn failures_section(options: &Options, results: &Results) -> String {
