@@ -25,6 +25,7 @@ mod node;
 mod pack;
 mod seal;
 mod session;
+mod stamp;
 
 pub use error::{Error, ErrorKind, Result};
 pub use expired::ExpiryMark;
