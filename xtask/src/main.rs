@@ -71,7 +71,7 @@ fn run(verb: Verb) -> Result<()> {
             Verb::Setup { no_install } => setup::run(!no_install).await,
             Verb::Demo(options) => demo::run(&options).await,
             Verb::Test(options) => test::run(&options).await,
-            Verb::Bench(options) => bench::run(&options),
+            Verb::Bench(options) => bench::run(&options).await,
             Verb::Soak(options) => soak::run(&options).await,
             Verb::Check { write } => check::run(write),
             Verb::Package { out } => package::run(&out),

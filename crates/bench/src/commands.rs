@@ -11,9 +11,10 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tresor_backend::LocalBackend;
 use tresor_disk::Session as _;
-use tresor_model::{DiskRecord, DiskStats, Extent, RecoveryPoint, SessionId, StreamName};
+use tresor_model::{DiskRecord, DiskStats, Extent, ReadMode, RecoveryPoint, SessionId, StreamName};
 use tresor_transfer::{
-    backup::transfer_disk,
+    backup::{Ending, Scope, Transfer},
+    pace::Pacer,
     restore::{ImageFormat, RestoreProgress, Target, restore_stream},
 };
 use tresor_vault::{CreateOptions, KeyMaterial, SessionOptions, Vault};
@@ -84,8 +85,20 @@ pub(crate) async fn backup(
     let stream = writer
         .stream(disk.name.clone(), disk.size, base.as_ref())
         .await?;
-    let cancel = CancellationToken::new();
-    let moved = transfer_disk(&snapshot, disk, stream, &AtomicU64::new(0), &cancel).await?;
+    let transfer = Transfer {
+        session: &snapshot,
+        disk,
+        scope: match disk.read_mode {
+            ReadMode::Incremental { .. } => Scope::Changed(None),
+            ReadMode::Full { .. } => Scope::Everything,
+        },
+        pacer: &Pacer::new(None),
+        done: &AtomicU64::new(0),
+        cancel: &CancellationToken::new(),
+    };
+    let Ending::Moved(moved) = transfer.run(stream).await? else {
+        anyhow::bail!("nothing was compared")
+    };
     let DiskStats {
         zero, new, stored, ..
     } = moved.stats;

@@ -43,6 +43,7 @@ pub(crate) fn of_disk(
             read_mode: disk.read_mode.clone(),
             tracking: disk.tracking.clone(),
             stats: moved.stats,
+            reread: None,
         }],
         attachments: Vec::new(),
         facts: Vec::new(),

@@ -12,7 +12,9 @@ use rustix::{fs::SeekFrom, io::Errno};
 use tresor_disk::{
     ChangedExtent, DiskReader, Error, ErrorKind, ExtentKind, Outcome, Session, SnapshotDisk,
 };
-use tresor_model::{Extent, ExtentSet, JobId, ReadMode, SnapshotTag, StreamName, TrackingLedger};
+use tresor_model::{
+    Extent, ExtentSet, JobId, ReadMode, SnapshotTag, StreamName, TrackingLedger, TrackingSigns,
+};
 
 use crate::reader::FileReader;
 
@@ -49,6 +51,7 @@ impl FileSession {
             persistent: false,
             image: path.display().to_string(),
             size,
+            signs: TrackingSigns::default(),
         };
         let disk = SnapshotDisk {
             name,
@@ -63,6 +66,14 @@ impl FileSession {
             changed,
             reader,
         })
+    }
+
+    async fn data(&self, window: Extent) -> Result<ExtentSet, Error> {
+        let map = Arc::clone(&self.map);
+        let data = tokio::task::spawn_blocking(move || data_ranges(&map, window)).await;
+        let failed = || Error::new(ErrorKind::Host, "map the image");
+        data.map_err(|panicked| failed().because(panicked))?
+            .map_err(|error| failed().because(error))
     }
 
     /// How many bytes of the image were read so far.
@@ -82,18 +93,14 @@ impl Session for FileSession {
     }
 
     async fn extents(&self, _: &StreamName, window: Extent) -> Result<Vec<ChangedExtent>, Error> {
-        let map = Arc::clone(&self.map);
-        let data = tokio::task::spawn_blocking(move || data_ranges(&map, window)).await;
-        let failed = || Error::new(ErrorKind::Host, "map the image");
-        let data = data
-            .map_err(|panicked| failed().because(panicked))?
-            .map_err(|error| failed().because(error))?;
         let whole = ExtentSet::from_unsorted(vec![window]);
-        Ok(classify(
-            self.changed.as_ref().unwrap_or(&whole),
-            &data,
-            window,
-        ))
+        let changed = self.changed.as_ref().unwrap_or(&whole);
+        Ok(classify(changed, &self.data(window).await?, window))
+    }
+
+    async fn content(&self, _: &StreamName, window: Extent) -> Result<Vec<ChangedExtent>, Error> {
+        let whole = ExtentSet::from_unsorted(vec![window]);
+        Ok(classify(&whole, &self.data(window).await?, window))
     }
 
     async fn open(&self, _: &StreamName) -> Result<Arc<dyn DiskReader>, Error> {

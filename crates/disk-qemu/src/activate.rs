@@ -15,7 +15,7 @@ use tresor_qmp::{
 };
 
 use crate::{
-    failure,
+    alive, failure,
     layout::Layout,
     naming::{self, Role},
 };
@@ -29,6 +29,8 @@ pub(crate) struct Exported {
     pub(crate) bitmap: Option<String>,
     /// Whether a filter keeps the content as it was; else nobody writes to the node.
     pub(crate) filtered: bool,
+    /// How many bytes of the disk it speaks for.
+    pub(crate) tracked: u64,
 }
 
 /// Adds a snapshot node and an export for each disk.
@@ -38,6 +40,12 @@ pub(crate) async fn activate(
     disks: &[Exported],
 ) -> Result<(), Error> {
     let layout = Layout::read_nodes(client, &[]).await?;
+    let stores = layout.fleecing_files(tag);
+    let waited = alive::wait_for_stores(&stores, alive::SHORT).await;
+    waited.map_err(|dead| {
+        let step = "make the snapshot readable";
+        Error::new(ErrorKind::SnapshotLost, step).because(dead)
+    })?;
     let step = "export the snapshot";
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp(step))?;

@@ -19,11 +19,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tresor_disk::{
-    Capabilities, ChangedExtent, DiskReader, Error, ErrorKind, Orphan, Outcome, PauseMode,
-    PrepareRequest, Prepared, ReleaseReport, Session, SnapshotDisk, SnapshotProvider,
+    Capabilities, ChangedExtent, DiskReader, Error, ErrorKind, GuestWrites, Orphan, Outcome,
+    PauseMode, PrepareRequest, Prepared, ReleaseReport, Session, SnapshotDisk, SnapshotProvider,
     VmDescription,
 };
-use tresor_model::{Extent, SnapshotTag, StreamName, TrackingLedger};
+use tresor_model::{Extent, Fact, SnapshotTag, StreamName, TrackingLedger};
 
 use crate::{QemuConfig, QemuProvider, StoppedProvider};
 
@@ -143,6 +143,11 @@ impl SnapshotProvider for VmProvider {
         described.1
     }
 
+    /// Of a VM that runs; one that does not writes nothing.
+    async fn guest_writes(&self) -> Option<GuestWrites> {
+        self.running.guest_writes().await
+    }
+
     async fn prepare(&self, request: PrepareRequest) -> Result<Box<dyn Prepared>, Error> {
         if !self.was_stopped.load(Ordering::Acquire) {
             return self.running.prepare(request).await;
@@ -206,6 +211,10 @@ impl Prepared for Yielding<Box<dyn Prepared>> {
         self.inner.judgements()
     }
 
+    fn facts(&self) -> Vec<Fact> {
+        self.inner.facts()
+    }
+
     async fn take(self: Box<Self>, pause: PauseMode) -> Result<Box<dyn Session>, Error> {
         let Self {
             provider,
@@ -253,6 +262,15 @@ impl Session for Yielding<Box<dyn Session>> {
     ) -> Result<Vec<ChangedExtent>, Error> {
         let extents = self.inner.extents(disk, window).await;
         extents.map_err(|error| self.provider.note(error))
+    }
+
+    async fn content(
+        &self,
+        disk: &StreamName,
+        window: Extent,
+    ) -> Result<Vec<ChangedExtent>, Error> {
+        let content = self.inner.content(disk, window).await;
+        content.map_err(|error| self.provider.note(error))
     }
 
     async fn open(&self, disk: &StreamName) -> Result<Arc<dyn DiskReader>, Error> {

@@ -1,9 +1,10 @@
 //! How the guest's drives hang on block nodes. Pure: made from three replies of QEMU, which are
 //! treated as hostile (loops, missing nodes, names twice).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use tresor_disk::Error;
+use tresor_model::SnapshotTag;
 use tresor_qmp::{
     Client,
     commands::{
@@ -12,7 +13,10 @@ use tresor_qmp::{
     },
 };
 
-use crate::failure;
+use crate::{
+    failure,
+    naming::{self, Role},
+};
 
 /// Filters that pass data through unchanged: the image is below them.
 const FILTERS: [&str; 5] = [
@@ -59,6 +63,15 @@ pub(crate) struct Disk {
     pub(crate) removable: bool,
     /// Whether bitmaps can be kept in the image.
     pub(crate) keeps_bitmaps: bool,
+}
+
+/// An image that another one rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Below {
+    /// Path of its file, as QEMU knows it.
+    pub(crate) file: Option<String>,
+    /// What QEMU calls it, file or not.
+    pub(crate) source: String,
 }
 
 impl Layout {
@@ -169,6 +182,35 @@ impl Layout {
         })
     }
 
+    /// What the image of `disk` rests on, in order: its data file, then its backing image, that
+    /// one's data file, and so on.
+    pub(crate) fn below(&self, disk: &Disk) -> Vec<Below> {
+        let mut found = Vec::new();
+        let mut node = disk.format_node.as_str();
+        for _ in 0..MAX_DEPTH {
+            found.extend(
+                self.child(node, "data-file")
+                    .and_then(|data| self.image(data)),
+            );
+            let Some(backing) = self.child(node, "backing") else {
+                break;
+            };
+            found.extend(self.image(backing));
+            node = self
+                .below_filters(backing)
+                .and_then(|node| node.node_name.as_deref())
+                .unwrap_or(backing);
+        }
+        found
+    }
+
+    fn image(&self, root: &str) -> Option<Below> {
+        Some(Below {
+            file: self.file_of(root),
+            source: self.nodes.get(root)?.file.clone(),
+        })
+    }
+
     /// The node that `parent` uses as `what`.
     pub(crate) fn child(&self, parent: &str, what: &str) -> Option<&str> {
         let uses = self.children.get(parent)?;
@@ -207,6 +249,18 @@ impl Layout {
     /// All nodes.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// The fleecing files of a snapshot that QEMU has open.
+    pub(crate) fn fleecing_files(&self, tag: &SnapshotTag) -> Vec<PathBuf> {
+        let open = self.nodes().filter_map(|node| {
+            let (owner, role) = naming::role_of(node.node_name.as_deref()?)?;
+            let path = PathBuf::from(&node.file);
+            // The name is checked again: QEMU could name any file.
+            let of_file = SnapshotTag::of_name(path.file_name()?.to_str()?)?;
+            (owner == *tag && of_file == *tag && role == Role::File).then_some(path)
+        });
+        open.collect()
     }
 
     /// Whether there is a node with this name.

@@ -28,13 +28,16 @@
 //! kept anywhere else: a new bitmap's name says which one it follows.
 
 mod activate;
+mod alive;
 mod choose;
 mod connect;
 mod describe;
 mod extents;
+mod facts;
 mod failure;
 mod fleecing;
 mod judge;
+mod latency;
 mod layout;
 mod left;
 mod naming;

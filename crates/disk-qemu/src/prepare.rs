@@ -9,10 +9,11 @@ use serde_json::json;
 use tresor_disk::{
     BitmapJudgement, DiskRequest, Error, ErrorKind, Outcome, PrepareRequest, Prepared, VmState,
 };
-use tresor_model::{SnapshotTag, StreamName, VmId};
+use tresor_model::{SnapshotTag, StreamName, TrackingSigns, VmId};
 use tresor_qmp::{
     Client, Peer,
     commands::{
+        bitmap::BitmapInfo,
         block::BlockdevAdd,
         export::{NbdServerStart, SocketAddress},
     },
@@ -47,6 +48,9 @@ pub(crate) struct PlannedDisk {
     pub(crate) image: String,
     /// Whether the bitmap is kept in the image.
     pub(crate) persistent: bool,
+    pub(crate) signs: TrackingSigns,
+    /// How many bytes a trusted bitmap speaks for.
+    pub(crate) tracked: u64,
     pub(crate) judgement: BitmapJudgement,
     /// The bitmap that will begin to record; `None` when none can.
     pub(crate) bitmap: Option<String>,
@@ -161,10 +165,14 @@ async fn plan_disk(
         .map_err(|error| failure::host("look at the image")(error).on_disk(name))?;
     let bitmaps = layout.bitmaps(&disk.format_node);
     let ledger = wanted.previous.as_ref().map(|previous| &previous.tracking);
+    let chain = describe::chain_identities(client.peer(), &layout.below(disk)).await;
+    let process = describe::process_of(client.peer()).await;
     let now = DiskNow {
         bitmaps,
         size: disk.size,
         image: &image,
+        chain: &chain,
+        process: process.as_ref(),
     };
     let judgement = match describe::untracked(named) {
         None => judge::decide(ledger, now),
@@ -183,10 +191,24 @@ async fn plan_disk(
         size: disk.size,
         image,
         persistent: disk.keeps_bitmaps,
+        signs: TrackingSigns {
+            chain: Some(chain),
+            bitmaps: Some(names_of(bitmaps)),
+            process,
+            last_whole: None,
+        },
+        tracked: judge::tracked(ledger, disk.size),
         judgement,
         bitmap: tracked.then(|| naming::bitmap(tag, &follows)),
         filtered: tracked,
     })
+}
+
+fn names_of(bitmaps: &[BitmapInfo]) -> Vec<String> {
+    let names = bitmaps.iter().filter_map(|bitmap| bitmap.name.clone());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
 }
 
 async fn make(

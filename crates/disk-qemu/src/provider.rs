@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tresor_disk::{
-    Capabilities, Error, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    Capabilities, Error, GuestWrites, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
     SnapshotProvider, VmDescription,
 };
 use tresor_model::{MachineDefinition, SnapshotTag, TrackingLedger};
@@ -12,7 +12,7 @@ use tresor_qmp::ConnectOptions;
 
 use crate::{
     connect::{Connector, Lease},
-    describe, prepare, release,
+    describe, latency, prepare, release,
     session::Holder,
 };
 
@@ -119,6 +119,10 @@ impl SnapshotProvider for QemuProvider {
     async fn describe(&self) -> Result<VmDescription, Error> {
         let client = self.host.connector.lease().await?;
         describe::describe(&client, self.host.connector.path()).await
+    }
+
+    async fn guest_writes(&self) -> Option<GuestWrites> {
+        latency::guest_writes(&self.host.connector).await
     }
 
     async fn prepare(&self, request: PrepareRequest) -> Result<Box<dyn Prepared>, Error> {

@@ -75,6 +75,7 @@ impl QemuSession {
             format_node: disk.format_node.clone(),
             bitmap: disk.trusted().map(str::to_owned),
             filtered: disk.filtered,
+            tracked: disk.tracked,
         });
         Self {
             exported: exported.collect(),
@@ -134,6 +135,39 @@ impl QemuSession {
         ))
     }
 
+    /// The extents of a window: those that changed, or all.
+    async fn list(
+        &self,
+        disk: &StreamName,
+        window: Extent,
+        changed: bool,
+    ) -> Result<Vec<ChangedExtent>, Error> {
+        let (index, client) = self.client(disk).await?;
+        let size = self.disks.get(index).map_or(0, |disk| disk.size);
+        let window = window.intersect(&Extent::between(0, size));
+        let context = self.bitmap_context(index).filter(|_| changed);
+        // Behind this the bitmap says nothing: a disk that grew is clean there.
+        let tracked = self.exported.get(index).map_or(size, |disk| disk.tracked);
+        let mut listed = Vec::new();
+        let mut at = window.start;
+        while at < window.end() {
+            let context = context.as_deref().filter(|_| at < tracked);
+            let limit = context.map_or(size, |_| tracked);
+            let end = at.saturating_add(MAP_WINDOW).min(window.end()).min(limit);
+            let part = Extent::between(at, end);
+            let status = client.map(part.start, part.length).await;
+            let status =
+                status.map_err(|error| lost(&*self.holder, "ask what changed", disk, error))?;
+            let data = runs(&status, BASE_ALLOCATION, |flags| {
+                flags & ALLOCATION_ZERO == 0
+            });
+            let dirty = context.map(|name| runs(&status, name, |flags| flags & BITMAP_DIRTY != 0));
+            listed.extend(extents::changed(part, size, &data, dirty.as_deref()));
+            at = part.end();
+        }
+        Ok(listed)
+    }
+
     fn bitmap_context(&self, index: usize) -> Option<String> {
         let bitmap = self.exported.get(index)?.bitmap.as_deref()?;
         Some(dirty_bitmap_context(bitmap))
@@ -155,27 +189,15 @@ impl Session for QemuSession {
         disk: &StreamName,
         window: Extent,
     ) -> Result<Vec<ChangedExtent>, Error> {
-        let (index, client) = self.client(disk).await?;
-        let size = self.disks.get(index).map_or(0, |disk| disk.size);
-        let window = window.intersect(&Extent::between(0, size));
-        let context = self.bitmap_context(index);
-        let mut changed = Vec::new();
-        let mut at = window.start;
-        while at < window.end() {
-            let part = Extent::between(at, window.end().min(at.saturating_add(MAP_WINDOW)));
-            let status = client.map(part.start, part.length).await;
-            let status =
-                status.map_err(|error| lost(&*self.holder, "ask what changed", disk, error))?;
-            let data = runs(&status, BASE_ALLOCATION, |flags| {
-                flags & ALLOCATION_ZERO == 0
-            });
-            let dirty = context
-                .as_deref()
-                .map(|name| runs(&status, name, |flags| flags & BITMAP_DIRTY != 0));
-            changed.extend(extents::changed(part, size, &data, dirty.as_deref()));
-            at = part.end();
-        }
-        Ok(changed)
+        self.list(disk, window, true).await
+    }
+
+    async fn content(
+        &self,
+        disk: &StreamName,
+        window: Extent,
+    ) -> Result<Vec<ChangedExtent>, Error> {
+        self.list(disk, window, false).await
     }
 
     async fn open(&self, disk: &StreamName) -> Result<Arc<dyn DiskReader>, Error> {

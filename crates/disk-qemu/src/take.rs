@@ -16,9 +16,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_disk::{BitmapJudgement, Error, Outcome, PauseMode, Prepared, Session, SnapshotDisk};
-use tresor_model::{ReadMode, SnapshotTag, StreamName, TrackingLedger, VmId};
+use tresor_model::{Fact, ReadMode, SnapshotTag, StreamName, TrackingLedger, VmId};
 use tresor_qmp::{
     Command,
     commands::{
@@ -30,7 +31,7 @@ use tresor_qmp::{
 
 use crate::{
     connect::Lease,
-    failure,
+    facts, failure,
     judge::GRANULARITY,
     naming::{self, Role},
     prepare::PlannedDisk,
@@ -60,6 +61,10 @@ impl Prepared for PreparedSnapshot {
             .iter()
             .map(|disk| (disk.name.clone(), disk.judgement.clone()))
             .collect()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        facts::of_disks(&self.disks, Timestamp::now())
     }
 
     async fn take(self: Box<Self>, pause: PauseMode) -> Result<Box<dyn Session>, Error> {
@@ -203,13 +208,14 @@ pub(crate) fn snapshot_disk(tag: &SnapshotTag, disk: &PlannedDisk) -> SnapshotDi
             persistent: disk.persistent,
             image: disk.image.clone(),
             size: disk.size,
+            signs: disk.signs.clone(),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tresor_model::JobId;
+    use tresor_model::{JobId, TrackingSigns};
 
     use super::*;
 
@@ -221,6 +227,8 @@ mod tests {
             size: 1 << 20,
             image: "1:2".to_owned(),
             persistent: true,
+            signs: TrackingSigns::default(),
+            tracked: 1 << 20,
             judgement,
             bitmap: Some("new".to_owned()),
             filtered: true,

@@ -26,7 +26,7 @@ mod provider;
 
 pub use error::{Error, ErrorKind};
 pub use provider::{
-    BitmapJudgement, Capabilities, ChangedExtent, DiskReader, DiskRequest, ExtentKind, Orphan,
-    Outcome, PauseMode, PrepareRequest, Prepared, PreviousPoint, ReleaseReport, Session,
+    BitmapJudgement, Capabilities, ChangedExtent, DiskReader, DiskRequest, ExtentKind, GuestWrites,
+    Orphan, Outcome, PauseMode, PrepareRequest, Prepared, PreviousPoint, ReleaseReport, Session,
     SnapshotDisk, SnapshotProvider, VmDescription, VmState,
 };

@@ -139,6 +139,15 @@ pub struct Orphan {
     pub only_bitmaps: bool,
 }
 
+/// Counters of the guest's writes. They rise while the VM's process lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GuestWrites {
+    /// How many were completed.
+    pub count: u64,
+    /// How long they took together.
+    pub time: Duration,
+}
+
 /// Takes snapshots of one VM.
 #[async_trait]
 pub trait SnapshotProvider: Send + Sync {
@@ -150,6 +159,13 @@ pub trait SnapshotProvider: Send + Sync {
     /// # Errors
     /// When the hypervisor cannot be reached or understood.
     async fn describe(&self) -> Result<VmDescription, Error>;
+
+    /// What the guest's writes took so far, over all disks: by two looks it is known what they
+    /// took in between. `None` when it cannot be said just now. Changes nothing, and takes a
+    /// second at most.
+    async fn guest_writes(&self) -> Option<GuestWrites> {
+        None
+    }
 
     /// Does all the slow work before a snapshot: fleecing images, filters, judging bitmaps.
     ///
@@ -176,6 +192,11 @@ pub trait SnapshotProvider: Send + Sync {
 pub trait Prepared: Send {
     /// How each requested disk will be read, and why.
     fn judgements(&self) -> Vec<(StreamName, BitmapJudgement)>;
+
+    /// What else was seen of the disks.
+    fn facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
 
     /// Takes the snapshot: the only call between freeze and thaw.
     ///
@@ -235,6 +256,13 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// [`crate::ErrorKind::SnapshotLost`] when the image broke.
     async fn extents(&self, disk: &StreamName, window: Extent)
+    -> Result<Vec<ChangedExtent>, Error>;
+
+    /// All of `window`, changed or not, in rising order and without gaps.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::SnapshotLost`] when the image broke.
+    async fn content(&self, disk: &StreamName, window: Extent)
     -> Result<Vec<ChangedExtent>, Error>;
 
     /// A reader for the frozen image; several reads may be under way at once.

@@ -4,9 +4,14 @@
 //! The status file (tmpfs) has one line of JSON, replaced at most every 50 ms and at each new
 //! worst case: `writes`, `worst_us` (longest write), `gap_us` (longest time between two ends),
 //! `last_end_us`, and the counts per power of two of microseconds. Removing the file starts anew.
+//!
+//! With `--random-mib` the writes go anywhere in a file of that size. With `--rate` so many are begun
+//! each second, however long each takes; those that a long one leaves no time for are not made up.
+//! With `--samples` each write leaves a line in that file: the microseconds that it took.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
+    io::Write as _,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -31,7 +36,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         || Path::new(status::RUN).join("latency.json"),
         PathBuf::from,
     );
-    let interval = args.millis("interval-ms", 5)?;
+    let blocks = match args.number("random-mib", 0)? {
+        0 => Blocks::InTurn,
+        mib => Blocks::AnyOf(mib.saturating_mul(256)),
+    };
+    let mut pace = Pace::new(args)?;
+    let samples = args.text("samples").map(PathBuf::from);
     let rounds = args.rounds()?;
     fs::create_dir_all(&dir).during("create", &dir)?;
     let path = dir.join("latency");
@@ -45,12 +55,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut block = [0_u8; 4096];
     let mut random = Random::new(1);
     let start = Instant::now();
+    blocks.fill(&file).during("fill", &path)?;
     let (mut seen, mut reported) = (Seen::default(), Instant::now());
     for round in 0..rounds {
         random.fill(&mut block);
         let begin = Instant::now();
-        file.write_all_at(&block, (round % BLOCKS) * 4096)
-            .during("write", &path)?;
+        let at = blocks.choose(round, &mut random) * 4096;
+        file.write_all_at(&block, at).during("write", &path)?;
+        if let Some(samples) = &samples {
+            append(samples, begin.elapsed()).during("write", samples)?;
+        }
         if round > 0 && !status_file.exists() {
             seen = Seen::default();
         }
@@ -59,9 +73,72 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             status::put(&status_file, &seen.json()).during("write", &status_file)?;
             reported = Instant::now();
         }
-        status::rest(interval);
+        pace.rest();
     }
     status::put(&status_file, &seen.json()).during("write", &status_file)
+}
+
+/// Adds a line to the samples; whoever takes the file away finds a new one.
+fn append(samples: &Path, took: Duration) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(samples)?;
+    file.write_all(format!("{}\n", took.as_micros()).as_bytes())
+}
+
+/// Which blocks are written.
+enum Blocks {
+    /// The first ones of the file, one after the other.
+    InTurn,
+    /// Any of so many.
+    AnyOf(u64),
+}
+
+impl Blocks {
+    /// Gives the file its size, so that later writes allocate nothing.
+    fn fill(&self, file: &File) -> std::io::Result<()> {
+        let Self::AnyOf(count) = self else {
+            return Ok(());
+        };
+        let (mut piece, mut random) = (vec![0; 1 << 20], Random::new(2));
+        for mib in 0..count / 256 {
+            random.fill(&mut piece);
+            file.write_all_at(&piece, mib << 20)?;
+        }
+        Ok(())
+    }
+
+    fn choose(&self, round: u64, random: &mut Random) -> u64 {
+        match self {
+            Self::InTurn => round % BLOCKS,
+            Self::AnyOf(count) => random.below(*count),
+        }
+    }
+}
+
+/// When the next write begins.
+enum Pace {
+    /// So long after the end of the last one.
+    Gap(Duration),
+    /// So long after the beginning of the last one.
+    Rate(Duration, Instant),
+}
+
+impl Pace {
+    fn new(args: &Args) -> Result<Self, Failure> {
+        Ok(match args.number("rate", 0)? {
+            0 => Self::Gap(args.millis("interval-ms", 5)?),
+            rate => Self::Rate(Duration::from_micros(1_000_000 / rate), Instant::now()),
+        })
+    }
+
+    fn rest(&mut self) {
+        match self {
+            Self::Gap(gap) => status::rest(*gap),
+            Self::Rate(every, next) => {
+                *next = (*next + *every).max(Instant::now());
+                status::rest(next.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
 }
 
 /// What the writes took so far.

@@ -43,7 +43,7 @@ const USAGE: &str = "usage: tresor-workload <verb> [--name value]...
   log            --dir D [--interval-ms 20] [--count N] [--seed 1] [--status FILE]
   rename-journal --dir D [--files 64] [--kib 64] [--gap-ms 5] [--interval-ms 5] [--count N] [--seed 1]
   alternate      --a DIR --b DIR [--interval-ms 5] [--count N]
-  latency        --dir D [--interval-ms 5] [--count N] [--status FILE]
+  latency        --dir D [--interval-ms 5 | --rate N] [--random-mib N] [--count N] [--status FILE] [--samples FILE]
   churn          --dir D --mib N [--file-mib 64] [--block-kib 64] [--seed 1] [--delete]
   verify log            --dir D [--at-least SEQ]
   verify rename-journal --dir D

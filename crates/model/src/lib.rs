@@ -12,6 +12,7 @@ mod id;
 mod job;
 mod machine;
 mod point;
+mod reread;
 mod tracking;
 
 pub use consistency::{Consistency, ConsistencyReport, Rung, RungAttempt};
@@ -24,4 +25,5 @@ pub use machine::{
     NetworkCard, TPM_STATE_FILES,
 };
 pub use point::{DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
-pub use tracking::{ReadMode, TrackingLedger};
+pub use reread::{RereadFraction, RereadFractionError, RereadRecord, RereadShare};
+pub use tracking::{HypervisorProcess, ReadMode, TrackingLedger, TrackingSigns};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConsistencyReport, Fact, JobId, MachineDefinition, PointId, ReadMode, StreamName,
+    ConsistencyReport, Fact, JobId, MachineDefinition, PointId, ReadMode, RereadRecord, StreamName,
     TrackingLedger, VmId,
 };
 
@@ -86,6 +86,9 @@ pub struct DiskRecord {
     pub tracking: TrackingLedger,
     /// What the backup moved.
     pub stats: DiskStats,
+    /// How far the tracking has been checked by re-reading; `None` when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reread: Option<RereadRecord>,
 }
 
 /// What a backup moved, in bytes.

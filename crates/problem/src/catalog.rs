@@ -183,6 +183,15 @@ problems! {
             "Start the backup again: the next one is still incremental, and what was stored already is not sent again.",
         ]
         retry AfterRemedy fault Host exit Vm;
+    TrackingContradicted { vm, disk, offset }
+        title "A disk changed without a sign"
+        cause "Disk {disk} of VM {vm} is not at byte {offset} what the last recovery point has there, and no write was tracked that changed it. The disk was read whole instead, so that the new recovery point is right; points since the change may lack it."
+        remedy [
+            "Find what writes to the image beside the VM's own QEMU and stop it: a mount of the image (loop, nbd, guestfish), a repair or resize tool, another hypervisor, a copy that was put in its place, replication below it.",
+            "Look for errors of the storage that the image lies on (`dmesg`, SMART): damage changes data without a write, too.",
+            "Compare the whole disk at the next backup: `tresor backup {vm} --reread all`.",
+        ]
+        retry Never fault Host exit Vm;
     ConsistencyNotReached { vm, required, achieved, reason }
         title "The recovery point would be less consistent than required"
         cause "{vm} could only be backed up {achieved}, and {required} was required: {reason}"

@@ -46,6 +46,12 @@ impl Error {
             stream: stream.to_string(),
         }
     }
+
+    /// Whether what the vault has is damaged or missing.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(&self.kind, ErrorKind::Vault(error) if error.is_damage())
+    }
 }
 
 impl fmt::Display for Error {

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tresor_model::{JobId, PointId, StreamName};
+use tresor_model::{JobId, PointId, RereadFraction, StreamName};
 
 /// Backs up virtual machines of this host into a deduplicated, encrypted vault, and brings them
 /// back.
@@ -91,7 +91,11 @@ be started meanwhile: the backup leaves the images to it at once and goes on wit
 
 Examples:
   tresor backup web01
-  tresor backup web01 --require file-system   # fail rather than store a crash-consistent point")]
+  tresor backup web01 --require file-system   # fail rather than store a crash-consistent point
+  tresor backup web01 --upload-limit 20       # 20 MiB/s into the vault
+  tresor backup web01 --reread all            # compare everything with the last point
+
+Reading slows down by itself when the guest's writes get slow.")]
     Backup(BackupArgs),
     /// End what crashes left of Tresor's in VMs and beside them; each backup does it for its VM
     #[command(after_help = "\
@@ -378,6 +382,20 @@ pub(crate) struct BackupArgs {
     /// How long the transfer of the data may take, in seconds [default: a day]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) transfer_limit: Option<u32>,
+
+    /// Most that is read from the VM's disks, in MiB per second [default: no limit]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) read_limit: Option<u32>,
+
+    /// Most that is sent into the vault, in MiB per second [default: no limit]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) upload_limit: Option<u32>,
+
+    /// How much of what did not change, as far as the change tracking knows, is read and compared
+    /// with the last point: `1/N` (another part each time), `all`, or `0` for nothing. Writes
+    /// around QEMU leave no other sign
+    #[arg(long, value_name = "FRACTION", default_value_t)]
+    pub(crate) reread: RereadFraction,
 }
 
 /// The lowest consistency that is accepted.

@@ -171,6 +171,19 @@ impl Error {
         &self.kind
     }
 
+    /// Whether stored data is damaged or missing, rather than out of reach for a while.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Damaged { .. } | ErrorKind::ChunkDamaged { .. } => true,
+            ErrorKind::Storage { kind, .. } => matches!(
+                kind,
+                tresor_backend::ErrorKind::NotFound | tresor_backend::ErrorKind::BadRange
+            ),
+            _ => false,
+        }
+    }
+
     /// Object and reason, when the error is about what is stored.
     pub(crate) fn object_and_reason(&self) -> Option<(String, String)> {
         match self.kind() {

@@ -15,6 +15,7 @@
 #[cfg(test)]
 extern crate self as tresor_vault;
 
+mod chunk;
 mod error;
 mod keys;
 mod known;

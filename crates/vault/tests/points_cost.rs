@@ -1,5 +1,4 @@
 //! What it costs to know the points of a vault, which every backup asks for.
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod support;
 

@@ -4,6 +4,7 @@
 mod backup;
 mod compare;
 mod images;
+mod impact;
 mod measure;
 mod packages;
 mod peers;
@@ -18,7 +19,7 @@ use clap::Args;
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Which one: `backup`
+    /// Which one: `backup`, `guest-impact`
     name: String,
     /// Take the images of this directory (day1.raw, day2.raw, day2.changed.json)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["size_gib", "seed"])]
@@ -44,15 +45,22 @@ pub(crate) struct Options {
 }
 
 /// The benches there are.
-const NAMES: [(&str, &str); 1] = [(
-    "backup",
-    "full, day 2, restore and verify of a disk image, next to cp, zstd, restic, borg",
-)];
+const NAMES: [(&str, &str); 2] = [
+    (
+        "backup",
+        "full, day 2, restore and verify of a disk image, next to cp, zstd, restic, borg",
+    ),
+    (
+        "guest-impact",
+        "what a guest's writes take while it is backed up, into a slow vault too, next to QEMU's own backup job",
+    ),
+];
 
 /// Runs a bench.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) async fn run(options: &Options) -> Result<()> {
     match options.name.as_str() {
         "backup" => backup::run(options),
+        "guest-impact" => impact::run(options).await,
         unknown => {
             let names: Vec<_> = NAMES
                 .iter()

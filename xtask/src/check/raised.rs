@@ -1,7 +1,7 @@
 //! Every problem of the catalog is raised through the program by a test, by its real condition.
 //!
-//! Counted are `raises("Code")` (a command ended with it) and `records("Code", …)` (a job shows it
-//! as its cause) in the tests of the program. What no condition of the world can raise is named
+//! Counted are `raises("Code")` (a command ended with it), `records("Code", …)` (a job shows it as
+//! its cause) and `warns("Code", …)` (a job completed with it) in the tests of the program. What no condition of the world can raise is named
 //! here, with the reason.
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -12,7 +12,7 @@ use tresor_problem::Kind;
 const TESTS: &str = "crates/tresor/tests";
 
 /// The words in front of a code.
-const CALLS: [&str; 2] = ["raises(", "records("];
+const CALLS: [&str; 3] = ["raises(", "records(", "warns("];
 
 /// Codes that no test raises, each with the reason.
 const EXEMPT: &[(&str, &str)] = &[(

@@ -44,7 +44,7 @@ impl Lab {
 }
 
 /// The product's program, as the workspace builds it now, with these features.
-pub(super) async fn build(features: &[&str]) -> Result<PathBuf> {
+pub(crate) async fn build(features: &[&str]) -> Result<PathBuf> {
     let features = features.join(",");
     tokio::task::spawn_blocking(move || build_now(&features)).await?
 }
@@ -71,7 +71,7 @@ fn build_now(features: &str) -> Result<PathBuf> {
 
 /// The guest must be as if nothing had happened: it runs, is thawed, no writer saw an error, and
 /// nothing of ours but bitmaps is left in QEMU.
-pub(super) async fn check_unharmed(guest: &Guest) -> Result<()> {
+pub(crate) async fn check_unharmed(guest: &Guest) -> Result<()> {
     let monitor = guest.monitor()?;
     let status = monitor.status().await?;
     if status != "running" {

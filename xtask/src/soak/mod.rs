@@ -7,7 +7,7 @@ mod endurance;
 mod figures;
 mod freeze;
 mod interrupts;
-mod lab;
+pub(crate) mod lab;
 mod report;
 mod writers;
 

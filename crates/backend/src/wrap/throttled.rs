@@ -22,6 +22,8 @@ const BURST: Duration = Duration::from_secs(1);
 pub struct Throttled<B> {
     inner: B,
     bytes_per_second: NonZeroU64,
+    /// Whether reading counts.
+    reads: bool,
     /// When all that was let through so far is paid for.
     paid_at: Mutex<Instant>,
 }
@@ -32,7 +34,16 @@ impl<B> Throttled<B> {
         Self {
             inner,
             bytes_per_second,
+            reads: true,
             paid_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The same for what is stored alone: reading is not held back.
+    pub fn uploads(inner: B, bytes_per_second: NonZeroU64) -> Self {
+        Self {
+            reads: false,
+            ..Self::new(inner, bytes_per_second)
         }
     }
 
@@ -50,6 +61,12 @@ impl<B> Throttled<B> {
     async fn wait_for(&self, bytes: u64) {
         let turn = self.book(Instant::now(), bytes);
         tokio::time::sleep_until(turn).await;
+    }
+
+    async fn wait_after_reading(&self, body: &Bytes) {
+        if self.reads {
+            self.wait_for(body.len() as u64).await;
+        }
     }
 }
 
@@ -74,13 +91,13 @@ impl<B: Backend> Backend for Throttled<B> {
     /// How much it will be is known only afterwards, so that the caller waits afterwards.
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error> {
         let body = self.inner.get(name, max_size).await?;
-        self.wait_for(body.len() as u64).await;
+        self.wait_after_reading(&body).await;
         Ok(body)
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
         let body = self.inner.get_range(name, range).await?;
-        self.wait_for(body.len() as u64).await;
+        self.wait_after_reading(&body).await;
         Ok(body)
     }
 

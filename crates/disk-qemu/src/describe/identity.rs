@@ -3,11 +3,14 @@
 use std::{io, os::unix::fs::MetadataExt, path::Path};
 
 use tresor_disk::{Error, ErrorKind};
-use tresor_model::VmId;
+use tresor_model::{HypervisorProcess, VmId};
 use tresor_qmp::{Client, Peer, commands::machine::QueryUuid};
 
 use super::process;
-use crate::{failure, layout::Disk};
+use crate::{
+    failure,
+    layout::{Below, Disk},
+};
 
 /// The VM's UUID. A VM started without one says all zeros; then the id is derived from this
 /// host's machine id and the path of the QMP socket, so that it stays the same over restarts. It
@@ -44,12 +47,32 @@ fn derived(machine: &str, socket: &Path) -> VmId {
 
 /// Device and inode of the image's file, or what QEMU calls it when it is no file.
 pub(crate) async fn image_identity(peer: Peer, disk: &Disk) -> io::Result<String> {
-    let Some(file) = &disk.file else {
-        return Ok(format!("source:{}", disk.source));
+    identity(peer, disk.file.as_deref(), &disk.source).await
+}
+
+/// The same of everything that the image rests on, in order. QEMU holds it open whether or not it
+/// can be looked at from here: what cannot is known by its name.
+pub(crate) async fn chain_identities(peer: Peer, below: &[Below]) -> Vec<String> {
+    let mut chain = Vec::with_capacity(below.len());
+    for image in below {
+        let found = identity(peer, image.file.as_deref(), &image.source).await;
+        chain.push(found.unwrap_or_else(|_unseen| format!("source:{}", image.source)));
+    }
+    chain
+}
+
+async fn identity(peer: Peer, file: Option<&str>, source: &str) -> io::Result<String> {
+    let Some(file) = file else {
+        return Ok(format!("source:{source}"));
     };
     let path = process::resolve(peer.pid, file).await;
     let metadata = tokio::fs::metadata(&path).await?;
     Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
+}
+
+/// The process behind the socket; `None` when this host cannot tell.
+pub(crate) async fn process_of(peer: Peer) -> Option<HypervisorProcess> {
+    process::identity(peer.pid?).await
 }
 
 #[cfg(test)]

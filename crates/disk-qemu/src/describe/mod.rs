@@ -21,7 +21,7 @@ use tresor_qmp::{
 pub(crate) use self::{
     devices::{NamedDisk, device_path, named_disks},
     exclusion::{exclusion, untracked},
-    identity::{identify, image_identity},
+    identity::{chain_identities, identify, image_identity, process_of},
 };
 use crate::{failure, layout::Layout};
 

@@ -57,6 +57,7 @@ pub(super) async fn find(
         files: files_of(config, &layout, tag).await?,
         ..Found::default()
     };
+    found.stores = layout.fleecing_files(tag);
     find_nodes(&mut found, &layout, tag);
     let foreign = exports
         .iter()
@@ -179,13 +180,7 @@ pub(super) async fn files_of(
     layout: &Layout,
     tag: &SnapshotTag,
 ) -> Result<Vec<PathBuf>, Error> {
-    let open = layout.nodes().filter_map(|node| {
-        let (owner, role) = naming::role_of(node.node_name.as_deref()?)?;
-        let path = PathBuf::from(&node.file);
-        // The name is checked again: QEMU could name any file.
-        (owner == *tag && role == Role::File && is_of(tag, file_name(&path)?)).then_some(path)
-    });
-    let mut files: BTreeSet<PathBuf> = open.collect();
+    let mut files: BTreeSet<PathBuf> = layout.fleecing_files(tag).into_iter().collect();
     let lying = tagged_files(config).await?.into_iter();
     files.extend(lying.filter(|path| file_name(path).is_some_and(|name| is_of(tag, name))));
     Ok(files.into_iter().collect())

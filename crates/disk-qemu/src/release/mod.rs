@@ -3,6 +3,7 @@
 //!
 //! # What
 //! Looks at what carries the tag (`find`), decides what to do about it (`plan`, pure), does it.
+//! While a fleecing store does not answer only the guest is freed (see `alive`).
 //! A step that fails does not keep the next ones from being tried, but for files, which stay until
 //! all else is gone; the first failure is reported.
 //!
@@ -15,7 +16,7 @@ mod plan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -36,7 +37,7 @@ use tresor_qmp::{
 pub(crate) use self::find::is_served;
 use self::plan::{Step, plan};
 use crate::{
-    describe, failure, fleecing,
+    alive, describe, failure, fleecing,
     layout::Layout,
     naming,
     provider::{Host, QemuConfig},
@@ -55,7 +56,7 @@ pub(crate) async fn release(
 ) -> Result<ReleaseReport, Error> {
     let client = host.connector.lease().await?;
     let found = find::find(&client, &host.config, tag).await?;
-    let report = act(&client, plan(tag, outcome, &found)).await?;
+    let report = act(&client, plan(tag, outcome, &found), &found.stores).await?;
     if found.server_shared {
         let step = "stop our NBD server while another tool exports by it";
         return Err(Error::new(ErrorKind::Refused, step));
@@ -72,7 +73,7 @@ pub(crate) async fn release_images(
     outcome: Outcome,
 ) -> Result<ReleaseReport, Error> {
     let found = find::find_in_images(client, layout, tag).await?;
-    act(client, plan(tag, outcome, &found)).await
+    act(client, plan(tag, outcome, &found), &[]).await
 }
 
 /// Removes the files and directories of a tag.
@@ -89,10 +90,19 @@ pub(crate) async fn remove_files(
     Ok(report)
 }
 
-async fn act(client: &Client, steps: Vec<Step>) -> Result<ReleaseReport, Error> {
+async fn act(
+    client: &Client,
+    steps: Vec<Step>,
+    stores: &[PathBuf],
+) -> Result<ReleaseReport, Error> {
     let mut report = ReleaseReport::default();
     let mut first_failure = None;
+    let mut answers = false;
     for step in steps {
+        if !answers && !step.frees_the_guest() {
+            alive::wait_for_stores(stores, alive::LONG).await?;
+            answers = true;
+        }
         // A file may still be in use, and the socket is how the server is known to be ours.
         if first_failure.is_some() && matches!(step, Step::RemoveFile(_)) {
             break;

@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) server_shared: bool,
     /// Files and directories of ours.
     pub(crate) files: Vec<PathBuf>,
+    /// The fleecing files that QEMU has open.
+    pub(crate) stores: Vec<PathBuf>,
 }
 
 /// One step. Users of a thing end before the thing.
@@ -67,6 +69,11 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// Whether it is for the guest's sake: these come first, and wait for nothing.
+    pub(crate) fn frees_the_guest(&self) -> bool {
+        matches!(self, Self::Continue | Self::RemoveMark(_))
+    }
+
     /// The name of what the step removes, for the report.
     pub(crate) fn removes(&self) -> Option<String> {
         match self {

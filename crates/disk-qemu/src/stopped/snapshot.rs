@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tresor_disk::{
     BitmapJudgement, Error, ErrorKind, Outcome, PauseMode, PrepareRequest, Prepared, Session,
 };
-use tresor_model::{MachineDisk, SnapshotTag, StreamName};
+use tresor_model::{Fact, MachineDisk, SnapshotTag, StreamName};
 use tresor_qmp::commands::bitmap::{Action, Transaction};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     connect::Lease,
     describe::NamedDisk,
-    failure,
+    facts, failure,
     layout::Layout,
     prepare::{self, PlannedDisk},
     provider::QemuConfig,
@@ -121,6 +122,10 @@ impl Prepared for StoppedSnapshot {
         judged
             .map(|disk| (disk.name.clone(), disk.judgement.clone()))
             .collect()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        facts::of_disks(&self.disks, Timestamp::now())
     }
 
     async fn take(self: Box<Self>, _pause: PauseMode) -> Result<Box<dyn Session>, Error> {

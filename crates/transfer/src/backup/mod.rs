@@ -3,6 +3,8 @@
 mod disk;
 mod file;
 mod plan;
+mod reread;
 
-pub use disk::{DiskTransfer, transfer_disk};
+pub use disk::{DiskTransfer, Ending, Scope, Transfer};
 pub use file::transfer_file;
+pub use reread::{Compared, Reread};

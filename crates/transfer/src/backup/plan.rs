@@ -50,6 +50,14 @@ pub(super) fn plan_steps(
     steps
 }
 
+/// Whether some of the window is in no extent.
+pub(super) fn leaves_gaps(extents: &[ChangedExtent], window: Extent) -> bool {
+    let listed = extents
+        .iter()
+        .map(|listed| listed.extent.intersect(&window));
+    ExtentSet::from_unsorted(listed.collect()).total() != window.length
+}
+
 /// The chosen extents, widened to chunks and cut to the window.
 fn aligned(
     extents: &[ChangedExtent],
@@ -141,6 +149,15 @@ mod tests {
                 Step::Read(Extent::between(512, 600)),
             ]
         );
+    }
+
+    #[test]
+    fn a_gap_anywhere_is_seen() {
+        let window = Extent::between(0, 256);
+        assert!(!leaves_gaps(&[zero(0, 100), data(100, 300)], window));
+        assert!(leaves_gaps(&[zero(0, 99), data(100, 256)], window));
+        assert!(leaves_gaps(&[zero(0, 255)], window));
+        assert!(leaves_gaps(&[], window));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord};
-use tresor_model::{DiskStats, JobId, ReadMode, RecoveryPoint, StreamName};
+use tresor_model::{DiskStats, JobId, Observation, ReadMode, RecoveryPoint, StreamName};
 use tresor_problem::Problem;
 use tresor_vault::Vault;
-use tresor_workflows::backup;
+use tresor_workflows::backup::{self, GUEST_WRITES};
 
 use super::{
     held::Held,
@@ -83,12 +83,44 @@ fn summary(point: &RecoveryPoint) -> serde_json::Value {
         "consistency": point.consistency, "total": total(point), "warnings": point.warnings,
         "disks": point.disks.iter().map(|disk| json!({
             "name": disk.stream.name, "size": disk.stream.size,
-            "read_mode": disk.read_mode, "stats": disk.stats,
+            "read_mode": disk.read_mode, "stats": disk.stats, "reread": disk.reread,
         })).collect::<Vec<_>>(),
         "left_out": left_out(point).map(|(name, reason)| json!({
             "name": name, "reason": reason,
         })).collect::<Vec<_>>(),
+        "guest_writes": guest_writes(point),
     })
+}
+
+/// What the backup did to the guest's writes, as the point has it.
+fn guest_writes(point: &RecoveryPoint) -> Option<&serde_json::Value> {
+    let fact = point.facts.iter().find(|fact| fact.name == GUEST_WRITES)?;
+    match &fact.observation {
+        Observation::Present { value } => Some(value),
+        _ => None,
+    }
+}
+
+fn guest_writes_text(seen: &serde_json::Value) -> String {
+    let time = |name: &str| match seen[name].as_u64() {
+        Some(time) => micros(time),
+        None => "(none seen)".to_owned(),
+    };
+    let mut text = format!(
+        "guest writes took {} before, {} on average at worst",
+        time("before_us"),
+        time("worst_us"),
+    );
+    if let Some(held) = seen["held_back_ms"].as_u64().filter(|held| *held > 0) {
+        text.push_str(&format!(
+            "; reading was held back for {}",
+            micros(held.saturating_mul(1000))
+        ));
+    }
+    if let Some(pace) = seen["slowest_pace"].as_u64() {
+        text.push_str(&format!(", down to {}/s for the guest's sake", bytes(pace)));
+    }
+    text
 }
 
 fn text(point: &RecoveryPoint) -> String {
@@ -106,12 +138,19 @@ fn text(point: &RecoveryPoint) -> String {
     if let Some(frozen) = point.consistency.frozen_us {
         text.push_str(&format!("\n  guest held for {}", micros(frozen)));
     }
+    if let Some(seen) = guest_writes(point) {
+        text.push_str(&format!("\n  {}", guest_writes_text(seen)));
+    }
     for disk in &point.disks {
         let how = match &disk.read_mode {
             ReadMode::Incremental { .. } => "what changed since the last point".to_owned(),
             ReadMode::Full { reason } => format!("all data: {reason}"),
         };
         text.push_str(&format!("\n  disk {}: {how}", disk.stream.name));
+        if let Some(reread) = disk.reread.filter(|reread| reread.bytes > 0) {
+            let compared = bytes(reread.bytes);
+            text.push_str(&format!("; {compared} of the rest compared"));
+        }
     }
     for (name, reason) in left_out(point) {
         text.push_str(&format!("\n  disk {name}: left out: {reason}"));

@@ -1,13 +1,13 @@
 //! A VM that this process alone works on, with all that jobs on it need.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
 
 use tresor_catalog::{Catalog, VmRecord};
 use tresor_disk::SnapshotProvider as _;
 use tresor_disk_qemu::VmProvider;
 use tresor_jobs::NewJob;
 use tresor_link::Quiescer;
-use tresor_model::{Consistency, JobId, JobKind, MachineDefinition};
+use tresor_model::{Consistency, JobId, JobKind, MachineDefinition, RereadFraction};
 use tresor_problem::Problem;
 use tresor_vault::Vault;
 use tresor_workflows::{
@@ -16,7 +16,7 @@ use tresor_workflows::{
 };
 
 use super::{
-    open::{self, find_vault, open_vault_keeping},
+    open::{self, Manner, find_vault, open_with},
     session::{Runner, Session},
     vm::{guest_agent, provider, vm_problem},
 };
@@ -48,7 +48,11 @@ impl<'a> Held<'a> {
         let mut vm = open::vm(catalog, &args.vm).await?;
         let state = session.state()?;
         let place = find_vault(catalog, args.access.vault.as_deref(), Some(&vm)).await?;
-        let vault = open_vault_keeping(&place, &args.access, &state.sessions_cache()).await?;
+        let manner = Manner {
+            upload_limit: args.upload_limit.and_then(mib_per_second),
+            copies: Some(&state.sessions_cache()),
+        };
+        let vault = open_with(&place, &args.access, manner).await?;
         let request = request(args, &vm, session)?;
         let runner = session.runner(catalog);
         // Asked first: the other job may hold the VM's only QMP connection.
@@ -121,6 +125,9 @@ pub(super) fn no_backup(
         require: RequiredConsistency::Crash,
         freeze_limit: 20,
         transfer_limit: None,
+        read_limit: None,
+        upload_limit: None,
+        reread: RereadFraction::default(),
     }
 }
 
@@ -159,5 +166,12 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
         transfer_limit: args.transfer_limit.map_or(DEFAULT_TRANSFER_LIMIT, |limit| {
             Duration::from_secs(limit.into())
         }),
+        read_limit: args.read_limit.and_then(mib_per_second),
+        reread: args.reread,
     })
+}
+
+/// In bytes per second.
+fn mib_per_second(limit: u32) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::from(limit) << 20)
 }

@@ -7,7 +7,7 @@ use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobStory, JobView, Progress
 use tresor_model::{JobId, JobKind, JobState, SubTaskState};
 use tresor_problem::Problem;
 
-use super::session::{Session, print_problem, state_name};
+use super::session::{Session, print_problem, state_name, warning_text};
 use crate::{
     args::JobsCommand,
     output::{bytes, note, plain_table},
@@ -135,7 +135,7 @@ fn text(story: &JobStory, view: &JobView) -> String {
     }
     text.push_str(&table.to_string());
     for warning in &view.warnings {
-        text.push_str(&format!("\nwarning: {}", warning.warning));
+        text.push_str(&format!("\n{}", warning_text(&warning.warning)));
     }
     if let Some(cause) = &view.cause {
         text.push_str(&format!(

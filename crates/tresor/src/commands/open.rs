@@ -1,11 +1,15 @@
 //! Finding and opening what commands name: vaults, VMs, recovery points.
 
 use std::{
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use tresor_backend::{Backend, LocalBackend, wrap::Kept};
+use tresor_backend::{
+    Backend, LocalBackend,
+    wrap::{Kept, Throttled},
+};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -86,23 +90,24 @@ pub(crate) async fn find_vault(
 
 /// Opens a vault with the key that the options, the environment or the catalog give.
 pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
-    open_with(place, access, None).await
+    open_with(place, access, Manner::default()).await
 }
 
-/// The same, with copies of the ends of sessions in `cache`: a backup looks at all of them, and
-/// their number grows. Not for whoever looks for damage.
-pub(crate) async fn open_vault_keeping(
-    place: &VaultPlace,
-    access: &VaultAccess,
-    cache: &Path,
-) -> Result<Vault, Problem> {
-    open_with(place, access, Some(cache)).await
+/// How a vault is used, but for the usual.
+#[derive(Debug, Default)]
+pub(crate) struct Manner<'a> {
+    /// Store at most so many bytes per second in it.
+    pub(crate) upload_limit: Option<NonZeroU64>,
+    /// Keep copies of the ends of sessions here: a backup looks at all of them, and their number
+    /// grows. Not for whoever looks for damage.
+    pub(crate) copies: Option<&'a Path>,
 }
 
-async fn open_with(
+/// The same in another manner.
+pub(crate) async fn open_with(
     place: &VaultPlace,
     access: &VaultAccess,
-    cache: Option<&Path>,
+    manner: Manner<'_>,
 ) -> Result<Vault, Problem> {
     let location = place.path.display().to_string();
     let backend = LocalBackend::open(&place.path)
@@ -114,11 +119,14 @@ async fn open_with(
             .into(),
             _ => storage_problem(&error, &location),
         })?;
-    let backend: Arc<dyn Backend> = Arc::new(backend);
+    let backend: Arc<dyn Backend> = match manner.upload_limit {
+        Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
+        None => Arc::new(backend),
+    };
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.
     let id = Vault::identify(backend.clone()).await.map_err(failed)?;
-    let backend: Arc<dyn Backend> = match cache {
+    let backend: Arc<dyn Backend> = match manner.copies {
         Some(cache) => Arc::new(Kept::new(backend, cache.join(id.to_string()), KEPT)),
         None => backend,
     };

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::Catalog;
-use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, NewJob};
+use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, NewJob, Warning};
 use tresor_model::{JobId, JobKind, JobState};
 use tresor_problem::{Kind, Problem};
 
@@ -79,7 +79,7 @@ impl Runner<'_> {
             .into()),
             JobState::Completed | JobState::CompletedWithWarnings => {
                 for warning in &outcome.view.warnings {
-                    note(&format!("warning: {}", warning.warning));
+                    note(&warning_text(&warning.warning));
                 }
                 Ok(outcome)
             }
@@ -158,6 +158,17 @@ fn failure(job: JobId, outcome: &JobOutcome) -> Problem {
         }
         .into()
     })
+}
+
+/// A warning as people read it: a problem with what to do about it.
+pub(crate) fn warning_text(warning: &Warning) -> String {
+    let mut text = format!("warning: {warning}");
+    if let Warning::Problem(problem) = warning {
+        for remedy in &problem.remedy {
+            text.push_str(&format!("\n  - {remedy}"));
+        }
+    }
+    text
 }
 
 /// A job's state as people read it.

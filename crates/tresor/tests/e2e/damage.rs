@@ -64,6 +64,30 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
     lab.backup().await;
 }
 
+/// Manifests that cannot be read: the next backup does not build on them, and its point is whole.
+#[tokio::test]
+async fn a_damaged_manifest_is_not_built_on() {
+    let guest = Guest::builder().data_disk().start().await.unwrap();
+    let lab = Lab::with(&guest).await;
+    let broken = lab.backup().await["point"].as_str().unwrap().to_owned();
+    for pack in packs(&lab) {
+        let mut bytes = fs::read(&pack).unwrap();
+        // The small packs hold manifests.
+        if bytes.len() < 1 << 20 {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            bytes[200] ^= 1;
+            fs::write(&pack, bytes).unwrap();
+        }
+    }
+    lab.run(&["verify", &broken]).await.raises("ChunkDamaged");
+    let churn = "tresor-workload churn --dir /data/churn --mib 1 && sync";
+    guest.exec(churn).await.unwrap().ok().unwrap();
+    let point = lab.backup().await["point"].as_str().unwrap().to_owned();
+    lab.warns("ChunkDamaged", &point).await;
+    lab.run(&["verify", &point]).await.ok();
+}
+
 /// Lost packs: the restore names what it missed.
 #[tokio::test]
 async fn a_lost_pack_is_named() {

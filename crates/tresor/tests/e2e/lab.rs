@@ -117,6 +117,16 @@ impl Lab {
         assert_eq!(shown["view"]["cause"]["code"], code, "{shown}");
     }
 
+    /// The job must have completed with this warning, a problem with a remedy, as `jobs show` says.
+    pub(crate) async fn warns(&self, code: &str, job: &str) {
+        let shown = self.run(&["jobs", "show", job]).await.ok();
+        let warnings = shown["view"]["warnings"].as_array().unwrap();
+        let problems = warnings.iter().map(|warned| &warned["warning"]["problem"]);
+        let mut found = problems.filter(|problem| problem["code"] == code);
+        let problem = found.next().unwrap_or_else(|| panic!("no {code}: {shown}"));
+        assert!(!problem["remedy"].as_array().unwrap().is_empty());
+    }
+
     pub(crate) async fn backup(&self) -> Value {
         self.run(&["backup", VM]).await.ok()
     }

@@ -5,6 +5,7 @@
 //! are hints from nodes; ids are the truth.
 
 mod cache;
+mod compare;
 mod fetch;
 mod plan;
 mod reader;

@@ -13,7 +13,7 @@ use crate::read;
 use crate::tree::{LeafCursor, LostNode};
 use crate::vault::{Inner, Vault};
 
-const CHUNK: u64 = CHUNK_SIZE as u64;
+pub(super) const CHUNK: u64 = CHUNK_SIZE as u64;
 pub(crate) const LEAF: u64 = CHUNK * FAN_OUT as u64;
 
 /// What a range of a stream is.
@@ -108,7 +108,7 @@ impl StreamReader {
     }
 
     /// Offset and place of each stored chunk that touches `window`.
-    async fn chunks(&self, window: Extent) -> Result<Vec<(u64, LeafChunk)>> {
+    pub(super) async fn chunks(&self, window: Extent) -> Result<Vec<(u64, LeafChunk)>> {
         let mut found = Vec::new();
         let mut next = window.start / LEAF;
         while next * LEAF < window.end() {

@@ -105,19 +105,19 @@ impl WriteSession {
         self.core.id
     }
 
-    /// Begins a stream of `size` bytes. What is not written keeps the content of `base`, or is
-    /// zero without one.
+    /// Begins a stream of `size` bytes. What is not written keeps the content of `base`; behind
+    /// the end of a smaller base, and without one, it is zero.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Misuse`] when the base has another size; when it cannot be read.
+    /// [`crate::ErrorKind::Misuse`] when the base is larger; when it cannot be read.
     pub async fn stream(
         &self,
         name: StreamName,
         size: u64,
         base: Option<&StreamRecord>,
     ) -> Result<StreamWriter> {
-        if base.is_some_and(|base| base.size != size) {
-            return Err(Error::misuse("a stream has the size of its base"));
+        if base.is_some_and(|base| base.size > size) {
+            return Err(Error::misuse("a stream is not smaller than its base"));
         }
         StreamWriter::new(Arc::clone(&self.core), name, size, base)
     }

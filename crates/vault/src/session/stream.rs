@@ -17,12 +17,12 @@ use tresor_model::{Extent, StreamName, StreamRecord};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{ChunkId, IdKey};
 
+use crate::chunk::chunk_id;
 use crate::error::{Error, Result};
 use crate::session::core::Core;
 use crate::session::frames::OpenFrame;
 use crate::session::leaves::{LeafQueue, Ready, Update};
 use crate::tree::TreeWriter;
-use crate::zero::is_zero;
 
 const CHUNK: u64 = CHUNK_SIZE as u64;
 /// Bytes that may wait for their ids: enough to keep the pool busy while one write is placed.
@@ -176,6 +176,18 @@ impl StreamWriter {
         Ok((record, self.stats))
     }
 
+    /// Gives the stream up, for one that begins anew. What it stored is in the vault for that one
+    /// to find: chunks that wait in its frame are sent, since others may have been told of them.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn abandon(mut self) -> Result<StreamStats> {
+        self.frame.submit(&self.core, &self.stored).await?;
+        self.core.wait_for_frames().await?;
+        self.stats.stored = self.stored();
+        Ok(self.stats)
+    }
+
     /// Checks the rules of the interface.
     fn advance(&mut self, extent: Extent) -> Result<()> {
         let end = extent
@@ -264,19 +276,6 @@ impl Drop for StreamWriter {
 
 /// Runs on the pool.
 fn chunk_ids(bytes: &[u8], key: &IdKey) -> Vec<Option<ChunkId>> {
-    let mut padded = Vec::new();
-    bytes
-        .chunks(CHUNK_SIZE)
-        .map(|plain| {
-            if is_zero(plain) {
-                return None;
-            }
-            if plain.len() == CHUNK_SIZE {
-                return Some(key.chunk_id(plain));
-            }
-            padded.extend_from_slice(plain);
-            padded.resize(CHUNK_SIZE, 0);
-            Some(key.chunk_id(&padded))
-        })
-        .collect()
+    let chunks = bytes.chunks(CHUNK_SIZE);
+    chunks.map(|plain| chunk_id(plain, key)).collect()
 }

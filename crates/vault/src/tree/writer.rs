@@ -70,6 +70,26 @@ impl OpenNode {
     }
 }
 
+fn level_of_root(size: u64) -> Result<u8> {
+    root_level(size).map_err(|_| Error::misuse("streams are at most 4 PiB"))
+}
+
+/// The nodes from above the root down to the parent of `child`, the root of the base, which is at
+/// level `below`. Those that a grown stream has above its base are in no vault yet: they begin
+/// empty, so that they count as changed.
+fn path_to(root_level: u8, child: Option<Child>, below: u8) -> Vec<OpenNode> {
+    let empty = |level| OpenNode::new(level, 0, Box::new([None; FAN_OUT]));
+    let lowest = match child {
+        Some(_) => below + 1,
+        None => root_level + 1,
+    };
+    let mut path: Vec<_> = (lowest..=root_level + 1).rev().map(empty).collect();
+    if let Some(parent) = path.last_mut() {
+        parent.children[0] = child;
+    }
+    path
+}
+
 fn slot_of(index: u64) -> usize {
     usize::try_from(index % FAN_OUT as u64).unwrap_or(0)
 }
@@ -81,17 +101,15 @@ impl TreeWriter {
         base: Option<&StreamRecord>,
         stored: Arc<AtomicU64>,
     ) -> Result<Self> {
-        let root_level =
-            root_level(size).map_err(|_| Error::misuse("streams are at most 4 PiB"))?;
-        let mut top = Box::new([None; FAN_OUT]);
-        if let Some(base) = base {
-            top[0] = root_child(base)?;
-        }
-        let path = vec![OpenNode::new(root_level + 1, 0, top)];
+        let root_level = level_of_root(size)?;
+        let (child, below) = match base {
+            Some(base) => (root_child(base)?, level_of_root(base.size)?),
+            None => (None, root_level),
+        };
         Ok(Self {
             core,
             root_level,
-            path,
+            path: path_to(root_level, child, below),
             stored,
         })
     }

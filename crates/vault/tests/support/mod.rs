@@ -14,7 +14,7 @@ use tresor_backend::{Backend, MemoryBackend};
 use tresor_model::{
     Consistency, ConsistencyReport, DiskRecord, DiskStats, Extent, Firmware, HypervisorSource,
     JobId, MachineDefinition, ReadMode, RecoveryPoint, SessionId, SnapshotTag, StreamName,
-    StreamRecord, TrackingLedger, VmId,
+    StreamRecord, TrackingLedger, TrackingSigns, VmId,
 };
 use tresor_vault::{
     CHUNK_SIZE, CreateOptions, KeyMaterial, RecoveryKey, Result, SessionOptions, StreamStats,
@@ -109,8 +109,10 @@ pub(crate) fn point(session: SessionId, disks: Vec<StreamRecord>) -> RecoveryPoi
             persistent: false,
             image: String::new(),
             size: 0,
+            signs: TrackingSigns::default(),
         },
         stats: DiskStats::default(),
+        reread: None,
     };
     RecoveryPoint {
         id: session.into(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -13,7 +14,7 @@ use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
     Consistency, ConsistencyReport, DiskRecord, Fact, JobId, MachineDefinition, RecoveryPoint,
-    StreamName, StreamRecord, VmId,
+    RereadFraction, StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
@@ -49,6 +50,10 @@ pub struct BackupRequest {
     pub freeze_limit: Duration,
     /// How long the transfer may take.
     pub transfer_limit: Duration,
+    /// Most bytes per second that are read from the disks; `None`: no limit but the guest's health.
+    pub read_limit: Option<NonZeroU64>,
+    /// Which fraction of the clean blocks is read again and compared.
+    pub reread: RereadFraction,
 }
 
 impl BackupRequest {
@@ -59,6 +64,7 @@ impl BackupRequest {
             "vm_name": self.vm_name,
             "excluded": self.excluded,
             "required": self.required,
+            "reread": self.reread.to_string(),
             "transfer_limit_s": self.transfer_limit.as_secs(),
         })
     }
@@ -95,6 +101,8 @@ pub struct BackupContext {
     /// Name of each disk in the parent, for those that are there.
     pub(super) bases: BTreeMap<StreamName, StreamName>,
     pub(super) facts: Vec<Fact>,
+    /// What the guest's writes took before anything of ours was in their way.
+    pub(super) usual_write: Option<Duration>,
     pub(super) writer: Option<WriteSession>,
     pub(super) prepared: Option<Box<dyn Prepared>>,
     pub(super) snapshot: Option<Box<dyn Session>>,
@@ -122,6 +130,7 @@ impl BackupContext {
             bases: BTreeMap::new(),
             seen: None,
             facts: Vec::new(),
+            usual_write: None,
             writer: None,
             prepared: None,
             snapshot: None,
@@ -164,6 +173,12 @@ impl BackupContext {
     pub(super) fn warn(&mut self, scope: &Scope, text: String) {
         self.warnings.push(text.clone());
         scope.warn(text);
+    }
+
+    /// The same for a problem that did not stop the job.
+    pub(super) fn warn_of(&mut self, scope: &Scope, problem: Problem) {
+        self.warnings.push(problem.to_string());
+        scope.warn(problem);
     }
 
     pub(crate) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {

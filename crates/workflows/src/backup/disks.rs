@@ -167,8 +167,10 @@ mod tests {
                 persistent: true,
                 image: image.to_owned(),
                 size: 1 << 20,
+                signs: tresor_model::TrackingSigns::default(),
             },
             stats: tresor_model::DiskStats::default(),
+            reread: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | Prepare | look at the VM, begin the vault's session, make fleecing, judge bitmaps | end the session, end the snapshot as the vault says |
 //! | Take snapshot | freeze, swap, thaw | thaw if the guest says it is frozen |
-//! | Transfer data to vault | read what changed, store it | none: unreferenced data |
+//! | Transfer data to vault | read what changed, store it; compare a share of what did not | none: unreferenced data |
 //! | Commit recovery point | write the session's end: from here on the backup happened | never undone |
 //! | Release snapshot | new bitmap replaces the old one, fleecing goes | never undone |
 //!
@@ -14,7 +14,9 @@
 
 mod commit;
 mod context;
+mod disk;
 mod disks;
+mod impact;
 mod ladder;
 mod prepare;
 mod release;
@@ -22,6 +24,7 @@ mod snapshot;
 mod transfer;
 
 pub use context::{BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT};
+pub use impact::GUEST_WRITES;
 
 use std::time::Duration;
 

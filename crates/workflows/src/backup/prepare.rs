@@ -14,6 +14,7 @@ use super::{
     BackupContext,
     context::BackupRequest,
     disks::{apply_policy, bases, choose_disks, warnings},
+    impact::Baseline,
     session_of, tag_of,
 };
 use crate::{
@@ -39,6 +40,7 @@ impl SubTask<BackupContext> for Prepare {
 
     async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
         let provider = ctx.services.provider.clone();
+        let baseline = Baseline::begin(provider.as_ref()).await;
         let mut described = provider
             .describe()
             .await
@@ -70,6 +72,7 @@ impl SubTask<BackupContext> for Prepare {
         options.index_cache.clone_from(&ctx.request.index_cache);
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
+        ctx.usual_write = baseline.end(provider.as_ref()).await;
 
         let prepared = provider
             .prepare(PrepareRequest {
@@ -88,6 +91,7 @@ impl SubTask<BackupContext> for Prepare {
             "parent": parent.as_ref().map(|point| point.id),
             "disks": judgements(&prepared.judgements()),
         });
+        ctx.facts.append(&mut prepared.facts());
         ctx.prepared = Some(prepared);
         ctx.described = Some(described);
         ctx.parent = parent;

@@ -1,22 +1,21 @@
 //! "Transfer data to vault": what changed on each disk, and the machine's attachments.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tresor_disk::{Session, SnapshotDisk};
+use tresor_disk::Session;
 use tresor_jobs::{Scope, SubTask};
-use tresor_model::{Attachment, DiskRecord, DiskStats, ReadMode, StreamRecord};
+use tresor_model::{Attachment, DiskStats, StreamRecord};
 use tresor_problem::Problem;
-use tresor_transfer::backup::{transfer_disk, transfer_file};
+use tresor_transfer::{
+    backup::transfer_file,
+    pace::{GuestWatch, Pacer, watch_guest},
+};
 use tresor_vault::WriteSession;
 
-use super::{BackupContext, context::handed_over};
-use crate::{translate::transfer_problem, watch::watched};
+use super::{BackupContext, context::handed_over, disk::Mover, impact};
+use crate::translate::transfer_problem;
 
 pub(super) struct TransferData {
     pub(super) limit: Duration,
@@ -43,55 +42,43 @@ impl SubTask<BackupContext> for TransferData {
     }
 }
 
+/// Moves everything while the guest is watched: reading is slowed down before the guest is.
 async fn move_all(
     ctx: &mut BackupContext,
     writer: &WriteSession,
     snapshot: &dyn Session,
     scope: &Scope,
 ) -> Result<DiskStats, Problem> {
-    let all_bytes: u64 = snapshot.disks().iter().map(|disk| disk.size).sum();
-    let mut before = 0;
-    let mut total = DiskStats::default();
-    for disk in snapshot.disks() {
-        let base = base_of(ctx, disk);
-        let stream = writer
-            .stream(disk.name.clone(), disk.size, base.as_ref())
-            .await;
-        let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
-        let done = AtomicU64::new(0);
-        let transfer = transfer_disk(snapshot, disk, stream, &done, scope.cancel());
-        let moved = watched(transfer, || {
-            let at = before + done.load(Ordering::Relaxed);
-            scope.progress(at, Some(all_bytes), format!("disk {}", disk.name));
-        })
-        .await
-        .map_err(|error| transfer_problem(&error, ctx))?;
-        total = total.plus(&moved.stats);
-        ctx.disks.push(DiskRecord {
-            stream: moved.stream,
-            read_mode: disk.read_mode.clone(),
-            tracking: disk.tracking.clone(),
-            stats: moved.stats,
-        });
-        before += disk.size;
-    }
-    move_attachments(ctx, writer, scope).await?;
+    let provider = Arc::clone(&ctx.services.provider);
+    let pacer = Pacer::new(ctx.request.read_limit);
+    let watch = GuestWatch::new(ctx.usual_write);
+    let mover = Mover {
+        writer,
+        snapshot,
+        pacer: &pacer,
+        scope,
+        all_bytes: snapshot.disks().iter().map(|disk| disk.size).sum(),
+    };
+    let total = tokio::select! {
+        moved = move_streams(ctx, &mover) => moved?,
+        never = watch_guest(provider.as_ref(), &pacer, &watch) => match never {},
+    };
+    let fact = impact::fact(&watch.governor(), ctx.usual_write, pacer.held());
+    ctx.facts.push(fact);
     Ok(total)
 }
 
-/// The stream whose unchanged parts are taken over: only an incremental read has one.
-fn base_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<StreamRecord> {
-    match disk.read_mode {
-        ReadMode::Full { .. } => None,
-        ReadMode::Incremental { .. } => {
-            let disks = &ctx.parent.as_ref()?.disks;
-            let name = ctx.bases.get(&disk.name)?;
-            disks
-                .iter()
-                .find(|record| record.stream.name == *name)
-                .map(|record| record.stream.clone())
-        }
+async fn move_streams(ctx: &mut BackupContext, mover: &Mover<'_>) -> Result<DiskStats, Problem> {
+    let mut before = 0;
+    let mut total = DiskStats::default();
+    for disk in mover.snapshot.disks() {
+        let record = mover.move_disk(ctx, disk, before).await?;
+        total = total.plus(&record.stats);
+        ctx.disks.push(record);
+        before += disk.size;
     }
+    move_attachments(ctx, mover.writer, mover.scope).await?;
+    Ok(total)
 }
 
 /// Stores the machine's own files. One that cannot be read does not cost the recovery point: it

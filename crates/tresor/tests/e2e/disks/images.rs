@@ -83,7 +83,7 @@ async fn every_front_end_and_every_kind_of_image() {
         copies.push((name, to));
         assert_eq!(mode(&second, name), "incremental", "{second}");
         assert_eq!(
-            disk(&second, name).unwrap()["stats"]["read"],
+            disk(&second, name).unwrap()["stats"]["changed"],
             65536,
             "{name}"
         );
@@ -103,7 +103,7 @@ async fn every_front_end_and_every_kind_of_image() {
             "incremental"
         };
         assert_eq!(mode(&stopped, name), expected, "{name}: {stopped}");
-        assert!(expected == "incremental" || reason(&stopped, name).contains("keeps none"));
+        assert!(expected == "incremental" || reason(&stopped, name).contains("keeps no"));
     }
     assert_restored(&lab, &stopped, "stopped", &copies).await;
     guest.restart().await.unwrap();
@@ -166,7 +166,7 @@ async fn a_raw_disk_is_converted_as_documented() {
     let point = lab.backup().await;
     assert_eq!(mode(&point, "split"), "incremental", "{point}");
     assert_eq!(
-        disk(&point, "split").unwrap()["stats"]["read"],
+        disk(&point, "split").unwrap()["stats"]["changed"],
         65536,
         "{point}"
     );

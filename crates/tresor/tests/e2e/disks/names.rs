@@ -38,7 +38,7 @@ async fn disks_that_come_go_and_change_their_names() {
     let renamed = renamed.unwrap_or_else(|| panic!("{second}")).to_owned();
     assert_eq!(mode(&second, &renamed), "incremental", "{second}");
     assert_eq!(
-        disk(&second, &renamed).unwrap()["stats"]["read"],
+        disk(&second, &renamed).unwrap()["stats"]["changed"],
         0,
         "{second}"
     );

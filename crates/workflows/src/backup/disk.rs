@@ -1,0 +1,226 @@
+//! One disk's way into the vault, again from the start when it turns out that the way was wrong.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tresor_disk::{Session, SnapshotDisk};
+use tresor_jobs::Scope;
+use tresor_model::{
+    DiskRecord, DiskStats, ReadMode, RereadRecord, RereadShare, StreamRecord, TrackingLedger,
+};
+use tresor_problem::{Kind, Problem};
+use tresor_transfer::{
+    backup::{self, Compared, Ending, Reread, Transfer},
+    pace::Pacer,
+};
+use tresor_vault::WriteSession;
+
+use super::{BackupContext, session_of};
+use crate::{translate::transfer_problem, watch::watched};
+
+/// What all disks of a backup share.
+pub(super) struct Mover<'a> {
+    pub(super) writer: &'a WriteSession,
+    pub(super) snapshot: &'a dyn Session,
+    pub(super) pacer: &'a Pacer,
+    pub(super) scope: &'a Scope,
+    /// Size of all disks together, for progress.
+    pub(super) all_bytes: u64,
+}
+
+/// Why a disk has to be read again, whole.
+struct Doubt {
+    reason: String,
+    problem: Problem,
+    /// Whether the point before can still be built on.
+    keep_base: bool,
+    compared: Compared,
+    stats: DiskStats,
+}
+
+impl Mover<'_> {
+    /// Moves one disk; `before` bytes of others are done.
+    pub(super) async fn move_disk(
+        &self,
+        ctx: &mut BackupContext,
+        disk: &SnapshotDisk,
+        before: u64,
+    ) -> Result<DiskRecord, Problem> {
+        let parent = parent_of(ctx, disk);
+        let mode = read_mode(disk, parent.as_ref());
+        let place = parent.as_ref().and_then(|parent| parent.reread);
+        let kept = place.map(RereadRecord::not_this_time);
+        let share = match &mode {
+            ReadMode::Incremental { .. } => ctx.request.reread.decide_share(place.as_ref()),
+            ReadMode::Full { .. } => None,
+        };
+        let reread = reread_of(ctx, share, parent.as_ref())?;
+        let what = match mode {
+            ReadMode::Incremental { .. } => backup::Scope::Changed(reread.as_ref()),
+            ReadMode::Full { .. } => backup::Scope::Everything,
+        };
+        let base = parent.as_ref().map(|parent| &parent.stream);
+        match self.attempt(ctx, disk, what, base, before).await? {
+            Ok(moved) => {
+                let looked = share.map(|share| share.record(moved.compared, 0));
+                Ok(record(ctx, disk, mode, moved, looked.or(kept)))
+            }
+            Err(doubt) => {
+                let Compared {
+                    bytes, differing, ..
+                } = doubt.compared;
+                let looked = share.map(|share| share.record(bytes, differing));
+                let (mode, moved) = self.read_whole(ctx, disk, base, before, doubt).await?;
+                Ok(record(ctx, disk, mode, moved, looked.or(kept)))
+            }
+        }
+    }
+
+    /// Warns of the doubt, and reads the disk whole.
+    async fn read_whole(
+        &self,
+        ctx: &mut BackupContext,
+        disk: &SnapshotDisk,
+        base: Option<&StreamRecord>,
+        before: u64,
+        doubt: Doubt,
+    ) -> Result<(ReadMode, backup::DiskTransfer), Problem> {
+        ctx.warn_of(self.scope, doubt.problem);
+        let base = base.filter(|_| doubt.keep_base);
+        let whole = self.attempt(ctx, disk, backup::Scope::Everything, base, before);
+        let mut moved = whole.await?.map_err(|doubt| doubt.problem)?;
+        moved.stats = DiskStats {
+            changed: moved.stats.changed,
+            ..moved.stats.plus(&doubt.stats)
+        };
+        let reason = doubt.reason;
+        Ok((ReadMode::Full { reason }, moved))
+    }
+
+    /// One try. The inner error is a reason to read the disk whole.
+    async fn attempt(
+        &self,
+        ctx: &mut BackupContext,
+        disk: &SnapshotDisk,
+        what: backup::Scope<'_>,
+        base: Option<&StreamRecord>,
+        before: u64,
+    ) -> Result<Result<backup::DiskTransfer, Doubt>, Problem> {
+        let stream = self.writer.stream(disk.name.clone(), disk.size, base).await;
+        let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
+        let done = AtomicU64::new(0);
+        let transfer = Transfer {
+            session: self.snapshot,
+            disk,
+            scope: what,
+            pacer: self.pacer,
+            done: &done,
+            cancel: self.scope.cancel(),
+        };
+        let ended = watched(transfer.run(stream), || {
+            let at = before + done.load(Ordering::Relaxed);
+            let message = format!("disk {}", disk.name);
+            self.scope.progress(at, Some(self.all_bytes), message);
+        });
+        match ended.await {
+            Ok(Ending::Moved(moved)) => Ok(Ok(moved)),
+            Ok(Ending::Contradicted { compared, stats }) => {
+                Ok(Err(contradicted(ctx, disk, compared, stats)))
+            }
+            Err(error) if base.is_some() && error.is_damage() => {
+                let problem = transfer_problem(&error, ctx);
+                Ok(Err(Doubt {
+                    reason: format!("the last recovery point cannot be built on: {problem}"),
+                    problem,
+                    keep_base: false,
+                    compared: Compared::default(),
+                    stats: DiskStats::default(),
+                }))
+            }
+            Err(error) => Err(transfer_problem(&error, ctx)),
+        }
+    }
+}
+
+fn contradicted(
+    ctx: &BackupContext,
+    disk: &SnapshotDisk,
+    compared: Compared,
+    stats: DiskStats,
+) -> Doubt {
+    let offset = compared.first_difference.unwrap_or_default();
+    let problem = Kind::TrackingContradicted {
+        vm: ctx.request.vm_name.clone(),
+        disk: disk.name.to_string(),
+        offset: offset.to_string(),
+    };
+    Doubt {
+        reason: format!(
+            "the block at byte {offset} is not what the last recovery point has, and the tracking \
+             lists no change there"
+        ),
+        problem: problem.into(),
+        keep_base: true,
+        compared,
+        stats,
+    }
+}
+
+/// What to compare, and with what.
+fn reread_of(
+    ctx: &BackupContext,
+    share: Option<RereadShare>,
+    parent: Option<&DiskRecord>,
+) -> Result<Option<Reread>, Problem> {
+    let (Some(share), Some(parent)) = (share, parent) else {
+        return Ok(None);
+    };
+    let stream = ctx.services.vault.reader(&parent.stream);
+    let stream = stream.map_err(|error| ctx.vault_problem(&error))?;
+    Ok(Some(Reread::new(share, stream)))
+}
+
+/// How the disk is read: what did not change is taken over from the point before, so there has to be
+/// one.
+fn read_mode(disk: &SnapshotDisk, parent: Option<&DiskRecord>) -> ReadMode {
+    match (&disk.read_mode, parent) {
+        (ReadMode::Incremental { .. }, None) => ReadMode::Full {
+            reason: "the last recovery point has nothing to build on".to_owned(),
+        },
+        (mode, _) => mode.clone(),
+    }
+}
+
+/// The disk in the point before, as far as it can be built on: in a full read too, so that what did
+/// not change is shared with it.
+fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
+    let disks = &ctx.parent.as_ref()?.disks;
+    let name = ctx.bases.get(&disk.name)?;
+    let record = disks.iter().find(|record| record.stream.name == *name)?;
+    (record.stream.size <= disk.size).then(|| record.clone())
+}
+
+fn record(
+    ctx: &BackupContext,
+    disk: &SnapshotDisk,
+    read_mode: ReadMode,
+    moved: backup::DiskTransfer,
+    reread: Option<RereadRecord>,
+) -> DiskRecord {
+    let mut tracking = disk.tracking.clone();
+    tracking.signs.last_whole = match read_mode {
+        ReadMode::Full { .. } => Some(session_of(ctx.job).into()),
+        ReadMode::Incremental { .. } => parent_of(ctx, disk).and_then(whole_before),
+    };
+    DiskRecord {
+        stream: moved.stream,
+        read_mode,
+        tracking,
+        stats: moved.stats,
+        reread,
+    }
+}
+
+fn whole_before(parent: DiskRecord) -> Option<tresor_model::PointId> {
+    let TrackingLedger { signs, .. } = parent.tracking;
+    signs.last_whole
+}
