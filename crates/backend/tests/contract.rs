@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tresor_backend::contract::suite;
 use tresor_backend::sim::{Plan, SimFs};
-use tresor_backend::wrap::{Backoff, Fault, Faulty, Metered, Retrying, Throttled, Verb};
+use tresor_backend::wrap::{Backoff, Fault, Faulty, Kept, Metered, Retrying, Throttled, Verb};
 use tresor_backend::{Backend, ErrorKind, LocalBackend, MemoryBackend, ObjectName};
 
 const MIB: usize = 1 << 20;
@@ -49,6 +49,13 @@ async fn metered() {
 #[tokio::test]
 async fn faulty_without_faults() {
     examine(Faulty::new(MemoryBackend::new(), Vec::new()), MIB).await;
+}
+
+#[tokio::test]
+async fn kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let copies = dir.path().join("copies");
+    examine(Kept::new(MemoryBackend::new(), copies, &["examined"]), MIB).await;
 }
 
 #[tokio::test]

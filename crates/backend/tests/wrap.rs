@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tresor_backend::wrap::{
-    Backoff, Fault, Faulty, Metered, ReadOnly, Retrying, Throttled, Verb, VerbUsage,
+    Backoff, Fault, Faulty, Kept, Metered, ReadOnly, Retrying, Throttled, Verb, VerbUsage,
 };
 use tresor_backend::{Backend, ErrorKind, MemoryBackend, ObjectName};
 
@@ -138,4 +138,33 @@ async fn a_lost_answer_is_resolved_by_content() {
         let found = backend.get(&name("a"), 100).await.unwrap();
         assert_eq!(found, there.unwrap_or("ours"), "{said}");
     }
+}
+
+/// A copy spares the store the second read; a copy that is damaged is read from the store again;
+/// what is not under a prefix always comes from the store.
+#[tokio::test]
+async fn a_copy_is_read_instead_of_the_store_while_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = std::sync::Arc::new(Metered::new(MemoryBackend::new()));
+    let kept = Kept::new(store.clone(), dir.path().to_owned(), &["index/"]);
+    let (index, pack) = (name("index/a"), name("packs/a"));
+    for object in [&index, &pack] {
+        store
+            .put(object, Bytes::from_static(b"content"))
+            .await
+            .unwrap();
+    }
+    let read = async |object| kept.get(object, 100).await.unwrap();
+    let reads = || store.snapshot().of(Verb::Get).calls;
+    for object in [&index, &index, &pack, &pack] {
+        assert_eq!(read(object).await, "content");
+    }
+    assert_eq!(reads(), 3, "one of the index, two of the pack");
+    std::fs::write(dir.path().join("index/a"), "half").unwrap();
+    assert_eq!(read(&index).await, "content");
+    assert_eq!(reads(), 4);
+    let own = name("index/own");
+    kept.put(&own, Bytes::from_static(b"ours")).await.unwrap();
+    assert_eq!(read(&own).await, "ours");
+    assert_eq!(reads(), 4, "what was put is kept as well");
 }

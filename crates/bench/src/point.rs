@@ -28,6 +28,7 @@ pub(crate) fn of_disk(
         committed_at: now,
         job: JobId::generate(),
         parent,
+        sequence: 1,
         consistency: ConsistencyReport {
             achieved: Consistency::Crash,
             proof: "an image file that nobody writes".to_owned(),

@@ -102,6 +102,48 @@ impl Catalog {
         rows.iter().map(|row| decode(&self.columns(row))).collect()
     }
 
+    /// Gives a VM another name.
+    ///
+    /// # Errors
+    /// `NotFound`; `AlreadyExists` when the new name is taken.
+    pub async fn rename_vm(&self, from: &str, to: &str) -> Result<(), CatalogError> {
+        let renamed = sqlx::query("UPDATE vms SET name = $1 WHERE name = $2")
+            .bind(to)
+            .bind(from)
+            .execute(&self.pool)
+            .await;
+        match renamed {
+            Ok(done) => Self::expect_one(done.rows_affected(), Object::Vm, from),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                let kind = CatalogErrorKind::AlreadyExists(Object::Vm);
+                Err(CatalogError::new(kind, to))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Notes where a VM is to be found now and what of it is left out. Its name, identity and
+    /// vault stay.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn update_vm(&self, vm: &VmRecord) -> Result<(), CatalogError> {
+        let agent = vm.agent_socket.as_ref();
+        let updated = sqlx::query(
+            "UPDATE vms SET qmp_socket = $1, agent_socket = $2, excluded_disks = $3, \
+             included_disks = $4 WHERE name = $5",
+        )
+        .bind(vm.qmp_socket.to_string_lossy().into_owned())
+        .bind(agent.map(|path| path.to_string_lossy().into_owned()))
+        .bind(to_json(&self.place, &vm.excluded_disks)?)
+        .bind(to_json(&self.place, &vm.included_disks)?)
+        .bind(&vm.name)
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        Self::expect_one(updated.rows_affected(), Object::Vm, &vm.name)
+    }
+
     /// Notes what a VM is, as it was just seen running.
     ///
     /// # Errors

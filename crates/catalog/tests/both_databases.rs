@@ -120,6 +120,7 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     assert_eq!(catalog.vms().await.expect("vms"), [with_agent, first]);
     let missing = CatalogErrorKind::NotFound(Object::Vm);
     assert_eq!(kind(catalog.vm("no").await), missing);
+    renamed_and_moved(catalog).await;
     let seen = machine();
     catalog.set_vm_machine("web01", &seen).await.expect("set");
     let web = catalog.vm("web01").await.expect("vm");
@@ -144,6 +145,23 @@ fn machine() -> MachineDefinition {
             command_line: Vec::new(),
         },
     }
+}
+
+async fn renamed_and_moved(catalog: &Catalog) {
+    let taken = CatalogErrorKind::AlreadyExists(Object::Vm);
+    let missing = CatalogErrorKind::NotFound(Object::Vm);
+    assert_eq!(kind(catalog.rename_vm("web01", "db01").await), taken);
+    assert_eq!(kind(catalog.rename_vm("no", "none").await), missing);
+    catalog.rename_vm("web01", "shop01").await.expect("renamed");
+    let mut vm = catalog.vm("shop01").await.expect("vm");
+    vm.qmp_socket = "/run/new.qmp".into();
+    vm.agent_socket = Some("/run/new.qga".into());
+    vm.excluded_disks.clear();
+    catalog.update_vm(&vm).await.expect("updated");
+    assert_eq!(catalog.vm("shop01").await.expect("vm"), vm);
+    vm.name = "no".to_owned();
+    assert_eq!(kind(catalog.update_vm(&vm).await), missing);
+    catalog.rename_vm("shop01", "web01").await.expect("renamed");
 }
 
 async fn points(catalog: &Catalog, vault: VaultId) {

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tresor_disk::{
-    Capabilities, ChangedExtent, DiskReader, Error, ErrorKind, GuestWrites, Outcome, PauseMode,
-    PrepareRequest, Prepared, ReleaseReport, Session, SnapshotDisk, SnapshotProvider,
+    Capabilities, ChangedExtent, DiskReader, Error, ErrorKind, GuestWrites, Orphan, Outcome,
+    PauseMode, PrepareRequest, Prepared, ReleaseReport, Session, SnapshotDisk, SnapshotProvider,
     VmDescription,
 };
 use tresor_model::{Extent, Fact, SnapshotTag, StreamName, TrackingLedger};
@@ -177,7 +177,7 @@ impl SnapshotProvider for VmProvider {
         self.release_either(tag, outcome).await
     }
 
-    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<SnapshotTag>, Error> {
+    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<Orphan>, Error> {
         match self.running.find_orphans(keep).await {
             Err(error) if self.is_stopped(&error) => self.stopped.find_orphans(keep).await,
             tags => tags,

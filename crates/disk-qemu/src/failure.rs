@@ -16,9 +16,10 @@ pub(crate) fn host(step: impl Into<String>) -> impl FnOnce(std::io::Error) -> Er
 
 fn kind_of(kind: tresor_qmp::ErrorKind) -> ErrorKind {
     match kind {
-        tresor_qmp::ErrorKind::Unreachable
-        | tresor_qmp::ErrorKind::Busy
-        | tresor_qmp::ErrorKind::Closed => ErrorKind::Unreachable,
+        tresor_qmp::ErrorKind::Unreachable | tresor_qmp::ErrorKind::Closed => {
+            ErrorKind::Unreachable
+        }
+        tresor_qmp::ErrorKind::Busy => ErrorKind::Busy,
         tresor_qmp::ErrorKind::Timeout => ErrorKind::Timeout,
         tresor_qmp::ErrorKind::Command(_) => ErrorKind::Refused,
         _ => ErrorKind::Protocol,

@@ -39,6 +39,7 @@ mod fleecing;
 mod judge;
 mod latency;
 mod layout;
+mod left;
 mod naming;
 mod prepare;
 mod provider;
@@ -49,5 +50,6 @@ mod sys;
 mod take;
 
 pub use choose::VmProvider;
+pub use left::{LeftFile, left_files, remove_left};
 pub use provider::{QemuConfig, QemuProvider};
 pub use stopped::StoppedProvider;

@@ -150,6 +150,23 @@ pub(crate) fn socket(runtime_dir: &Path, tag: &SnapshotTag, vm: VmId) -> PathBuf
     socket_dir(runtime_dir, tag, vm).join(SOCKET)
 }
 
+/// Whose a file or directory is, and of which VM: the exact forms of [`fleecing_file`] and
+/// [`socket_dir`].
+pub(crate) fn made_by_us(name: &str) -> Option<(SnapshotTag, VmId)> {
+    let tag = SnapshotTag::of_name(name)?;
+    let rest = name.strip_prefix(tag.as_str())?.strip_prefix('-')?;
+    let vm = match rest.strip_prefix("nbd.") {
+        Some(vm) => vm,
+        None => {
+            let (index, file) = rest.strip_prefix('f')?.split_once('.')?;
+            index.parse::<usize>().ok()?;
+            file.strip_suffix(".qcow2")?
+        }
+    };
+    let id: VmId = vm.parse().ok()?;
+    (id.to_string() == vm).then_some((tag, id))
+}
+
 /// Whose a file or directory is, when this provider made it for this VM.
 pub(crate) fn file_of(name: &str, vm: VmId) -> Option<SnapshotTag> {
     let tag = SnapshotTag::of_name(name)?;
@@ -186,6 +203,28 @@ mod tests {
         ] {
             let name = bitmap(&tag, &follows);
             assert_eq!(bitmap_of(&name), Some((tag.clone(), follows)));
+        }
+    }
+
+    #[test]
+    fn files_say_whose_they_are_and_look_alikes_do_not() {
+        let (tag, vm) = (tag(), VmId::generate());
+        let file = fleecing_file(Path::new("/x"), &tag, vm, 12);
+        let dir = socket_dir(Path::new("/x"), &tag, vm);
+        for path in [file, dir] {
+            let name = path.file_name().and_then(|name| name.to_str());
+            assert_eq!(name.and_then(made_by_us), Some((tag.clone(), vm)));
+        }
+        for name in [
+            format!("{tag}-f0.{vm}.qcow2.bak"),
+            format!("{tag}-f0.{vm}.raw"),
+            format!("{tag}-fx.{vm}.qcow2"),
+            format!("{tag}-nbd.{vm}.old"),
+            format!("{tag}-nbd.web01"),
+            format!("my-{tag}-nbd.{vm}"),
+            format!("tresor-backup-f0.{vm}.qcow2"),
+        ] {
+            assert_eq!(made_by_us(&name), None, "{name}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tresor_disk::{
-    Capabilities, Error, GuestWrites, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    Capabilities, Error, GuestWrites, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
     SnapshotProvider, VmDescription,
 };
 use tresor_model::{MachineDefinition, SnapshotTag, TrackingLedger};
@@ -80,8 +80,8 @@ impl QemuProvider {
     /// connection is not kept: the VM may be restarted while the provider lives.
     ///
     /// # Errors
-    /// [`tresor_disk::ErrorKind::Unreachable`], also when another client holds the socket (the
-    /// source says so).
+    /// [`tresor_disk::ErrorKind::Unreachable`]; [`tresor_disk::ErrorKind::Busy`] when another
+    /// client holds the socket.
     pub async fn connect(config: QemuConfig) -> Result<Self, Error> {
         let provider = Self::unconnected(config);
         provider.look().await?;
@@ -133,7 +133,7 @@ impl SnapshotProvider for QemuProvider {
         release::release(&self.host, tag, outcome).await
     }
 
-    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<SnapshotTag>, Error> {
+    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<Orphan>, Error> {
         release::find_orphans(&self.host, keep).await
     }
 }

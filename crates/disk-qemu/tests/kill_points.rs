@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
 };
-use tresor_disk::{Error, Outcome, PauseMode, PrepareRequest, SnapshotProvider};
+use tresor_disk::{Error, Orphan, Outcome, PauseMode, PrepareRequest, SnapshotProvider};
 use tresor_disk_qemu::{QemuConfig, QemuProvider};
 use vm::{GRAIN, Vm, assert_same, blank, grains, ledger, paint, restore, snapshot, stream};
 
@@ -185,7 +185,11 @@ async fn a_release_killed_after_any_command_is_finished_by_the_next() {
         }
         // The other outcome begins a chain of its own: this one's bitmap is an orphan then.
         let orphans = provider.find_orphans(&[]).await.expect("asks");
-        assert_eq!(orphans, [previous.tag.clone()]);
+        let bitmap = Orphan {
+            tag: previous.tag.clone(),
+            only_bitmaps: true,
+        };
+        assert_eq!(orphans, [bitmap]);
         provider
             .release(&previous.tag, Outcome::Abandoned)
             .await

@@ -8,7 +8,9 @@
 mod vm;
 
 use serde_json::json;
-use tresor_disk::{BitmapJudgement, ErrorKind, Outcome, PauseMode, Prepared, SnapshotProvider};
+use tresor_disk::{
+    BitmapJudgement, ErrorKind, Orphan, Outcome, PauseMode, Prepared, SnapshotProvider,
+};
 use tresor_model::{Extent, SnapshotTag, TrackingLedger};
 use tresor_qmp::Client;
 use vm::{
@@ -93,7 +95,14 @@ async fn after_a_crash_at_any_step_release_cleans_and_the_next_backup_is_right()
             .find_orphans(std::slice::from_ref(&first))
             .await
             .expect("asks");
-        assert_eq!(orphans, vec![tag.clone()], "{at:?}");
+        assert_eq!(
+            orphans,
+            vec![Orphan {
+                tag: tag.clone(),
+                only_bitmaps: false
+            }],
+            "{at:?}"
+        );
         let report = provider
             .release(&tag, Outcome::Abandoned)
             .await
@@ -177,7 +186,10 @@ async fn a_vm_that_we_left_stopped_runs_on() {
     let provider = vm.provider().await;
     assert_eq!(
         provider.find_orphans(&[]).await.expect("asks"),
-        vec![tag.clone()]
+        vec![Orphan {
+            tag: tag.clone(),
+            only_bitmaps: false
+        }]
     );
     provider
         .release(&tag, Outcome::Abandoned)

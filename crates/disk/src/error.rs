@@ -11,6 +11,8 @@ use std::{
 pub enum ErrorKind {
     /// The hypervisor does not answer.
     Unreachable,
+    /// It is there, and serves another client.
+    Busy,
     /// Another VM answers.
     WrongVm,
     /// The disk cannot be snapshotted by this provider.

@@ -27,6 +27,6 @@ mod provider;
 pub use error::{Error, ErrorKind};
 pub use provider::{
     BitmapJudgement, Capabilities, ChangedExtent, DiskReader, DiskRequest, ExtentKind, GuestWrites,
-    Outcome, PauseMode, PrepareRequest, Prepared, PreviousPoint, ReleaseReport, Session,
+    Orphan, Outcome, PauseMode, PrepareRequest, Prepared, PreviousPoint, ReleaseReport, Session,
     SnapshotDisk, SnapshotProvider, VmDescription, VmState,
 };

@@ -130,6 +130,15 @@ impl ReleaseReport {
     }
 }
 
+/// What there is of one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its tag.
+    pub tag: SnapshotTag,
+    /// Whether only bitmaps carry it: they may record for a recovery point, and disturb nobody.
+    pub only_bitmaps: bool,
+}
+
 /// Counters of the guest's writes. They rise while the VM's process lives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GuestWrites {
@@ -170,12 +179,12 @@ pub trait SnapshotProvider: Send + Sync {
     /// When something of ours is left; calling again is right.
     async fn release(&self, tag: &SnapshotTag, outcome: Outcome) -> Result<ReleaseReport, Error>;
 
-    /// The tags of everything of ours that is there, but for bitmaps that record for the points
-    /// in `keep`.
+    /// Everything of ours that is there, by tag, but for bitmaps that record for the points in
+    /// `keep`. Snapshots that are alive are among it: the caller knows which jobs run.
     ///
     /// # Errors
     /// When the hypervisor cannot be asked.
-    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<SnapshotTag>, Error>;
+    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<Orphan>, Error>;
 }
 
 /// A snapshot that is ready to be taken.

@@ -13,7 +13,8 @@ use tresor_problem::{Kind, Problem};
 
 use crate::{
     EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobView, Lease, Liveness,
-    LogError, NewJob, Observer, Owner, RecordedEvent, UnwindReason, owner::Proc, watch::Watch,
+    LogError, Moment, NewJob, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
+    watch::Watch,
 };
 
 /// Times of the engine.
@@ -273,6 +274,7 @@ impl<'a, C: Send> Run<'a, C> {
                 return self.unwind(ctx, UnwindReason::Cancel, cause).await;
             }
             self.record(JobEvent::Started { sub_task: index }).await?;
+            hold::at(index, Moment::Recorded).await;
             let Err(problem) = self.carry_out(ctx, index).await? else {
                 continue;
             };
@@ -302,6 +304,7 @@ impl<'a, C: Send> Run<'a, C> {
     ) -> Result<Result<(), Problem>, EngineError> {
         let task = &self.plan.sub_tasks[index];
         let mut result = self.supervise(ctx, index).await?;
+        hold::at(index, Moment::Done).await;
         if result.is_err() && task.commits() {
             // Cut short is not the same as not done. Where the answer cannot be had, the undo
             // must decide: it is safe in both cases.
@@ -316,6 +319,7 @@ impl<'a, C: Send> Run<'a, C> {
                 let sub_task = index;
                 self.record(JobEvent::Succeeded { sub_task, output })
                     .await?;
+                hold::at(index, Moment::Succeeded).await;
                 Ok(Ok(()))
             }
             Err(problem) => Ok(Err(problem)),

@@ -83,6 +83,7 @@ impl From<&LogError> for Problem {
             LogErrorKind::Busy { holder } => Kind::VmBusy {
                 vm: context,
                 job: holder.to_string(),
+                holder: "a process of this state directory".to_owned(),
             },
             LogErrorKind::LeaseLost => Kind::SessionLost { session: context },
             LogErrorKind::Unusable => Kind::StateUnusable {

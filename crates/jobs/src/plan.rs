@@ -83,6 +83,19 @@ pub enum AfterCrash {
     Resume,
 }
 
+/// A table of sub-tasks as it is recorded.
+#[must_use]
+pub fn specs<C: Send>(sub_tasks: &[Box<dyn SubTask<C>>]) -> Vec<SubTaskSpec> {
+    let millis = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let rows = sub_tasks.iter();
+    rows.map(|sub_task| SubTaskSpec {
+        name: sub_task.name().to_owned(),
+        limit_ms: sub_task.limit().map(millis),
+        commits: sub_task.commits(),
+    })
+    .collect()
+}
+
 /// A job to be done.
 pub struct JobPlan<C> {
     /// Its id, made by the caller so that the context can hold it as well.
@@ -105,16 +118,7 @@ impl<C: Send> JobPlan<C> {
     /// The table as it is recorded.
     #[must_use]
     pub fn specs(&self) -> Vec<SubTaskSpec> {
-        self.sub_tasks
-            .iter()
-            .map(|sub_task| SubTaskSpec {
-                name: sub_task.name().to_owned(),
-                limit_ms: sub_task
-                    .limit()
-                    .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-                commits: sub_task.commits(),
-            })
-            .collect()
+        specs(&self.sub_tasks)
     }
 
     /// Why the table is no table, if it is none.

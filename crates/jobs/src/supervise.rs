@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tresor_problem::{Kind, Problem};
 
-use crate::{EngineError, JobEvent, Scope, engine::Run};
+use crate::{EngineError, JobEvent, Scope, engine::Run, hold};
 
 /// Why an action is asked to end.
 #[derive(Clone, Copy)]
@@ -50,7 +50,8 @@ impl<C: Send> Run<'_, C> {
             warned: Arc::default(),
         };
         let deadline = scope.deadline;
-        let mut action = pin!(caught(task.name(), task.run(ctx, &scope)));
+        let run = hold::during(index, task.run(ctx, &scope));
+        let mut action = pin!(caught(task.name(), run));
         let mut stop: Option<(Stop, Instant)> = None;
         let result = loop {
             tokio::select! {

@@ -2,7 +2,7 @@
 
 use tresor_problem::Problem;
 
-use crate::{EngineError, JobEvent, LogErrorKind, UnwindReason, engine::Run};
+use crate::{EngineError, JobEvent, LogErrorKind, Moment, UnwindReason, engine::Run, hold};
 
 impl<C: Send> Run<'_, C> {
     /// Begins to take the job back, and does it.
@@ -21,7 +21,10 @@ impl<C: Send> Run<'_, C> {
     pub(crate) async fn undo_all(&mut self, ctx: &mut C) -> Result<(), EngineError> {
         while let Some(sub_task) = self.view.next_undo() {
             self.record(JobEvent::UndoStarted { sub_task }).await?;
-            let event = match self.undo(ctx, sub_task).await {
+            hold::at(sub_task, Moment::UndoRecorded).await;
+            let undone = self.undo(ctx, sub_task).await;
+            hold::at(sub_task, Moment::Undone).await;
+            let event = match undone {
                 Ok(()) => JobEvent::Undone { sub_task },
                 Err(problem) => {
                     tracing::warn!(job = %self.plan.id, %problem, "undo failed");

@@ -109,9 +109,17 @@ problems! {
         cause "The QMP socket {socket} of VM {vm} does not answer: {reason}"
         remedy [
             "Check that the VM runs and was started with `-qmp unix:{socket},server=on,wait=off`.",
-            "A QMP socket serves one client at a time: close other programs that are connected to it.",
+            "If its socket is elsewhere now, say where: `tresor vm set {vm} --qmp SOCKET`.",
         ]
         retry AfterRemedy fault Host exit Vm;
+    QmpBusy { vm, socket, reason }
+        title "Another program uses the VM's QMP socket"
+        cause "The QMP socket {socket} of VM {vm} serves one client at a time, and has one: {reason}."
+        remedy [
+            "Close the program that is connected, or wait until it is done, and run the command again.",
+            "Better: start QEMU with a second QMP socket, for Tresor alone (`-qmp unix:PATH,server=on,wait=off` may be given twice), and name it: `tresor vm set {vm} --qmp PATH`.",
+        ]
+        retry AfterRemedy fault Host exit Busy;
     VmIdentityMismatch { vm, expected, found }
         title "Another VM answers at this socket"
         cause "VM {vm} was registered with UUID {expected}, but the VM that answers has {found}."
@@ -120,9 +128,9 @@ problems! {
             "If it has taken the place of {vm} for good, forget that one: `tresor vm remove {vm}` keeps its recovery points.",
         ]
         retry AfterRemedy fault Host exit Vm;
-    VmBusy { vm, job }
+    VmBusy { vm, job, holder }
         title "Another job works on this VM"
-        cause "Job {job}, on {vm}, is not over; one at a time may run."
+        cause "Job {job}, on {vm}, is not over; one at a time may run. It belongs to {holder}."
         remedy ["Wait for it (`tresor jobs show {job}`), or stop it: `tresor jobs cancel {job}`."]
         retry Helps fault Usage exit Busy;
     DiskUnsupported { vm, disk, reason }
@@ -208,6 +216,11 @@ problems! {
         cause "No recovery point {point} is in the vault."
         remedy ["`tresor points list` shows the points of each VM."]
         retry AfterRemedy fault Usage exit NotFound;
+    PointExpired { point }
+        title "The recovery point has expired"
+        cause "Recovery point {point} was marked as expired: it is not listed any more, and its space will be freed."
+        remedy ["`tresor points list` shows the points that are left."]
+        retry Never fault Usage exit NotFound;
     RestoreTargetInUse { path, holder }
         title "The restore target is in use"
         cause "{path} is held by {holder}."

@@ -21,6 +21,7 @@ use crate::{
     commands::Command,
     connection::{Batch, LineReader, run},
     error::{Error, ErrorKind},
+    holder::holder_of,
     message::{Event, Greeting, Message},
 };
 
@@ -85,7 +86,10 @@ impl Client {
     pub async fn connect(path: impl AsRef<Path>, options: ConnectOptions) -> Result<Self, Error> {
         let path = path.as_ref();
         let greeted = timeout(options.connect_limit, open(path)).await;
-        let (socket, lines, greeting, peer) = greeted.unwrap_or_else(|_elapsed| Err(busy(path)))?;
+        let (socket, lines, greeting, peer) = match greeted {
+            Ok(opened) => opened?,
+            Err(_elapsed) => return Err(busy(path, options.connect_limit).await),
+        };
         let (batches, receiver) = mpsc::channel(BATCH_QUEUE);
         let (sender, _listener) = broadcast::channel(EVENT_QUEUE);
         let events = sender.downgrade();
@@ -280,11 +284,12 @@ type Opened = (
 async fn open(path: &Path) -> Result<Opened, Error> {
     let socket = UnixStream::connect(path).await.map_err(|source| {
         // A full listen queue: many clients wait already.
-        if source.kind() == std::io::ErrorKind::WouldBlock {
-            return busy(path);
-        }
+        let kind = match source.kind() {
+            std::io::ErrorKind::WouldBlock => ErrorKind::Busy,
+            _ => ErrorKind::Unreachable,
+        };
         Error::new(
-            ErrorKind::Unreachable,
+            kind,
             format!("connect to the QMP socket {}", path.display()),
         )
         .because(source)
@@ -314,13 +319,20 @@ async fn open(path: &Path) -> Result<Opened, Error> {
     Ok((writer, lines, greeting, peer))
 }
 
-fn busy(path: &Path) -> Error {
+/// No greeting came: another client is served.
+async fn busy(path: &Path, waited: Duration) -> Error {
+    let at = path.to_owned();
+    let holder = tokio::task::spawn_blocking(move || holder_of(&at)).await;
+    let who = holder.ok().flatten();
+    let who = who
+        .as_deref()
+        .unwrap_or("another client, not to be seen from here,");
     Error::new(
         ErrorKind::Busy,
         format!(
-            "another client holds the QMP socket {}: no greeting came (QEMU serves one client \
-             per socket)",
-            path.display()
+            "{who} is connected to {}: no greeting came within {} s",
+            path.display(),
+            waited.as_secs()
         ),
     )
 }

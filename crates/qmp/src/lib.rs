@@ -29,6 +29,7 @@ mod client;
 pub mod commands;
 mod connection;
 mod error;
+mod holder;
 mod message;
 
 pub use client::{Client, ConnectOptions, Events, Peer};

@@ -29,7 +29,9 @@ mod assets;
 mod control;
 mod guest;
 mod image;
+pub mod interrupts;
 mod monitor;
+mod program;
 mod run;
 mod spawn;
 
@@ -39,4 +41,5 @@ pub use control::Answer;
 pub use guest::{Booted, DiskFormat, Guest, GuestBuilder, GuestDisk};
 pub use image::{Difference, check_ext4, compare_images, make_ext4, raw_copy};
 pub use monitor::Monitor;
+pub use program::{Ended, Program, Running};
 pub use run::{LONG, run};

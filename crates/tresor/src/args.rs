@@ -97,6 +97,12 @@ Examples:
 
 Reading slows down by itself when the guest's writes get slow.")]
     Backup(BackupArgs),
+    /// End what crashes left of Tresor's in VMs and beside them; each backup does it for its VM
+    #[command(after_help = "\
+Examples:
+  tresor reconcile
+  tresor reconcile web01 --dry-run")]
+    Reconcile(ReconcileArgs),
     /// Look at recovery points
     #[command(subcommand)]
     Points(PointsCommand),
@@ -120,6 +126,9 @@ was. An interrupted restore goes on where it stopped when the same command is ru
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// What the tests of this program need to know of it
+    #[command(subcommand, hide = true)]
+    Debug(DebugCommand),
     /// The process that owns a freeze (started by `tresor backup`)
     #[command(hide = true)]
     ThawGuard {
@@ -129,8 +138,26 @@ was. An interrupted restore goes on where it stopped when the same command is ru
     },
 }
 
+/// `tresor debug …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Every place where a job can be cut off, made from its table of sub-tasks
+    KillPoints {
+        /// Which job
+        #[arg(default_value = "backup")]
+        job: CutOffJob,
+    },
+}
+
+/// Jobs whose interruption is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CutOffJob {
+    /// A backup.
+    Backup,
+}
+
 /// Where the vault is and what opens it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct VaultAccess {
     /// Name or directory of the vault [default: the only one known, or the VM's]
     #[arg(long, value_name = "VAULT", env = "TRESOR_VAULT")]
@@ -141,7 +168,7 @@ pub(crate) struct VaultAccess {
 }
 
 /// What opens a vault.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct KeyArgs {
     /// File with the vault's key or recovery key, readable by its owner only [default: the
     /// systemd credential `tresor-key`, else the key file that `vault create` made]
@@ -238,11 +265,92 @@ Start QEMU with sockets for Tresor alone (each serves one client at a time):
         /// Its name
         name: String,
     },
-    /// Forget a VM, so that it can be registered anew; its recovery points stay
-    Remove {
+    /// Say where a VM is to be found now, and what of it is backed up
+    #[command(after_help = "\
+Examples:
+  tresor vm set web01 --qmp /run/web01/qmp2.sock --agent /run/web01/agent.sock
+  tresor vm set web01 --exclude scratch")]
+    Set(VmSetArgs),
+    /// Give a VM another name; its recovery points stay its own
+    #[command(after_help = "\
+Example:
+  tresor vm rename web01 shop01")]
+    Rename {
         /// Its name
         name: String,
+        /// Its new name
+        to: String,
     },
+    /// Stop protecting a VM: forget it and take Tresor's bitmaps out of it; its recovery points stay
+    #[command(after_help = "\
+Examples:
+  tresor vm remove web01
+  tresor vm remove web01 --delete-points         # shows what would go, and asks
+  tresor vm remove web01 --delete-points --yes")]
+    Remove(VmRemoveArgs),
+}
+
+/// `tresor vm set`
+#[derive(Debug, Args)]
+pub(crate) struct VmSetArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// QMP socket; the VM itself must answer there
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) qmp: Option<PathBuf>,
+    /// Socket of the QEMU guest agent's channel
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) agent: Option<PathBuf>,
+    /// It has no guest agent any more
+    #[arg(long, conflicts_with = "agent")]
+    pub(crate) no_agent: bool,
+    /// A disk to leave out; may be repeated
+    #[arg(long, value_name = "DISK")]
+    pub(crate) exclude: Vec<StreamName>,
+    /// A disk to back up, also when it was left out before; may be repeated
+    #[arg(long, value_name = "DISK")]
+    pub(crate) include: Vec<StreamName>,
+}
+
+impl VmSetArgs {
+    /// Whether no option was given.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.qmp.is_none()
+            && self.agent.is_none()
+            && !self.no_agent
+            && self.exclude.is_empty()
+            && self.include.is_empty()
+    }
+}
+
+/// `tresor vm remove`
+#[derive(Debug, Args)]
+pub(crate) struct VmRemoveArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Also mark its recovery points in the vault as expired
+    #[arg(long)]
+    pub(crate) delete_points: bool,
+    /// Do not ask
+    #[arg(long, requires = "delete_points")]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) access: VaultAccess,
+}
+
+/// `tresor reconcile`
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArgs {
+    /// Name of a VM [default: every registered one, and what VMs that are gone left]
+    pub(crate) vm: Option<String>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Another place where fleecing images were kept
+    #[arg(long, value_name = "DIR", env = "TRESOR_FLEECING_DIR")]
+    pub(crate) fleecing_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: VaultAccess,
 }
 
 /// `tresor backup`

@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod host_lock;
 mod keys;
 mod output;
 mod progress;

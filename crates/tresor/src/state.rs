@@ -54,6 +54,21 @@ impl StateDir {
         Some(own.map_or_else(|| self.0.join("run"), |dir| dir.join("tresor")))
     }
 
+    /// Where locks of VMs are: the same place for every state directory of this user.
+    pub(crate) fn lock_dir(&self) -> PathBuf {
+        self.runtime_dir().unwrap_or_else(|| "/run/tresor".into())
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where copies of small objects of vaults are kept.
+    pub(crate) fn sessions_cache(&self) -> PathBuf {
+        self.0.join("sessions-cache")
+    }
+
     /// Where fleecing images go unless asked otherwise.
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")

@@ -13,6 +13,7 @@
 
 mod codec;
 mod error;
+mod expired;
 pub mod frame;
 mod header;
 mod id;
@@ -24,8 +25,10 @@ mod node;
 mod pack;
 mod seal;
 mod session;
+mod stamp;
 
 pub use error::{Error, ErrorKind, Result};
+pub use expired::ExpiryMark;
 pub use header::VaultHeader;
 pub use id::{
     ChunkId, DomainId, FrameLocation, Location, NodeId, PackId, node_ref, parse_node_ref,

@@ -20,6 +20,8 @@ pub const INDEX: &str = "index/";
 pub const PLANS: &str = "plans/";
 /// Prefix of sessions.
 pub const SESSIONS: &str = "sessions/";
+/// Prefix of marks of points that have expired.
+pub const EXPIRED: &str = "expired/";
 
 /// `keys/slot-<32 hex>`.
 #[must_use]
@@ -78,6 +80,18 @@ pub fn session_end(session: SessionId) -> String {
     format!("{SESSIONS}{}.end", session.as_uuid().simple())
 }
 
+/// `expired/<32 hex session>`.
+#[must_use]
+pub fn expired(session: SessionId) -> String {
+    format!("{EXPIRED}{}", session.as_uuid().simple())
+}
+
+/// The session in an object name of [`expired`]'s form.
+#[must_use]
+pub fn parse_expired(name: &str) -> Option<SessionId> {
+    parse_session(name.strip_prefix(EXPIRED)?)
+}
+
 /// Which of a session's two objects a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionObject {
@@ -127,10 +141,12 @@ mod tests {
             parse_session_object(&session_end(session)),
             Some(SessionObject::End(session))
         );
+        assert_eq!(parse_expired(&expired(session)), Some(session));
         let upper = session_end(session).to_uppercase();
         for odd in ["", "sessions/", "sessions/x.end", "packs/é", upper.as_str()] {
             assert_eq!(parse_session_object(odd), None);
             assert_eq!(parse_pack(odd), None);
+            assert_eq!(parse_expired(odd), None);
         }
     }
 }

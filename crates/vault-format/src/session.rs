@@ -10,11 +10,15 @@ use crate::id::PackId;
 use crate::keys::KeyRing;
 use crate::limits::{PACK_LIMIT, RECORD_LIMIT, SUMMARY_LIMIT, TREE_PACKS};
 use crate::seal::{Purpose, TAG_LEN};
+use crate::stamp::{self, Kind};
 
-const BEGIN_MAGIC: [u8; 8] = *b"TRESORSB";
 const END_MAGIC: [u8; 8] = *b"TRESORSE";
 const VERSION: u16 = 1;
-const BEGIN: &str = "session begin";
+const BEGUN: Kind = Kind {
+    magic: *b"TRESORSB",
+    version: 1,
+    what: "session begin",
+};
 const END: &str = "session end";
 const COMMITTED: u8 = 1;
 const ABORTED: u8 = 2;
@@ -34,14 +38,7 @@ impl SessionBegin {
     /// The object's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(96);
-        out.extend_from_slice(&BEGIN_MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(self.vault.as_uuid().as_bytes());
-        out.extend_from_slice(self.session.as_uuid().as_bytes());
-        out.extend_from_slice(&self.started_ms.to_le_bytes());
-        append_check(&mut out);
-        out
+        stamp::encode(BEGUN, (self.vault, self.session, self.started_ms))
     }
 
     /// Reads the object's bytes.
@@ -49,16 +46,12 @@ impl SessionBegin {
     /// # Errors
     /// When they are not those of a session begin that this version can read.
     pub fn decode(object: &[u8]) -> Result<Self> {
-        let body = checked(object, BEGIN_MAGIC, VERSION, BEGIN)?;
-        let mut reader = Reader::new(body, BEGIN);
-        reader.preamble(BEGIN_MAGIC, VERSION)?;
-        let begin = Self {
-            vault: VaultId::from_uuid(Uuid::from_bytes(reader.array()?)),
-            session: SessionId::from_uuid(Uuid::from_bytes(reader.array()?)),
-            started_ms: reader.i64()?,
-        };
-        reader.finish()?;
-        Ok(begin)
+        let (vault, session, started_ms) = stamp::decode(BEGUN, object)?;
+        Ok(Self {
+            vault,
+            session,
+            started_ms,
+        })
     }
 }
 

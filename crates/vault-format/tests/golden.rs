@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tresor_vault_format::{
-    HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind, PackTail, SessionBegin,
-    SessionEnd, VaultHeader, frame,
+    ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind, PackTail,
+    SessionBegin, SessionEnd, VaultHeader, frame,
 };
 
 fn directory() -> PathBuf {
@@ -85,6 +85,8 @@ fn decoders_still_read_version_1() {
         SessionBegin::decode(&golden("session-begin")).unwrap(),
         sample::begin()
     );
+    let expired = ExpiryMark::decode(&golden("expired")).unwrap();
+    assert_eq!(expired, sample::expired());
     let commit = golden("session-commit");
     assert_eq!(
         SessionEnd::open_record(&commit, &ring).unwrap().1,

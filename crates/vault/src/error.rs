@@ -61,7 +61,12 @@ pub enum ErrorKind {
         /// The session.
         session: SessionId,
     },
-    /// There is no such recovery point.
+    /// The recovery point is marked as expired.
+    PointExpired {
+        /// Its id.
+        point: PointId,
+    },
+    /// There is no such recovery point, or its session was aborted.
     PointNotFound {
         /// The id.
         point: PointId,
@@ -243,6 +248,7 @@ impl fmt::Display for Error {
                 write!(f, "session {session} was ended by somebody else")
             }
             ErrorKind::SessionExists { session } => write!(f, "session {session} exists already"),
+            ErrorKind::PointExpired { point } => write!(f, "recovery point {point} has expired"),
             ErrorKind::PointNotFound { point } => write!(f, "there is no recovery point {point}"),
             ErrorKind::Storage { object, .. } => write!(f, "the storage failed at {object}"),
             ErrorKind::Misuse { rule } => write!(f, "misuse of the vault: {rule}"),

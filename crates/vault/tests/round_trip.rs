@@ -246,3 +246,25 @@ proptest! {
         });
     }
 }
+
+/// An expired point is neither listed nor given, and the others stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_point_is_gone_from_lists() {
+    let (_, vault, _) = memory_vault().await;
+    let old = back_up(&vault, &noise(1, 1 << 20)).await;
+    let new = back_up(&vault, &noise(2, 1 << 20)).await;
+    vault.expire(old.id).await.unwrap();
+    vault.expire(old.id).await.unwrap();
+    let listed = vault.points().await.unwrap().points;
+    let listed: Vec<_> = listed.iter().map(|point| point.id).collect();
+    assert_eq!(listed, [new.id]);
+    let error = vault.point(old.id).await.unwrap_err();
+    let expired = ErrorKind::PointExpired { point: old.id };
+    assert_eq!(*error.kind(), expired, "{error}");
+    let unknown = vault
+        .expire(tresor_model::SessionId::generate().into())
+        .await;
+    let unknown = unknown.unwrap_err();
+    assert!(matches!(unknown.kind(), ErrorKind::PointNotFound { .. }));
+    assert_eq!(vault.point(new.id).await.unwrap(), new);
+}

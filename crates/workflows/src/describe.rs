@@ -1,7 +1,7 @@
 //! What a vault knows of a VM.
 
 use tresor_model::{RecoveryPoint, VmId};
-use tresor_vault::{Error, Vault};
+use tresor_vault::{Error, PointSummary, Vault};
 
 /// The newest recovery point of a VM, whole.
 ///
@@ -14,7 +14,7 @@ pub async fn last_point_of(vault: &Vault, vm: VmId) -> Result<Option<RecoveryPoi
         .points
         .into_iter()
         .filter(|point| point.vm == vm)
-        .max_by_key(|point| (point.taken_at, point.id));
+        .max_by_key(PointSummary::age);
     match newest {
         Some(point) => vault.point(point.id).await.map(Some),
         None => Ok(None),

@@ -11,6 +11,7 @@
 //!   as abandoned, which costs at most a full read.
 
 pub mod backup;
+pub mod reconcile;
 pub mod restore;
 pub mod verify;
 

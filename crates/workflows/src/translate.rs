@@ -29,6 +29,11 @@ pub fn snapshot_problem(error: &tresor_disk::Error, vm: &str, socket: &str) -> P
             socket: socket.to_owned(),
             reason,
         },
+        Disk::Busy => Kind::QmpBusy {
+            vm,
+            socket: socket.to_owned(),
+            reason,
+        },
         Disk::WrongVm => Kind::VmIdentityMismatch {
             vm,
             expected: "its own".to_owned(),
@@ -95,6 +100,9 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
         Vault::KeyRejected | Vault::KeyUnusable | Vault::KeyMissing { .. } => {
             Kind::VaultKeyRejected { location }
         }
+        Vault::PointExpired { point } => Kind::PointExpired {
+            point: point.to_string(),
+        },
         Vault::PointNotFound { point } => Kind::PointNotFound {
             point: point.to_string(),
         },

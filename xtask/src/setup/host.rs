@@ -45,6 +45,7 @@ const NEEDS: &[Need] = &[
     need("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     need("nbdkit", "nbdkit"),
     need("nbdinfo", "libnbd-bin"),
+    need("faketime", "faketime"),
     need("cc", "gcc"),
 ];
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tresor_testkit::Guest;
+use tresor_testkit::{Ended, Guest};
 
 use super::{
     Options,
     figures::Samples,
     lab::{Lab, check_unharmed},
-    report::{Machine, Report},
+    report::{self, Machine, publish},
     writers::{Latencies, Phase, Writers},
 };
 use crate::term::say;
@@ -44,7 +44,8 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let guest = Guest::builder().data_disk().iothread(true).start().await?;
     let lab = Lab::new(&guest).await?;
     let machine = Machine::observe(&guest);
-    lab.backup()?.finish().await.context("the first backup")?;
+    let first = lab.backup()?.end().await?;
+    first.ok().context("the first backup")?;
 
     let mut outcome = Outcome::default();
     for run in 0..options.runs {
@@ -63,7 +64,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         }
     }
     let failures = outcome.failures.len();
-    Report::new(options, &machine, &outcome).publish(options.report.as_deref())?;
+    publish(options, &report::text(options, &machine, &outcome))?;
     if failures > 0 {
         bail!("{failures} failures: see the report");
     }
@@ -75,8 +76,9 @@ async fn both(guest: &Guest, lab: &Lab, outcome: &mut Outcome, seed: u64, run: u
     churn(guest, mix(seed, run * 2)).await?;
     match lab
         .backup()?
-        .finish()
+        .end()
         .await
+        .and_then(Ended::ok)
         .and_then(|point| frozen(&point))
     {
         Ok(micros) => outcome.idle.add(micros),
@@ -100,9 +102,9 @@ async fn with_writers(lab: &Lab, writers: &Writers<'_>, outcome: &mut Outcome) -
     tokio::time::sleep(CALM).await;
     writers.note(Phase::Before, inside, outside).await?;
     let mut backup = lab.backup()?;
-    backup.until("Take snapshot").await?;
+    backup.until_done("Take snapshot").await?;
     writers.note(Phase::Snapshot, inside, outside).await?;
-    let point = backup.finish().await?;
+    let point = backup.end().await?.ok()?;
     writers.note(Phase::Transfer, inside, outside).await?;
     tokio::time::sleep(CALM).await;
     writers.note(Phase::After, inside, outside).await?;

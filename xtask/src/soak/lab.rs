@@ -1,86 +1,63 @@
 //! The program under test with a state and a vault of its own, and what must hold afterwards.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStderr, Command},
-};
-use tresor_testkit::Guest;
+use tresor_testkit::{Guest, Program, Running};
 
 use crate::{
-    process::{capture, tail, tool},
+    process::{capture, tool},
     workspace,
 };
-
-/// Nothing that is run here takes this long.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// The name under which the guest is registered.
 const VM: &str = "soak";
 
 /// A state directory and a vault. Gone with the value.
 pub(super) struct Lab {
-    dir: TempDir,
-    program: PathBuf,
+    program: Program,
+    _dir: TempDir,
 }
 
 impl Lab {
     /// Builds the program, makes a vault, registers the guest with its agent.
     pub(super) async fn new(guest: &Guest) -> Result<Self> {
-        let program = tokio::task::spawn_blocking(build).await??;
-        let lab = Self {
-            dir: tempfile::tempdir()?,
-            program,
-        };
-        let vault = lab.dir.path().join("vault").display().to_string();
-        lab.start(&["vault", "create", &vault])?.finish().await?;
+        let path = build(&[]).await?;
+        let dir = tempfile::tempdir()?;
+        let program = Program::new(path, dir.path().join("state"));
+        let vault = dir.path().join("vault").display().to_string();
         let qmp = guest.qmp_socket().display().to_string();
         let agent = guest.agent_socket().display().to_string();
         let add = ["vm", "add", VM, "--qmp", &qmp, "--agent", &agent];
-        lab.start(&add)?.finish().await?;
-        Ok(lab)
+        for args in [&["vault", "create", &vault][..], &add] {
+            program.run(args).await?.ok()?;
+        }
+        Ok(Self { program, _dir: dir })
     }
 
     /// Starts a backup of the guest.
     pub(super) fn backup(&self) -> Result<Running> {
-        self.start(&["backup", VM, "--progress", "lines"])
-    }
-
-    fn start(&self, args: &[&str]) -> Result<Running> {
-        let mut child = Command::new(&self.program)
-            .args(["--output", "json", "--state-dir"])
-            .arg(self.dir.path().join("state"))
-            .args(args)
-            .env_remove("TRESOR_KEY_FILE")
-            .env_remove("TRESOR_VAULT")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
-        let stderr = child.stderr.take().context("a child without stderr")?;
-        Ok(Running {
-            what: args.join(" "),
-            child,
-            lines: BufReader::new(stderr).lines(),
-            said: String::new(),
-        })
+        self.program.start(&["backup", VM, "--progress", "lines"])
     }
 }
 
-/// The product's program, as the workspace builds it now.
-pub(crate) fn build() -> Result<PathBuf> {
+/// The product's program, as the workspace builds it now, with these features.
+pub(crate) async fn build(features: &[&str]) -> Result<PathBuf> {
+    let features = features.join(",");
+    tokio::task::spawn_blocking(move || build_now(&features)).await?
+}
+
+fn build_now(features: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let printed = capture(tool(cargo).current_dir(workspace::root()?).args([
         "build",
         "--quiet",
         "--package",
         "tresor",
+        "--features",
+        features,
         "--message-format",
         "json",
     ]))?;
@@ -90,54 +67,6 @@ pub(crate) fn build() -> Result<PathBuf> {
         .filter(|message| message["target"]["name"] == "tresor")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo built no program named tresor")
-}
-
-/// A run of the program that is under way.
-pub(super) struct Running {
-    what: String,
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-    said: String,
-}
-
-impl Running {
-    /// Waits until a sub-task is done, or the program has nothing more to say.
-    pub(super) async fn until(&mut self, sub_task: &str) -> Result<()> {
-        let done = format!("{sub_task}: done");
-        self.listen(|line| line.starts_with(&done)).await
-    }
-
-    async fn listen(&mut self, enough: impl Fn(&str) -> bool) -> Result<()> {
-        let listen = async {
-            while let Some(line) = self.lines.next_line().await? {
-                self.said.push_str(&line);
-                self.said.push('\n');
-                if enough(&line) {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        tokio::time::timeout(LIMIT, listen)
-            .await
-            .with_context(|| format!("`tresor {}` hangs", self.what))?
-    }
-
-    /// The result of a run that must succeed.
-    pub(super) async fn finish(mut self) -> Result<Value> {
-        self.listen(|_| false).await?;
-        let output = tokio::time::timeout(LIMIT, self.child.wait_with_output())
-            .await
-            .with_context(|| format!("`tresor {}` hangs", self.what))??;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let said = tail(&format!("{}{text}", self.said));
-            bail!("`tresor {}`: {}\n{said}", self.what, output.status);
-        }
-        let last = text.lines().last().unwrap_or("null");
-        serde_json::from_str(last)
-            .with_context(|| format!("`tresor {}` printed {last:?}", self.what))
-    }
 }
 
 /// The guest must be as if nothing had happened: it runs, is thawed, no writer saw an error, and

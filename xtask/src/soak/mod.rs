@@ -3,8 +3,10 @@
 //! A soak ends with an error when something was harmed or did not work, never because something
 //! took long: times are reported next to what is wanted of them.
 
+mod endurance;
 mod figures;
 mod freeze;
+mod interrupts;
 pub(crate) mod lab;
 mod report;
 mod writers;
@@ -16,7 +18,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`
+    /// The soak: `freeze`, `interrupts` or `endurance`
     name: String,
     /// How many times
     #[arg(long)]
@@ -24,6 +26,9 @@ pub(crate) struct Options {
     /// What the runs are derived from
     #[arg(long)]
     seed: u64,
+    /// Do only this run of the schedule (interrupts): what a report says to reproduce a failure
+    #[arg(long, value_name = "RUN")]
+    only: Option<usize>,
     /// Where the report goes [default: docs/reports/DATE-soak-NAME.md]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -33,6 +38,8 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     match options.name.as_str() {
         "freeze" => freeze::run(options).await,
-        other => bail!("there is no soak {other:?}; there is: freeze"),
+        "endurance" => endurance::run(options).await,
+        "interrupts" => interrupts::run(options).await,
+        other => bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance"),
     }
 }

@@ -1,6 +1,6 @@
 //! The report of a freeze soak: on standard output and as a file to commit.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs};
 
 use anyhow::{Context, Result};
 use tresor_testkit::{Accelerator, Guest};
@@ -60,47 +60,42 @@ fn load() -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// A report, in Markdown.
-pub(super) struct Report {
-    name: String,
-    text: String,
+/// The whole report, in Markdown.
+pub(super) fn text(options: &Options, machine: &Machine, outcome: &Outcome) -> String {
+    [
+        head(options, &today()),
+        machine_section(machine),
+        frozen_section(outcome),
+        criteria(&outcome.idle),
+        latency_section(&outcome.inside, &outcome.outside),
+        failures(&outcome.failures),
+    ]
+    .join("\n")
 }
 
-impl Report {
-    pub(super) fn new(options: &Options, machine: &Machine, outcome: &Outcome) -> Self {
-        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-        let name = format!("{date}-soak-{}", options.name);
-        let sections = [
-            head(options, &date),
-            machine_section(machine),
-            frozen_section(outcome),
-            criteria(&outcome.idle),
-            latency_section(&outcome.inside, &outcome.outside),
-            failures(&outcome.failures),
-        ];
-        Self {
-            name,
-            text: sections.join("\n"),
-        }
-    }
+/// The date of a report.
+pub(super) fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
 
-    /// Prints it, and writes it to `file` or to its place among the reports.
-    #[allow(clippy::print_stdout, reason = "the report is the program's result")]
-    pub(super) fn publish(&self, file: Option<&Path>) -> Result<()> {
-        println!("{}", self.text);
-        let file = match file {
-            Some(file) => file.to_path_buf(),
-            None => workspace::root()?
-                .join("docs/reports")
-                .join(format!("{}.md", self.name)),
-        };
-        if let Some(dir) = file.parent() {
-            fs::create_dir_all(dir)?;
-        }
-        fs::write(&file, &self.text).with_context(|| format!("cannot write {}", file.display()))?;
-        say(&format!("the report is in {}", file.display()));
-        Ok(())
+/// Prints a report, and writes it where the options say, or to its place among the reports.
+#[allow(clippy::print_stdout, reason = "the report is the program's result")]
+pub(super) fn publish(options: &Options, text: &str) -> Result<()> {
+    println!("{text}");
+    let file = match &options.report {
+        Some(file) => file.clone(),
+        None => workspace::root()?.join("docs/reports").join(format!(
+            "{}-soak-{}.md",
+            today(),
+            options.name
+        )),
+    };
+    if let Some(dir) = file.parent() {
+        fs::create_dir_all(dir)?;
     }
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    say(&format!("the report is in {}", file.display()));
+    Ok(())
 }
 
 fn head(options: &Options, date: &str) -> String {
@@ -115,7 +110,8 @@ fn head(options: &Options, date: &str) -> String {
     )
 }
 
-fn machine_section(machine: &Machine) -> String {
+/// What the figures were taken on.
+pub(super) fn machine_section(machine: &Machine) -> String {
     let accelerator = match machine.accelerator {
         Accelerator::Kvm => "KVM",
         Accelerator::Tcg => "software emulation (TCG)",

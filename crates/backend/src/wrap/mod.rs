@@ -4,12 +4,14 @@
 //! `Metered(Retrying(…))` what callers asked for.
 
 mod faulty;
+mod kept;
 mod metered;
 mod read_only;
 mod retrying;
 mod throttled;
 
 pub use faulty::{Fault, Faulty};
+pub use kept::Kept;
 pub use metered::{Metered, Usage, VerbUsage};
 pub use read_only::ReadOnly;
 pub use retrying::{Backoff, Retrying};

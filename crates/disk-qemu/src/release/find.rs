@@ -228,13 +228,21 @@ fn list_tagged(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()
 /// listens.
 async fn server_is_ours(files: &[PathBuf]) -> bool {
     for directory in files {
-        let socket = directory.join(naming::SOCKET);
-        if let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await {
-            say_goodbye(stream).await;
+        if is_served(directory).await {
             return true;
         }
     }
     false
+}
+
+/// Whether an NBD server listens on the socket in a private directory of ours.
+pub(crate) async fn is_served(directory: &Path) -> bool {
+    let socket = directory.join(naming::SOCKET);
+    let Ok(Ok(stream)) = timeout(SOCKET_LIMIT, UnixStream::connect(&socket)).await else {
+        return false;
+    };
+    say_goodbye(stream).await;
+    true
 }
 
 /// Closes a connection to the NBD server and waits until the server has closed it too. QEMU 7.2

@@ -15,13 +15,13 @@ mod find;
 mod plan;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde_json::json;
-use tresor_disk::{Error, ErrorKind, Outcome, ReleaseReport};
+use tresor_disk::{Error, ErrorKind, Orphan, Outcome, ReleaseReport};
 use tresor_model::{SnapshotTag, TrackingLedger, VmId};
 use tresor_qmp::{
     Client,
@@ -34,6 +34,7 @@ use tresor_qmp::{
     },
 };
 
+pub(crate) use self::find::is_served;
 use self::plan::{Step, plan};
 use crate::{
     alive, describe, failure, fleecing,
@@ -117,48 +118,58 @@ async fn act(
     first_failure.map_or(Ok(report), Err)
 }
 
-/// The tags of everything of ours, but for bitmaps that `keep` names. Snapshots that are alive are
-/// among them: the caller knows which jobs run.
+/// Everything of ours by tag, but for bitmaps that `keep` names.
 pub(crate) async fn find_orphans(
     host: &Host,
     keep: &[TrackingLedger],
-) -> Result<Vec<SnapshotTag>, Error> {
+) -> Result<Vec<Orphan>, Error> {
     let client = host.connector.lease().await?;
     let vm = describe::identify(&client, host.connector.path()).await?;
     let names = find::tagged_names(&client, &Layout::read(&client).await?).await?;
-    let mut tags = without_kept(&names, keep);
-    tags.extend(find_orphans_in_files(&host.config, vm).await?);
-    Ok(tags.into_iter().collect())
+    let mut found = without_kept(&names, keep);
+    add_files(&mut found, &host.config, vm).await?;
+    Ok(orphans(found))
+}
+
+/// What there is by tag, and whether it is only bitmaps.
+pub(crate) type Orphans = BTreeMap<SnapshotTag, bool>;
+
+/// For the port.
+pub(crate) fn orphans(found: Orphans) -> Vec<Orphan> {
+    let orphan = |(tag, only_bitmaps)| Orphan { tag, only_bitmaps };
+    found.into_iter().map(orphan).collect()
 }
 
 /// The same in the images that a storage daemon holds.
-pub(crate) fn find_orphans_in_images(
-    layout: &Layout,
-    keep: &[TrackingLedger],
-) -> BTreeSet<SnapshotTag> {
+pub(crate) fn find_orphans_in_images(layout: &Layout, keep: &[TrackingLedger]) -> Orphans {
     without_kept(&find::tagged_nodes(layout), keep)
 }
 
-/// The same in the directories where snapshots of the VM leave files.
-pub(crate) async fn find_orphans_in_files(
+/// Adds what lies in the directories where snapshots of the VM leave files.
+pub(crate) async fn add_files(
+    found: &mut Orphans,
     config: &QemuConfig,
     vm: VmId,
-) -> Result<BTreeSet<SnapshotTag>, Error> {
+) -> Result<(), Error> {
     let files = find::tagged_files(config).await?;
     let names = files.iter().filter_map(|path| path.file_name()?.to_str());
-    Ok(names.filter_map(|name| naming::file_of(name, vm)).collect())
+    let tags = names.filter_map(|name| naming::file_of(name, vm));
+    found.extend(tags.map(|tag| (tag, false)));
+    Ok(())
 }
 
-fn without_kept(names: &BTreeSet<String>, keep: &[TrackingLedger]) -> BTreeSet<SnapshotTag> {
+fn without_kept(names: &BTreeSet<String>, keep: &[TrackingLedger]) -> Orphans {
     let kept: BTreeSet<&str> = keep
         .iter()
         .filter_map(|ledger| ledger.bitmap.as_deref())
         .collect();
-    names
-        .iter()
-        .filter(|name| !kept.contains(name.as_str()))
-        .filter_map(|name| SnapshotTag::of_name(name))
-        .collect()
+    let mut found = Orphans::new();
+    for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
+        if let Some(tag) = SnapshotTag::of_name(name) {
+            *found.entry(tag).or_insert(true) &= naming::bitmap_of(name).is_some();
+        }
+    }
+    found
 }
 
 async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
@@ -206,7 +217,7 @@ async fn apply(client: &Client, step: &Step) -> Result<(), Error> {
 
 /// Removes a file of ours, or the directory of the NBD socket. Never more than that: some of the
 /// paths come from QEMU, which a guest may have taken over.
-async fn remove(path: &Path) -> std::io::Result<()> {
+pub(crate) async fn remove(path: &Path) -> std::io::Result<()> {
     let absent_is_fine = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),

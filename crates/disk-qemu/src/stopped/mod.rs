@@ -46,7 +46,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tresor_disk::{
-    Capabilities, Error, ErrorKind, Outcome, PrepareRequest, Prepared, ReleaseReport,
+    Capabilities, Error, ErrorKind, Orphan, Outcome, PrepareRequest, Prepared, ReleaseReport,
     SnapshotProvider, VmDescription, VmState,
 };
 use tresor_model::{Fact, MachineDefinition, MachineDisk, SnapshotTag, TrackingLedger};
@@ -134,7 +134,7 @@ impl SnapshotProvider for StoppedProvider {
         release::release(&self.config, tag, outcome).await
     }
 
-    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<SnapshotTag>, Error> {
+    async fn find_orphans(&self, keep: &[TrackingLedger]) -> Result<Vec<Orphan>, Error> {
         release::find_orphans(&self.config, keep).await
     }
 }

@@ -1,11 +1,12 @@
 //! Ends a snapshot in the images of a VM that does not run.
 //!
 //! Images are held only when there is something of the tag in them: a snapshot that never came to
-//! its bitmaps is ended also while somebody else holds the images.
+//! its bitmaps is ended also while somebody else holds the images. But not while a QEMU still serves
+//! it: then the VM runs, and whoever reaches its monitor again ends it.
 
 use std::collections::BTreeSet;
 
-use tresor_disk::{Error, Outcome, ReleaseReport};
+use tresor_disk::{Error, ErrorKind, Orphan, Outcome, ReleaseReport};
 use tresor_model::{JobId, MachineDisk, SnapshotTag, TrackingLedger};
 
 use super::{
@@ -39,6 +40,12 @@ pub(super) async fn release(
 ) -> Result<ReleaseReport, Error> {
     let directory = naming::socket_dir(&config.runtime_dir, tag, machine(config)?.id);
     end_left_behind(config, &directory).await?;
+    if release::is_served(&directory).await {
+        // No daemon of ours: a QEMU that runs has the snapshot, and only its monitor is not there.
+        // Its files are how the snapshot is found again.
+        let step = "end the snapshot of a QEMU that runs and has no QMP socket any more";
+        return Err(Error::new(ErrorKind::Unreachable, step));
+    }
     let mut report = release::remove_files(config, tag).await?;
     if !look(config, tag).await?.contains(tag) {
         return Ok(report);
@@ -50,26 +57,26 @@ pub(super) async fn release(
     Ok(report)
 }
 
-/// The tags of everything of ours in the images and directories, but for bitmaps that `keep` names.
+/// Everything of ours in the images and directories, but for bitmaps that `keep` names.
 pub(super) async fn find_orphans(
     config: &QemuConfig,
     keep: &[TrackingLedger],
-) -> Result<Vec<SnapshotTag>, Error> {
+) -> Result<Vec<Orphan>, Error> {
     let vm = machine(config)?.id;
-    let mut tags = release::find_orphans_in_files(config, vm).await?;
     let tag = SnapshotTag::of_job(JobId::generate());
     let opened = open(Access::Look, config, &tag).await?;
-    tags.extend(release::find_orphans_in_images(&opened.layout, keep));
+    let mut found = release::find_orphans_in_images(&opened.layout, keep);
     close_look(config, &tag, opened).await?;
-    Ok(tags.into_iter().collect())
+    release::add_files(&mut found, config, vm).await?;
+    Ok(release::orphans(found))
 }
 
 /// The tags of the bitmaps in the images.
 async fn look(config: &QemuConfig, tag: &SnapshotTag) -> Result<BTreeSet<SnapshotTag>, Error> {
     let opened = open(Access::Look, config, tag).await?;
-    let tags = release::find_orphans_in_images(&opened.layout, &[]);
+    let tags = release::find_orphans_in_images(&opened.layout, &[]).into_keys();
     close_look(config, tag, opened).await?;
-    Ok(tags)
+    Ok(tags.collect())
 }
 
 async fn close_look(config: &QemuConfig, tag: &SnapshotTag, opened: Opened) -> Result<(), Error> {

@@ -32,7 +32,7 @@ impl GuestBuilder {
     pub(super) fn new() -> Self {
         Self {
             name: "tresor-test".to_owned(),
-            uuid: Uuid::from_u128(0x7e50_0000_0000_4000_8000_0000_0000_0001),
+            uuid: Uuid::new_v4(),
             qemu: None,
             memory_mib: 128,
             iothread: false,
@@ -55,7 +55,7 @@ impl GuestBuilder {
         self
     }
 
-    /// Its UUID in QEMU.
+    /// Its UUID in QEMU (default: a new one, since VMs are told apart by it).
     #[must_use]
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = uuid;

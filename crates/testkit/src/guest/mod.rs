@@ -116,6 +116,12 @@ impl Guest {
         lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
     }
 
+    /// Its UUID in QEMU.
+    #[must_use]
+    pub fn uuid(&self) -> uuid::Uuid {
+        self.machine.uuid
+    }
+
     /// The monitor for the product.
     #[must_use]
     pub fn qmp_socket(&self) -> PathBuf {

@@ -118,8 +118,10 @@ fn key(machine: &Machine, assets: &Assets, program: &QemuProgram, plans: &[DiskP
         .iter()
         .map(|plan| plan.in_dir(Path::new("/")))
         .collect();
+    // Neither name nor UUID is seen by what runs in the guest.
     let nameless = Machine {
         name: String::new(),
+        uuid: uuid::Uuid::nil(),
         ..machine.clone()
     };
     let words = arguments(&nameless, assets, program, &disks, &nowhere);

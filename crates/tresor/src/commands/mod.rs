@@ -1,14 +1,19 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod debug;
+mod held;
 mod jobs;
 mod open;
 mod points;
+mod reconcile;
 mod restore;
 mod session;
 mod vault;
 mod verify;
 mod vm;
+mod vm_change;
+mod vm_remove;
 
 pub(crate) use session::Session;
 
@@ -23,10 +28,12 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Vault(command) => vault::run(command, &session).await,
         Command::Vm(command) => vm::run(command, &session).await,
         Command::Backup(args) => backup::run(args, &session).await,
+        Command::Reconcile(args) => reconcile::run(args, &session).await,
         Command::Points(command) => points::run(command, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
+        Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tresor", &mut std::io::stdout());
             Ok(())

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use tresor_backend::{Backend, LocalBackend, wrap::Throttled};
+use tresor_backend::{
+    Backend, LocalBackend,
+    wrap::{Kept, Throttled},
+};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -18,6 +21,9 @@ use crate::{
     keys,
     output::note,
 };
+
+/// The objects of which copies are kept: small, and asked for by every backup.
+const KEPT: &[&str] = &["sessions/"];
 
 /// How the catalog notes that a key lies in a file.
 pub(crate) const KEY_FILE: &str = "file:";
@@ -84,14 +90,24 @@ pub(crate) async fn find_vault(
 
 /// Opens a vault with the key that the options, the environment or the catalog give.
 pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
-    open_limited(place, access, None).await
+    open_with(place, access, Manner::default()).await
 }
 
-/// The same, storing at most so many bytes per second in it.
-pub(crate) async fn open_limited(
+/// How a vault is used, but for the usual.
+#[derive(Debug, Default)]
+pub(crate) struct Manner<'a> {
+    /// Store at most so many bytes per second in it.
+    pub(crate) upload_limit: Option<NonZeroU64>,
+    /// Keep copies of the ends of sessions here: a backup looks at all of them, and their number
+    /// grows. Not for whoever looks for damage.
+    pub(crate) copies: Option<&'a Path>,
+}
+
+/// The same in another manner.
+pub(crate) async fn open_with(
     place: &VaultPlace,
     access: &VaultAccess,
-    upload_limit: Option<NonZeroU64>,
+    manner: Manner<'_>,
 ) -> Result<Vault, Problem> {
     let location = place.path.display().to_string();
     let backend = LocalBackend::open(&place.path)
@@ -103,13 +119,17 @@ pub(crate) async fn open_limited(
             .into(),
             _ => storage_problem(&error, &location),
         })?;
-    let backend: Arc<dyn Backend> = match upload_limit {
+    let backend: Arc<dyn Backend> = match manner.upload_limit {
         Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
         None => Arc::new(backend),
     };
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.
-    Vault::identify(backend.clone()).await.map_err(failed)?;
+    let id = Vault::identify(backend.clone()).await.map_err(failed)?;
+    let backend: Arc<dyn Backend> = match manner.copies {
+        Some(cache) => Arc::new(Kept::new(backend, cache.join(id.to_string()), KEPT)),
+        None => backend,
+    };
     let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
     Vault::open(backend, &key).await.map_err(failed)
 }
@@ -140,16 +160,34 @@ pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> 
     Ok(list.points)
 }
 
+/// The points of the VM that is called so here, by its identity: it may have had another name when
+/// they were made. Of one that is not registered, the points that were made under this name.
+pub(crate) async fn points_named(
+    catalog: &Catalog,
+    vault: &Vault,
+    name: &str,
+) -> Result<Vec<PointSummary>, Problem> {
+    let vms = catalog.vms().await.map_err(|error| Problem::from(&error))?;
+    let id = vms.into_iter().find(|vm| vm.name == name).map(|vm| vm.id);
+    let mut points = points(vault).await?;
+    points.retain(|point| match id {
+        Some(id) => point.vm == id,
+        None => point.vm_name == name,
+    });
+    Ok(points)
+}
+
 /// The recovery point that is meant.
 pub(crate) async fn point(
+    catalog: &Catalog,
     vault: &Vault,
     selector: &PointSelector,
 ) -> Result<RecoveryPoint, Problem> {
     let id = match selector {
         PointSelector::Id(id) => *id,
         PointSelector::Latest(vm) => {
-            let all = points(vault).await?;
-            let latest = all.iter().rev().find(|point| point.vm_name == *vm);
+            let all = points_named(catalog, vault, vm).await?;
+            let latest = all.last();
             latest
                 .map(|point| point.id)
                 .ok_or_else(|| Kind::PointNotFound {

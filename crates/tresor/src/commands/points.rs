@@ -20,9 +20,12 @@ pub(super) async fn run(command: PointsCommand, session: &Session) -> Result<(),
 }
 
 async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Result<(), Problem> {
-    let vault = open::vault(&*session.catalog().await?, access).await?;
-    let mut points = open::points(&vault).await?;
-    points.retain(|point| vm.is_none_or(|vm| point.vm_name == vm));
+    let catalog = session.catalog().await?;
+    let vault = open::vault(&catalog, access).await?;
+    let points = match vm {
+        Some(vm) => open::points_named(&catalog, &vault, vm).await?,
+        None => open::points(&vault).await?,
+    };
     session
         .output
         .list(
@@ -58,8 +61,9 @@ async fn show(
     selector: &PointSelector,
     access: &VaultAccess,
 ) -> Result<(), Problem> {
-    let vault = open::vault(&*session.catalog().await?, access).await?;
-    let point = open::point(&vault, selector).await?;
+    let catalog = session.catalog().await?;
+    let vault = open::vault(&catalog, access).await?;
+    let point = open::point(&catalog, &vault, selector).await?;
     session
         .output
         .result("point", &point, || text(&point))

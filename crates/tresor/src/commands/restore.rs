@@ -20,7 +20,7 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
     let request = RestoreRequest {
-        point: open::point(&vault, &args.point).await?,
+        point: open::point(&catalog, &vault, &args.point).await?,
         to: open::absolute(&args.to),
         only: args.disk,
         format: args.format.map(|format| match format {

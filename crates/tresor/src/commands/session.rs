@@ -111,6 +111,7 @@ impl Runner<'_> {
             Some(header) => Err(Kind::VmBusy {
                 vm: header.job.subject.clone(),
                 job: header.job.id.to_string(),
+                holder: format!("process {}", header.owner.pid),
             }
             .into()),
         }

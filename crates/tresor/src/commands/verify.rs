@@ -19,7 +19,7 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
     let points = match &args.point {
-        Some(selector) => vec![open::point(&vault, selector).await?.id],
+        Some(selector) => vec![open::point(&catalog, &vault, selector).await?.id],
         None => open::points(&vault)
             .await?
             .into_iter()

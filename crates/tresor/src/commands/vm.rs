@@ -7,20 +7,20 @@ use serde_json::json;
 use tresor_catalog::VmRecord;
 use tresor_disk::{SnapshotProvider as _, VmDescription, VmState};
 use tresor_disk_qemu::{QemuConfig, VmProvider};
-use tresor_link::{QemuGuestAgent, Quiescer as _};
+use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer as _};
 use tresor_model::{StreamName, VmId};
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::snapshot_problem;
 
 use super::{
-    backup::guest_agent,
     open::{self, absolute, find_vault},
     session::{Session, print_problem},
+    vm_change, vm_remove,
 };
 use crate::{
     args::VmCommand,
     output::{bytes, note, plain_table},
-    state::StateDir,
+    state::{StateDir, internal},
 };
 
 pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Problem> {
@@ -48,7 +48,9 @@ pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Pro
         }
         VmCommand::List => list(session).await,
         VmCommand::Show { name } => show(session, &name).await,
-        VmCommand::Remove { name } => remove(session, &name).await,
+        VmCommand::Set(args) => vm_change::set(session, args).await,
+        VmCommand::Rename { name, to } => vm_change::rename(session, &name, &to).await,
+        VmCommand::Remove(args) => vm_remove::remove(session, args).await,
     }
 }
 
@@ -226,25 +228,6 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
         .map_err(print_problem)
 }
 
-async fn remove(session: &Session, name: &str) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    let vm = open::vm(&catalog, name).await?;
-    catalog
-        .remove_vm(name)
-        .await
-        .map_err(|error| Problem::from(&error))?;
-    let result = json!({ "name": vm.name, "id": vm.id, "vault": vm.vault });
-    session
-        .output
-        .result("vm_removed", &result, || {
-            format!(
-                "VM {} ({}) is no longer registered. Its recovery points stay in vault {}.",
-                vm.name, vm.id, vm.vault
-            )
-        })
-        .map_err(print_problem)
-}
-
 async fn probe(mut agent: QemuGuestAgent) -> String {
     match agent.probe(Duration::from_secs(5)).await {
         Ok(info) if info.can_freeze => format!("{} answers and can freeze", info.version),
@@ -269,4 +252,15 @@ fn disk_table(described: &VmDescription) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// The VM's guest agent, with this program as its guard.
+pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
+    let Some(socket) = &vm.agent_socket else {
+        return Ok(None);
+    };
+    let program = std::env::current_exe()
+        .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
+    let guard = GuardCommand::new(program).arg("thaw-guard");
+    Ok(Some(QemuGuestAgent::new(socket, guard)))
 }

@@ -6,9 +6,11 @@
 mod consistency;
 mod damage;
 mod disks;
+mod hosts;
 mod impact;
 mod incremental;
 mod interrupt;
+mod interrupts;
 mod lab;
 mod old_qemu;
 mod problems;

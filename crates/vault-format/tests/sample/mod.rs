@@ -5,10 +5,10 @@
 use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
-    Argon2Cost, Child, ChunkId, Commit, CommitBody, DataKey, DomainId, DomainKeys, FrameLocation,
-    IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot, LeafChunk, Location, Node,
-    NodeId, PackId, PackKind, PackWriter, RingHeader, Secret, SessionBegin, SessionEnd, SlotKind,
-    VaultHeader, frame,
+    Argon2Cost, Child, ChunkId, Commit, CommitBody, DataKey, DomainId, DomainKeys, ExpiryMark,
+    FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot, LeafChunk,
+    Location, Node, NodeId, PackId, PackKind, PackWriter, RingHeader, Secret, SessionBegin,
+    SessionEnd, SlotKind, VaultHeader, frame,
 };
 use uuid::Uuid;
 
@@ -198,6 +198,14 @@ pub(crate) fn abort() -> Vec<u8> {
     SessionEnd::encode_abort(vault(), session(), 1_764_000_000_003)
 }
 
+pub(crate) fn expired() -> ExpiryMark {
+    ExpiryMark {
+        vault: vault(),
+        session: session(),
+        marked_ms: 1_764_000_000_004,
+    }
+}
+
 /// Name of the golden file, and the bytes.
 pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let ids = ring().id_key(1).unwrap();
@@ -223,5 +231,6 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("session-begin", begin().encode()),
         ("session-commit", commit()),
         ("session-abort", abort()),
+        ("expired", expired().encode()),
     ]
 }

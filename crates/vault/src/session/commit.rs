@@ -41,6 +41,9 @@ pub struct PointSummary {
     pub taken_at: Timestamp,
     /// When it was committed.
     pub committed_at: Timestamp,
+    /// The VM's how-manieth point it is, from 1; 0 when the program that made it did not count.
+    #[serde(default)]
+    pub sequence: u64,
     /// What was achieved.
     pub consistency: Consistency,
     /// Number of disks.
@@ -54,6 +57,12 @@ pub struct PointSummary {
 }
 
 impl PointSummary {
+    /// What orders the points of one VM: the largest is the newest. Not by time alone: clocks jump.
+    #[must_use]
+    pub fn age(&self) -> (u64, Timestamp, PointId) {
+        (self.sequence, self.taken_at, self.id)
+    }
+
     fn of(point: &RecoveryPoint) -> Self {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         Self {
@@ -62,6 +71,7 @@ impl PointSummary {
             vm_name: point.vm_name.clone(),
             taken_at: point.taken_at,
             committed_at: point.committed_at,
+            sequence: point.sequence,
             consistency: point.consistency.achieved,
             disks: count(point.disks.len()),
             size: point.disks.iter().map(|disk| disk.stream.size).sum(),

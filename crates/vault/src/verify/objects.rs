@@ -9,7 +9,8 @@ use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::SessionObject;
 use tresor_vault_format::{
-    IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin, SessionEnd, VaultHeader, name,
+    ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin, SessionEnd,
+    VaultHeader, name,
 };
 
 use crate::error::{Error, Result};
@@ -179,6 +180,10 @@ impl Check {
                 let begin = SessionBegin::decode(bytes).map_err(wrong)?;
                 (name::session_begin(begin.session), begin.vault)
             }
+            Kind::Expired => {
+                let mark = ExpiryMark::decode(bytes).map_err(wrong)?;
+                (name::expired(mark.session), mark.vault)
+            }
             Kind::End => {
                 let end = SessionEnd::decode(bytes).map_err(wrong)?;
                 self.expect_of_end(&end, object);
@@ -241,6 +246,7 @@ enum Kind {
     Index,
     Begin,
     End,
+    Expired,
 }
 
 impl Kind {
@@ -250,6 +256,7 @@ impl Kind {
             _ if object.starts_with(name::SLOTS) => Some(Self::Slot),
             _ if object.starts_with(name::RINGS) => Some(Self::Ring),
             _ if name::parse_index_run(object).is_some() => Some(Self::Index),
+            _ if name::parse_expired(object).is_some() => Some(Self::Expired),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -259,7 +266,7 @@ impl Kind {
 
     fn limit(self) -> usize {
         match self {
-            Self::Vault | Self::Slot | Self::Ring | Self::Begin => SMALL_OBJECT,
+            Self::Vault | Self::Slot | Self::Ring | Self::Begin | Self::Expired => SMALL_OBJECT,
             Self::Index => INDEX_LIMIT,
             Self::End => END_LIMIT,
         }

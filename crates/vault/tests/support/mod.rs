@@ -122,6 +122,7 @@ pub(crate) fn point(session: SessionId, disks: Vec<StreamRecord>) -> RecoveryPoi
         committed_at: Timestamp::now(),
         job,
         parent: None,
+        sequence: 1,
         consistency: ConsistencyReport {
             achieved: Consistency::Crash,
             proof: String::new(),

@@ -64,6 +64,7 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
         committed_at: jiff::Timestamp::now(),
         job: ctx.job,
         parent: ctx.parent.as_ref().map(|parent| parent.id),
+        sequence: ctx.parent.as_ref().map_or(0, |parent| parent.sequence) + 1,
         consistency: handed_over(ctx.consistency.clone(), "a consistency report")?,
         machine: described.machine.clone(),
         disks: std::mem::take(&mut ctx.disks),

@@ -26,7 +26,9 @@ mod transfer;
 pub use context::{BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT};
 pub use impact::GUEST_WRITES;
 
-use tresor_jobs::{JobPlan, RecoveryPolicy};
+use std::time::Duration;
+
+use tresor_jobs::{JobPlan, KillPoint, RecoveryPolicy, SubTask};
 use tresor_model::{JobId, JobKind, SessionId, SnapshotTag};
 
 /// The table of sub-tasks.
@@ -39,16 +41,25 @@ pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
         lock: Some(lock_of(request)),
         params: request.to_params(),
         recovery: RecoveryPolicy::Unwind,
-        sub_tasks: vec![
-            Box::new(prepare::Prepare),
-            Box::new(snapshot::TakeSnapshot),
-            Box::new(transfer::TransferData {
-                limit: request.transfer_limit,
-            }),
-            Box::new(commit::Commit),
-            Box::new(release::ReleaseSnapshot),
-        ],
+        sub_tasks: sub_tasks(request.transfer_limit),
     }
+}
+
+fn sub_tasks(limit: Duration) -> Vec<Box<dyn SubTask<BackupContext>>> {
+    vec![
+        Box::new(prepare::Prepare),
+        Box::new(snapshot::TakeSnapshot),
+        Box::new(transfer::TransferData { limit }),
+        Box::new(commit::Commit),
+        Box::new(release::ReleaseSnapshot),
+    ]
+}
+
+/// Every place where a backup can be cut off.
+#[must_use]
+pub fn kill_points() -> Vec<KillPoint> {
+    let table = tresor_jobs::specs(&sub_tasks(DEFAULT_TRANSFER_LIMIT));
+    tresor_jobs::kill_points(&table)
 }
 
 /// What backups of one VM exclude each other by.

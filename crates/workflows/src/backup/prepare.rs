@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tresor_disk::{BitmapJudgement, PrepareRequest, VmState};
 use tresor_jobs::{Scope, SubTask};
-use tresor_model::{MachineDisk, StreamName};
+use tresor_model::{MachineDisk, RecoveryPoint, StreamName};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::SessionOptions;
 
@@ -17,7 +17,10 @@ use super::{
     impact::Baseline,
     session_of, tag_of,
 };
-use crate::describe::last_point_of;
+use crate::{
+    describe::last_point_of,
+    reconcile::{Cleared, Mode, ReconcileError, reconcile},
+};
 
 /// One copy may hold a guest write this long before the snapshot is given up. Windows' virtio
 /// drivers give up at 60 s.
@@ -46,6 +49,10 @@ impl SubTask<BackupContext> for Prepare {
         check_state(&ctx.request, &described.state)?;
         let parent = last_point_of(&ctx.services.vault, described.id).await;
         let parent = parent.map_err(|error| ctx.vault_problem(&error))?;
+        if clear_leftovers(ctx, parent.as_ref()).await? {
+            let again = provider.describe().await;
+            described = again.map_err(|error| ctx.snapshot_problem(&error))?;
+        }
         if described.state != VmState::Stopped {
             ctx.seen = Some(described.machine.clone());
         }
@@ -94,6 +101,24 @@ impl SubTask<BackupContext> for Prepare {
     async fn undo(&self, ctx: &mut BackupContext, _output: Option<&Value>) -> Result<(), Problem> {
         ctx.unwind().await
     }
+}
+
+/// Ends what earlier backups could not take back: QEMU was not to be reached then. True when
+/// there was anything.
+async fn clear_leftovers(
+    ctx: &mut BackupContext,
+    last: Option<&RecoveryPoint>,
+) -> Result<bool, Problem> {
+    let (provider, vault) = (ctx.services.provider.clone(), ctx.services.vault.clone());
+    let cleared = reconcile(provider.as_ref(), &vault, last, Mode::Clear).await;
+    let cleared = cleared.map_err(|error| match error {
+        ReconcileError::Snapshot(error) => ctx.snapshot_problem(&error),
+        ReconcileError::Vault(error) => ctx.vault_problem(&error),
+    })?;
+    for Cleared { tag, removed, .. } in &cleared {
+        tracing::info!(%tag, ?removed, "what an earlier snapshot left was removed");
+    }
+    Ok(!cleared.is_empty())
 }
 
 fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<(), Problem> {

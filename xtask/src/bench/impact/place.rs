@@ -23,7 +23,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) async fn new(guest: &Guest) -> Result<Self> {
-        let program = tokio::task::spawn_blocking(build).await??;
+        let program = build(&[]).await?;
         let place = Self {
             dir: tempfile::tempdir()?,
             program,
