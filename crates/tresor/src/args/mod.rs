@@ -1,0 +1,168 @@
+//! The command line as typed. What it means is decided in `commands`.
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help text, shown as they are"
+)]
+
+mod backup;
+mod jobs;
+mod points;
+mod vault;
+mod vm;
+
+pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use jobs::JobsCommand;
+pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
+pub(crate) use vault::{KeyArgs, VaultAccess, VaultCommand};
+pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Backs up virtual machines of this host into a deduplicated, encrypted vault, and brings them
+/// back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tresor",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  tresor vault create /srv/vault
+  tresor vm add web01 --qmp /run/web01/qmp.sock --agent /run/web01/agent.sock
+  tresor backup web01
+  tresor points list web01
+  tresor restore 0192f3c1-… --to /var/lib/vms/web01
+
+Exit codes: docs/exit-codes.md. Problems and their remedies: docs/problems/.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where Tresor keeps its catalog and keys [default: /var/lib/tresor for root, else
+    /// ~/.local/state/tresor]
+    #[arg(long, global = true, value_name = "DIR", env = "TRESOR_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// How results are printed
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: ProgressStyle,
+
+    /// Log more to stderr; twice for everything [env: TRESOR_LOG]
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON object a line; each has a `message_type`
+    Json,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A bar on a terminal, else lines; none with JSON output
+    Auto,
+    /// Plain lines
+    Lines,
+    /// Not at all
+    None,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make and look at vaults
+    #[command(subcommand)]
+    Vault(VaultCommand),
+    /// Register VMs and look at them
+    #[command(subcommand)]
+    Vm(VmCommand),
+    /// Back up a VM now, running or not
+    #[command(after_help = "\
+A VM that does not run is backed up from its images, as it was when it was last seen running. It may
+be started meanwhile: the backup leaves the images to it at once and goes on with the running VM.
+
+Examples:
+  tresor backup web01
+  tresor backup web01 --require file-system   # fail rather than store a crash-consistent point
+  tresor backup web01 --upload-limit 20       # 20 MiB/s into the vault
+  tresor backup web01 --reread all            # compare everything with the last point
+
+Reading slows down by itself when the guest's writes get slow.")]
+    Backup(BackupArgs),
+    /// End what crashes left of Tresor's in VMs and beside them; each backup does it for its VM
+    #[command(after_help = "\
+Examples:
+  tresor reconcile
+  tresor reconcile web01 --dry-run")]
+    Reconcile(ReconcileArgs),
+    /// Look at recovery points
+    #[command(subcommand)]
+    Points(PointsCommand),
+    /// Bring the disks and the machine definition of a recovery point back
+    #[command(after_help = "\
+Examples:
+  tresor restore 0192f3c1-… --to /var/lib/vms/web01
+  tresor restore latest:web01 --to /tmp/web01 --disk vda --format raw
+  tresor restore latest:web01 --vault /mnt/vault --key-file recovery.txt --to /tmp/web01
+
+The directory gets an image for each disk, machine.json, and boot.sh, which boots the machine as it
+was. An interrupted restore goes on where it stopped when the same command is run again.")]
+    Restore(RestoreArgs),
+    /// Read recovery points back and check every chunk
+    Verify(VerifyArgs),
+    /// Look at jobs, stop them
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// What the tests of this program need to know of it
+    #[command(subcommand, hide = true)]
+    Debug(DebugCommand),
+    /// The process that owns a freeze (started by `tresor backup`)
+    #[command(hide = true)]
+    ThawGuard {
+        /// Passed by the process that starts it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+}
+
+/// `tresor debug …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Every place where a job can be cut off, made from its table of sub-tasks
+    KillPoints {
+        /// Which job
+        #[arg(default_value = "backup")]
+        job: CutOffJob,
+    },
+}
+
+/// Jobs whose interruption is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CutOffJob {
+    /// A backup.
+    Backup,
+}
