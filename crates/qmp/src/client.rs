@@ -330,9 +330,9 @@ async fn busy(path: &Path, waited: Duration) -> Error {
     Error::new(
         ErrorKind::Busy,
         format!(
-            "{who} is connected to {}: no greeting came within {} s",
+            "{who} is connected to {}: no greeting came within {:.1} s",
             path.display(),
-            waited.as_secs()
+            waited.as_secs_f32()
         ),
     )
 }

@@ -16,6 +16,7 @@ use tresor_model::SnapshotTag;
 use tresor_qmp::{
     Client,
     commands::{
+        block::Node,
         export::{Export, QueryBlockExports},
         job::QueryJobs,
         machine::QueryStatus,
@@ -104,10 +105,11 @@ fn find_nodes(found: &mut Found, layout: &Layout, tag: &SnapshotTag) {
         {
             found.nodes.push((role, name.clone()));
         }
-        if node
-            .dirty_bitmaps
-            .iter()
-            .any(|bitmap| bitmap.name.is_some())
+        if can_change(node)
+            && node
+                .dirty_bitmaps
+                .iter()
+                .any(|bitmap| bitmap.name.is_some())
         {
             found
                 .bitmaps
@@ -126,16 +128,34 @@ fn find_nodes(found: &mut Found, layout: &Layout, tag: &SnapshotTag) {
     }
 }
 
-/// Nodes and bitmaps that carry a tag.
-pub(super) fn tagged_nodes(layout: &Layout) -> BTreeSet<String> {
+/// Whether the bitmaps of a node can be changed. In an image that others lie on they cannot: there
+/// they stay, and record nothing, until it is on top again.
+fn can_change(node: &Node) -> bool {
+    !node.read_only
+}
+
+/// Nodes that carry a tag, and such bitmaps of the nodes that `count`.
+fn tagged_nodes(layout: &Layout, count: impl Fn(&Node) -> bool) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     for node in layout.nodes() {
         names.extend(node.node_name.clone());
-        let bitmaps = node.dirty_bitmaps.iter();
-        names.extend(bitmaps.filter_map(|bitmap| bitmap.name.clone()));
+        if count(node) {
+            let bitmaps = node.dirty_bitmaps.iter();
+            names.extend(bitmaps.filter_map(|bitmap| bitmap.name.clone()));
+        }
     }
     names.retain(|name| SnapshotTag::of_name(name).is_some());
     names
+}
+
+/// What carries a tag in images that a storage daemon has open, if only to look at them: their
+/// bitmaps, not those of the images below.
+pub(super) fn tagged_in_images(layout: &Layout) -> BTreeSet<String> {
+    let on_top: BTreeSet<String> = layout.disks().map(|disk| disk.format_node).collect();
+    tagged_nodes(layout, |node| {
+        let name = node.node_name.as_ref();
+        name.is_some_and(|name| on_top.contains(name))
+    })
 }
 
 /// Every name in QEMU that carries a tag.
@@ -143,7 +163,7 @@ pub(super) async fn tagged_names(
     client: &Client,
     layout: &Layout,
 ) -> Result<BTreeSet<String>, Error> {
-    let mut names = tagged_nodes(layout);
+    let mut names = tagged_nodes(layout, can_change);
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp("list the exports"))?;
     names.extend(exports.into_iter().map(|export| export.id));

@@ -142,7 +142,7 @@ pub(crate) fn orphans(found: Orphans) -> Vec<Orphan> {
 
 /// The same in the images that a storage daemon holds.
 pub(crate) fn find_orphans_in_images(layout: &Layout, keep: &[TrackingLedger]) -> Orphans {
-    without_kept(&find::tagged_nodes(layout), keep)
+    without_kept(&find::tagged_in_images(layout), keep)
 }
 
 /// Adds what lies in the directories where snapshots of the VM leave files.

@@ -139,17 +139,22 @@ async fn connect(
     }
 }
 
-/// Ends the daemon of a dead session, when there still is one, and waits until nobody listens.
+/// Ends the daemon that has this directory, when there still is one, and waits until nobody
+/// listens in it: it may be ending already. A directory without a daemon's log is not a daemon's.
 pub(super) async fn end_left_behind(config: &QemuConfig, directory: &Path) -> Result<(), Error> {
+    if !directory.join(naming::LOG).exists() {
+        return Ok(());
+    }
     let monitor = directory.join(naming::MONITOR);
-    let Ok(client) = Client::connect(&monitor, config.limits).await else {
-        return Ok(()); // it has ended, or is ending
-    };
-    let _answer = client.run(&Quit {}).await;
-    drop(client);
+    if let Ok(client) = Client::connect(&monitor, config.limits).await {
+        let _answer = client.run(&Quit {}).await;
+    }
+    let sockets = [monitor, directory.join(naming::SOCKET)];
     let gone = async {
-        while UnixStream::connect(&monitor).await.is_ok() {
-            tokio::time::sleep(POLL).await;
+        for socket in &sockets {
+            while UnixStream::connect(socket).await.is_ok() {
+                tokio::time::sleep(POLL).await;
+            }
         }
     };
     timeout(END_LIMIT, gone).await.map_err(|_elapsed| {
