@@ -1,6 +1,6 @@
 //! The program under test with a state and a vault of its own, and what must hold afterwards.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -43,10 +43,19 @@ impl Lab {
     }
 }
 
-/// The product's program, as the workspace builds it now, with these features.
+/// The product's program, as the workspace builds it now, with these features: a copy, which
+/// another build does not replace while the soak runs.
 pub(crate) async fn build(features: &[&str]) -> Result<PathBuf> {
     let features = features.join(",");
-    tokio::task::spawn_blocking(move || build_now(&features)).await?
+    tokio::task::spawn_blocking(move || {
+        let built = build_now(&features)?;
+        let dir = workspace::root()?.join("target/soak");
+        fs::create_dir_all(&dir)?;
+        let copy = dir.join(format!("tresor-{}", std::process::id()));
+        fs::copy(&built, &copy)?;
+        Ok(copy)
+    })
+    .await?
 }
 
 fn build_now(features: &str) -> Result<PathBuf> {

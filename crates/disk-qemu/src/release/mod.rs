@@ -48,15 +48,37 @@ const EXPORT_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Connections that one release may use up: what was done over one that was lost is done, and the
+/// next look finds the rest.
+const CONNECTIONS: u32 = 3;
+
 /// Ends what a snapshot with this tag left, however far it came.
 pub(crate) async fn release(
     host: &Host,
     tag: &SnapshotTag,
     outcome: Outcome,
 ) -> Result<ReleaseReport, Error> {
-    let client = host.connector.lease().await?;
-    let found = find::find(&client, &host.config, tag).await?;
-    let report = act(&client, plan(tag, outcome, &found), &found.stores).await?;
+    let mut used = 1;
+    loop {
+        let client = host.connector.lease().await?;
+        match release_by(&client, host, tag, outcome).await {
+            Err(error) if client.is_closed() && used < CONNECTIONS => {
+                tracing::warn!(%error, %tag, "a release goes on over a new connection");
+                used += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn release_by(
+    client: &Client,
+    host: &Host,
+    tag: &SnapshotTag,
+    outcome: Outcome,
+) -> Result<ReleaseReport, Error> {
+    let found = find::find(client, &host.config, tag).await?;
+    let report = act(client, plan(tag, outcome, &found), &found.stores).await?;
     if found.server_shared {
         let step = "stop our NBD server while another tool exports by it";
         return Err(Error::new(ErrorKind::Refused, step));
@@ -112,6 +134,9 @@ async fn act(
             Err(error) => {
                 tracing::warn!(%error, ?step, "a step of a release failed");
                 first_failure.get_or_insert(error);
+                if client.is_closed() {
+                    break;
+                }
             }
         }
     }
