@@ -23,7 +23,7 @@ const SOURCES: &[&str] = &[
     "crates/model/src/machine.rs",
     "crates/model/src/point.rs",
     "crates/model/src/tracking.rs",
-    "crates/vault/src/known/stored.rs",
+    "crates/vault/src/known/table",
 ];
 const PAGES: &str = "docs/format";
 const RECORD: &str = "docs/format/sources.txt";
