@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a vault of version 1. It was written from the pages beside it, and shows that they are enough.
+"""Reads a vault of version 1. It was written from the pages beside it, mended where they fell short.
 
   reader.py VAULT (--key-file F | --recovery-key TEXT | --passphrase-file F) COMMAND
   COMMAND: list | verify | restore POINT STREAM OUT

@@ -1,4 +1,4 @@
-//! The reader in docs/format/, which knows the format from the pages alone, restores what this
+//! The reader in docs/format/, which follows the pages there, restores what this
 //! program wrote: the golden vault, and vaults that are made here. `cargo xtask setup` brings the
 //! Python that it needs.
 #![allow(
