@@ -19,6 +19,7 @@ mod chunk;
 mod error;
 mod keys;
 mod known;
+mod marks;
 mod points;
 mod pool;
 mod random;
@@ -26,6 +27,7 @@ mod read;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod store;
 mod tree;
 mod vault;
@@ -36,6 +38,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use standing::{Deletion, PointMarks, Standing};
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The objects of which copies are kept: small, and asked for by every backup.
-const KEPT: &[&str] = &["sessions/"];
+const KEPT: &[&str] = &["sessions/", "states/"];
 
 /// How the catalog notes that a key lies in a file.
 pub(crate) const KEY_FILE: &str = "file:";
