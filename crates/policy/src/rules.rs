@@ -141,7 +141,11 @@ impl fmt::Display for Rules {
 /// # Errors
 /// When it is none.
 pub fn parse_duration(text: &str) -> Result<Span, RulesError> {
-    let wrong = || RulesError(format!("`{text}` is no duration such as 12h, 7d, 2w, 6mo or 1y"));
+    let wrong = || {
+        RulesError(format!(
+            "`{text}` is no duration such as 12h, 7d, 2w, 6mo or 1y"
+        ))
+    };
     let span: Span = text.trim().parse().map_err(|_| wrong())?;
     if span.is_negative() {
         return Err(wrong());

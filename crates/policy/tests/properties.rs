@@ -63,7 +63,9 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 }
 
 fn set(points: &[Point], rules: &Rules, zone: &str) -> BTreeSet<u64> {
-    kept_in(points, rules, zone, time(NOW)).into_iter().collect()
+    kept_in(points, rules, zone, time(NOW))
+        .into_iter()
+        .collect()
 }
 
 fn without(points: &[Point], kept: &BTreeSet<u64>) -> Vec<Point> {

@@ -28,7 +28,10 @@ fn each_rule_keeps_the_last_point_of_its_periods() {
         (rules(|r| r.weekly = 3), &[24, 45, 60]),
         (rules(|r| r.monthly = 3), &[60]),
         (rules(|r| r.yearly = 1), &[60]),
-        (rules(|r| r.within = Some("1d".to_owned())), &[57, 58, 59, 60]),
+        (
+            rules(|r| r.within = Some("1d".to_owned())),
+            &[57, 58, 59, 60],
+        ),
     ];
     for (rules, expected) in cases {
         assert_eq!(kept(&points, &rules), expected, "{rules}");
@@ -47,7 +50,11 @@ fn rules_add_up_and_say_so() {
     let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
     assert_eq!(
         words,
-        ["the VM's newest", "last (1 of 1)", "daily (1 of 2: 2026-03-20)"]
+        [
+            "the VM's newest",
+            "last (1 of 1)",
+            "daily (1 of 2: 2026-03-20)"
+        ]
     );
     let removed = |index: usize| match &plan[index].verdict {
         Verdict::Remove(reason) => reason.clone(),
@@ -75,7 +82,12 @@ fn the_newest_that_can_be_read_stays() {
     points[58].readable = false;
     // The damaged ones stay as well, but count for nothing.
     assert_eq!(kept(&points, &rules(|r| r.last = 1)), [58, 59, 60]);
-    let newest = plan(&points, &rules(|r| r.last = 1), "UTC", at("2026-04-01T00:00:00Z"));
+    let newest = plan(
+        &points,
+        &rules(|r| r.last = 1),
+        "UTC",
+        at("2026-04-01T00:00:00Z"),
+    );
     let Verdict::Keep(reasons) = &newest[2].verdict else {
         panic!("{newest:?}");
     };
@@ -99,8 +111,14 @@ fn pins_and_locks_hold() {
     points[0].pinned = true;
     points[1].immutable_until = Some(at("2026-06-01T00:00:00Z"));
     let last = rules(|r| r.last = 1);
-    assert_eq!(kept_in(&points, &last, "UTC", at("2026-05-31T23:59:59Z")), [1, 2, 60]);
-    assert_eq!(kept_in(&points, &last, "UTC", at("2026-06-01T00:00:00Z")), [1, 60]);
+    assert_eq!(
+        kept_in(&points, &last, "UTC", at("2026-05-31T23:59:59Z")),
+        [1, 2, 60]
+    );
+    assert_eq!(
+        kept_in(&points, &last, "UTC", at("2026-06-01T00:00:00Z")),
+        [1, 60]
+    );
 }
 
 #[test]
@@ -112,10 +130,24 @@ fn a_deletion_has_its_grace_and_then_goes_for_good() {
     });
     let last = rules(|r| r.last = 1);
     // The deleted one is not the newest any more.
-    assert_eq!(kept_in(&points, &last, "UTC", at("2026-03-27T00:00:00Z")), [59, 60]);
-    assert_eq!(kept_in(&points, &last, "UTC", at("2026-03-28T00:00:00Z")), [59]);
+    assert_eq!(
+        kept_in(&points, &last, "UTC", at("2026-03-27T00:00:00Z")),
+        [59, 60]
+    );
+    assert_eq!(
+        kept_in(&points, &last, "UTC", at("2026-03-28T00:00:00Z")),
+        [59]
+    );
     // Without rules, too: it was deleted by name.
-    assert!(!kept_in(&points, &Rules::default(), "UTC", at("2026-03-28T00:00:00Z")).contains(&60));
+    assert!(
+        !kept_in(
+            &points,
+            &Rules::default(),
+            "UTC",
+            at("2026-03-28T00:00:00Z")
+        )
+        .contains(&60)
+    );
     points[59].pinned = true;
     assert!(kept_in(&points, &last, "UTC", at("2026-03-28T00:00:00Z")).contains(&60));
 }
@@ -144,12 +176,27 @@ fn hours_and_days_when_clocks_are_set() {
         point(5, "2026-10-25T23:00:00Z"),
     ];
     let now = at("2026-11-01T00:00:00Z");
-    assert_eq!(kept_in(&autumn, &rules(|r| r.hourly = 9), "Europe/Berlin", now), [2, 3, 4, 5]);
-    assert_eq!(kept_in(&autumn, &rules(|r| r.daily = 9), "Europe/Berlin", now), [4, 5]);
-    let spring = [point(1, "2026-03-29T00:59:00Z"), point(2, "2026-03-29T01:00:00Z")];
-    assert_eq!(kept_in(&spring, &rules(|r| r.hourly = 9), "Europe/Berlin", now), [1, 2]);
+    assert_eq!(
+        kept_in(&autumn, &rules(|r| r.hourly = 9), "Europe/Berlin", now),
+        [2, 3, 4, 5]
+    );
+    assert_eq!(
+        kept_in(&autumn, &rules(|r| r.daily = 9), "Europe/Berlin", now),
+        [4, 5]
+    );
+    let spring = [
+        point(1, "2026-03-29T00:59:00Z"),
+        point(2, "2026-03-29T01:00:00Z"),
+    ];
+    assert_eq!(
+        kept_in(&spring, &rules(|r| r.hourly = 9), "Europe/Berlin", now),
+        [1, 2]
+    );
     // A day of the calendar, not 24 hours: this one had 25.
-    let around = [point(1, "2026-10-24T22:30:00Z"), point(2, "2026-10-25T23:30:00Z")];
+    let around = [
+        point(1, "2026-10-24T22:30:00Z"),
+        point(2, "2026-10-25T23:30:00Z"),
+    ];
     let day = rules(|r| r.within = Some("1d".to_owned()));
     assert_eq!(kept_in(&around, &day, "Europe/Berlin", now), [1, 2]);
     assert_eq!(kept_in(&around, &day, "UTC", now), [2]);
@@ -164,10 +211,16 @@ fn a_clock_that_jumped() {
     let daily = rules(|r| r.daily = 4);
     assert_eq!(kept(&points, &daily), [54, 57, 59, 60]);
     // Two points of one time: the number says which is later.
-    let twins = [point(1, "2026-03-01T00:00:00Z"), point(2, "2026-03-01T00:00:00Z")];
+    let twins = [
+        point(1, "2026-03-01T00:00:00Z"),
+        point(2, "2026-03-01T00:00:00Z"),
+    ];
     assert_eq!(kept(&twins, &rules(|r| r.last = 1)), [2]);
     // The newest says 2099: `within` is measured from now.
     points[59].taken_at = at("2099-01-01T00:00:00Z");
     let within = rules(|r| r.within = Some("1d".to_owned()));
-    assert_eq!(kept_in(&points, &within, "UTC", at("2026-03-20T23:30:00Z")), [31, 58, 59, 60]);
+    assert_eq!(
+        kept_in(&points, &within, "UTC", at("2026-03-20T23:30:00Z")),
+        [31, 58, 59, 60]
+    );
 }

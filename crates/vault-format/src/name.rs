@@ -183,7 +183,10 @@ mod tests {
         );
         assert_eq!(parse_expired(&expired(session)), Some(session));
         assert_eq!(parse_state(&state(session, 0xab)), Some((session, 0xab)));
-        assert_eq!(parse_state(&state(session, 0xab).replace("-0000", "-")), None);
+        assert_eq!(
+            parse_state(&state(session, 0xab).replace("-0000", "-")),
+            None
+        );
         assert_eq!(parse_lock(&lock(2)), Some(2));
         assert_eq!(parse_lock("locks/+0000002"), None);
         let upper = session_end(session).to_uppercase();

@@ -84,8 +84,8 @@ impl PointState {
         let has = |bit: u8| flags & bit != 0;
         let known = flags & !(PINNED | DELETED | ENDED | IMMUTABLE) == 0;
         // Times that nothing speaks of are zero, so that one state has one form.
-        let spare = (!has(IMMUTABLE) && immutable != 0)
-            || (!has(DELETED) && (deleted, until) != (0, 0));
+        let spare =
+            (!has(IMMUTABLE) && immutable != 0) || (!has(DELETED) && (deleted, until) != (0, 0));
         if !known || spare || number == 0 {
             return Err(Error::malformed(STATE));
         }

@@ -38,10 +38,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
-pub use standing::{Deletion, PointMarks, Standing};
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };
+pub use standing::{Deletion, PointMarks, Standing};
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};

@@ -386,7 +386,10 @@ impl Vault {
         let found = found.ok_or_else(|| Error::new(ErrorKind::PointNotFound { point: id }))?;
         // A point that is damaged may be marked as well.
         let end = SessionEnd::decode(&found).ok();
-        if end.as_ref().is_some_and(|end| end.outcome == Outcome::Aborted) {
+        if end
+            .as_ref()
+            .is_some_and(|end| end.outcome == Outcome::Aborted)
+        {
             return Err(Error::new(ErrorKind::PointNotFound { point: id }));
         }
         let all = Marks::read(inner, Some(session)).await?;

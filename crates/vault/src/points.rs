@@ -58,7 +58,11 @@ impl Vault {
         while let Some((session, found)) = summaries.next().await {
             match found {
                 Ok(Some((summary, ended_ms))) => {
-                    list.add(summary, marks.of(session).with(marks.lock, Some(ended_ms)), now);
+                    list.add(
+                        summary,
+                        marks.of(session).with(marks.lock, Some(ended_ms)),
+                        now,
+                    );
                 }
                 Ok(None) => {}
                 Err(error) if error.object_and_reason().is_some() => {

@@ -129,7 +129,11 @@ impl PointMarks {
 
 /// Times beyond the calendar are its ends.
 pub(crate) fn time(ms: i64) -> Timestamp {
-    let bound = if ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    let bound = if ms < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
     Timestamp::from_millisecond(ms).unwrap_or(bound)
 }
 

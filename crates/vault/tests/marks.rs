@@ -91,7 +91,10 @@ async fn a_deletion_is_taken_back_until_the_point_is_ended() {
         ErrorKind::PointExpired { .. }
     ));
     let report = verify_objects(backend, |_| {}).await.unwrap();
-    assert!(report.damaged.is_empty() && report.foreign.is_empty(), "{report:?}");
+    assert!(
+        report.damaged.is_empty() && report.foreign.is_empty(),
+        "{report:?}"
+    );
 }
 
 /// Of an end and an undelete that race exactly one succeeds, whichever comes first.
@@ -159,7 +162,10 @@ async fn somebody_who_can_put_cannot_shorten() {
         ended,
     };
     let put = async |name: String, bytes: Vec<u8>| {
-        backend.put(&object(&name), Bytes::from(bytes)).await.unwrap();
+        backend
+            .put(&object(&name), Bytes::from(bytes))
+            .await
+            .unwrap();
     };
     put(name::state(session(point), 2), state(2, false).encode()).await;
     assert_eq!(standing(&vault, point).await, Standing::Deleted);
@@ -196,7 +202,10 @@ async fn a_locked_vault_holds_what_is_there_and_what_comes() {
         marked_ms: 0,
     };
     let name = object(&name::expired(session(point)));
-    backend.put(&name, Bytes::from(mark.encode())).await.unwrap();
+    backend
+        .put(&name, Bytes::from(mark.encode()))
+        .await
+        .unwrap();
     assert_eq!(standing(&vault, point).await, Standing::Live);
     let another = VaultLock {
         vault: vault.id(),
@@ -205,7 +214,10 @@ async fn a_locked_vault_holds_what_is_there_and_what_comes() {
         min_days: 0,
     };
     let name = object(&name::lock(9));
-    backend.put(&name, Bytes::from(another.encode())).await.unwrap();
+    backend
+        .put(&name, Bytes::from(another.encode()))
+        .await
+        .unwrap();
     assert_eq!(vault.lock_days().await.unwrap(), 31);
 }
 
@@ -227,14 +239,19 @@ async fn what_cannot_be_read_holds_its_point() {
         assert_eq!((list.points.len(), list.damaged.len()), (1, 1));
         assert!(list.marks[&point].unclear);
         assert!(is_held(vault.expire(point).await));
-        let report = verify_objects(Arc::clone(&backend) as _, |_| {}).await.unwrap();
+        let report = verify_objects(Arc::clone(&backend) as _, |_| {})
+            .await
+            .unwrap();
         assert_eq!(report.damaged[0].object, first.as_str(), "{report:?}");
     }
     backend.overwrite(&first, good);
     vault.expire(point).await.unwrap();
     let (backend, vault, point) = a_point().await;
     let lock = object(&name::lock(1));
-    backend.put(&lock, Bytes::from_static(b"TRESORLK")).await.unwrap();
+    backend
+        .put(&lock, Bytes::from_static(b"TRESORLK"))
+        .await
+        .unwrap();
     assert!(is_held(vault.expire(point).await));
     assert!(vault.lock_days().await.is_err());
 }

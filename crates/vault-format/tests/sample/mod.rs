@@ -7,8 +7,8 @@ use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
     Argon2Cost, Child, ChunkId, Commit, CommitBody, DataKey, DomainId, DomainKeys, ExpiryMark,
     FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot, LeafChunk,
-    Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader, Secret, SessionBegin,
-    SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
+    Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader, Secret,
+    SessionBegin, SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
 };
 use uuid::Uuid;
 
