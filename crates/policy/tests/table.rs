@@ -1,5 +1,4 @@
 //! Retention case by case.
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 mod support;
 
