@@ -53,7 +53,7 @@ pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Probl
     } else {
         Some(apply(&vault, &plan).await?)
     };
-    summary(session, &plan, applied)
+    summary(session, &plan, applied.as_deref())
 }
 
 /// The VMs, and what is to be kept of each.
@@ -205,7 +205,7 @@ pub(super) fn grace(text: &str) -> Result<SignedDuration, Problem> {
     Ok(end.timestamp().duration_since(now.timestamp()))
 }
 
-fn summary(session: &Session, plan: &Plan, applied: Option<Vec<PointId>>) -> Result<(), Problem> {
+fn summary(session: &Session, plan: &Plan, applied: Option<&[PointId]>) -> Result<(), Problem> {
     let removals = plan.removals().len();
     let result = json!({
         "plan": plan.id, "time_zone": plan.request.zone, "grace": plan.request.grace,
