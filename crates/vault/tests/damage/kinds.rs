@@ -17,9 +17,11 @@ pub(crate) enum Kind {
     Begin,
     End,
     ExpiryMark,
+    PointState,
+    VaultLock,
 }
 
-pub(crate) const KINDS: [Kind; 9] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind::Header,
     Kind::KeySlot,
     Kind::KeyRing,
@@ -29,6 +31,8 @@ pub(crate) const KINDS: [Kind; 9] = [
     Kind::Begin,
     Kind::End,
     Kind::ExpiryMark,
+    Kind::PointState,
+    Kind::VaultLock,
 ];
 
 impl Kind {
@@ -43,6 +47,8 @@ impl Kind {
             Self::Begin => "session begin",
             Self::End => "session end",
             Self::ExpiryMark => "expiry mark",
+            Self::PointState => "point state",
+            Self::VaultLock => "vault lock",
         }
     }
 
@@ -56,6 +62,8 @@ impl Kind {
             Self::Begin => "TRESORSB",
             Self::End => "TRESORSE",
             Self::ExpiryMark => "TRESORSX",
+            Self::PointState => "TRESORST",
+            Self::VaultLock => "TRESORLK",
         }
     }
 
@@ -74,6 +82,8 @@ impl Kind {
             _ if object.starts_with(name::RINGS) => Some(Self::KeyRing),
             _ if name::parse_index_run(object).is_some() => Some(Self::IndexRun),
             _ if name::parse_expired(object).is_some() => Some(Self::ExpiryMark),
+            _ if object.starts_with(name::STATES) => Some(Self::PointState),
+            _ if name::parse_lock(object).is_some() => Some(Self::VaultLock),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -81,9 +91,12 @@ impl Kind {
         }
     }
 
-    /// Whether all points need it.
+    /// Whether it is about all points.
     pub(crate) const fn is_shared(self) -> bool {
-        matches!(self, Self::Header | Self::KeySlot | Self::KeyRing)
+        matches!(
+            self,
+            Self::Header | Self::KeySlot | Self::KeyRing | Self::VaultLock
+        )
     }
 }
 
