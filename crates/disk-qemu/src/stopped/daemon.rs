@@ -9,7 +9,8 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
     process::{getegid, geteuid},
 };
 use tokio::time::timeout;
@@ -190,15 +191,17 @@ fn new_log(path: &Path) -> std::io::Result<File> {
     Ok(log)
 }
 
-/// Whether a daemon has this log.
-fn is_held(log: &Path) -> std::io::Result<bool> {
-    let log = match File::open(log) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+/// Whether a daemon has this log. The directory may be one that QEMU owns, which a guest may have
+/// taken over: what is no plain file is nothing of ours, and not waited for.
+pub(crate) fn is_held(log: &Path) -> std::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let log = match open(log, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
         log => log?,
     };
     match flock(&log, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }
@@ -240,5 +243,20 @@ mod tests {
         end.await.expect("no panic").expect("it has ended");
         process.ended().await;
         assert!(!is_held(&log).expect("looks"));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_no_log_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let held = new_log(&dir.path().join("held")).expect("makes a log");
+        assert!(is_held(&dir.path().join("held")).expect("looks"));
+        let (link, fifo) = (dir.path().join("link"), dir.path().join("fifo"));
+        std::os::unix::fs::symlink("held", &link).expect("links");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("runs");
+        assert!(made.success());
+        for log in [link, fifo] {
+            assert!(!is_held(&log).expect("looks"), "{}", log.display());
+        }
+        drop(held);
     }
 }
