@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -105,6 +105,7 @@ pub async fn restore_stream(
     image.write_metadata().await?;
     // Hours may have passed: somebody may have made the file meanwhile, or started a VM on it.
     check_target(target).map_err(|kind| Error::new(kind, &stream.name))?;
+    take_over_owner(&image.file, &target.path);
     let publish = || -> io::Result<()> {
         image.file.sync_all()?;
         fs::rename(&partial, &target.path)?;
@@ -134,6 +135,7 @@ fn lock_partial(partial: &Path) -> io::Result<Option<File>> {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600) // it is as secret as the guest
             .open(partial)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -181,6 +183,19 @@ fn begin_partial(
     };
     file.set_len(format.file_size(stream.size))?;
     Ok(journal)
+}
+
+/// An image that replaces one belongs to whom that one belonged: the user that QEMU runs as, perhaps.
+/// Where that is not allowed, it stays with who restores.
+fn take_over_owner(file: &File, replaced: &Path) {
+    let Ok(before) = fs::metadata(replaced) else {
+        return; // there is none
+    };
+    let taken = fchown(file, Some(before.uid()), Some(before.gid()))
+        .and_then(|()| file.set_permissions(before.permissions()));
+    if let Err(error) = taken {
+        tracing::warn!(path = %replaced.display(), %error, "owner and mode are not taken over");
+    }
 }
 
 struct Image<'a> {
@@ -303,6 +318,23 @@ mod tests {
             fs::metadata(dir.path().join("vda.raw")),
         );
         assert_ne!(one.ino(), other.unwrap().ino());
+    }
+
+    #[test]
+    fn an_image_is_private_unless_the_one_before_was_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("vda.raw.partial");
+        let file = lock_partial(&partial).unwrap().unwrap();
+        let mode = |file: &File| file.metadata().unwrap().mode() & 0o777;
+        let target = dir.path().join("vda.raw");
+        take_over_owner(&file, &target);
+        assert_eq!(mode(&file), 0o600);
+        let before = File::create(&target).unwrap();
+        before
+            .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640))
+            .unwrap();
+        take_over_owner(&file, &target);
+        assert_eq!(mode(&file), 0o640);
     }
 
     #[test]
