@@ -47,6 +47,9 @@ const NEEDS: &[Need] = &[
     need("nbdinfo", "libnbd-bin"),
     need("faketime", "faketime"),
     need("cc", "gcc"),
+    need("pip3", "python3-pip"),
+    need("node", "nodejs"),
+    need("npm", "npm"),
 ];
 
 /// Packages that QEMU is installed with.

@@ -14,6 +14,7 @@ mod image;
 mod kernel;
 mod qemu;
 mod sources;
+mod stores;
 mod workload;
 
 use std::{fs, path::PathBuf};
@@ -55,7 +56,8 @@ pub(crate) async fn run(install: bool) -> Result<()> {
 
     let missing = host::missing();
     if !install {
-        return report(&missing, &debs::absent(&dir), &distro);
+        let absent = [debs::absent(&dir), stores::absent(&dir)].concat();
+        return report(&missing, &absent, &distro);
     }
     let mut apt = LazyApt {
         dir: dir.join("apt"),
@@ -66,6 +68,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
         host::install(&missing, apt.get()?, &distro)?;
     }
     let unpacked = debs::unpack(&dir, &mut apt)?;
+    stores::install(&dir)?;
     let workload = workload::build(&workspace, &dir)?;
     let images = image::build(&workspace, &dir, &unpacked, &workload).await?;
     let assets = Assets {

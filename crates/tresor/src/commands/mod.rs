@@ -2,8 +2,10 @@
 
 mod backup;
 mod debug;
+mod doctor;
 mod held;
 mod jobs;
+mod location;
 mod open;
 mod points;
 mod reconcile;

@@ -17,5 +17,6 @@ mod problems;
 mod restore;
 mod running;
 mod stopped;
+mod stores;
 mod tracking;
 mod uefi;
