@@ -8,7 +8,7 @@ use tresor_testkit::{
     stores::{Fault, Moto, Proxy},
 };
 
-use crate::lab::{Lab, Run, VM, finish, restored};
+use crate::lab::{Lab, Run, VM, finish, restored, write_private};
 
 const URL: &str = "s3://bucket/backups/vault";
 
@@ -71,7 +71,42 @@ async fn a_vault_in_s3() {
         let difference = compare_images(&copy.path, &image).await.unwrap();
         assert!(difference.is_none(), "{}: {difference:?}", copy.name);
     }
-    // No secret is in what this machine keeps.
+    assert_no_secret(&lab);
+}
+
+/// Without an environment, as a service: the catalog knows the file, not what is in it.
+#[tokio::test]
+async fn credentials_in_a_file() {
+    let (lab, moto) = (Lab::without_vault(), moto().await);
+    let file = lab.path("s3.env");
+    write_private(
+        &file,
+        "AWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY=hush-hush\n",
+    );
+    let file = file.to_str().unwrap();
+    let create = [
+        "vault",
+        "create",
+        URL,
+        "--endpoint",
+        moto.url(),
+        "--allow-http",
+        "--credentials-file",
+        file,
+    ];
+    lab.run(&create).await.ok();
+    lab.run(&["points", "list"]).await.ok();
+    lab.run(&["points", "list", "--vault", URL]).await.ok();
+    assert_no_secret(&lab);
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(file, open).unwrap();
+    lab.run(&["points", "list"])
+        .await
+        .raises("VaultKeyFileUnsafe");
+}
+
+/// In what this machine keeps.
+fn assert_no_secret(lab: &Lab) {
     for file in fs::read_dir(lab.state()).unwrap().flatten() {
         let bytes = fs::read(file.path()).unwrap_or_default();
         assert!(
