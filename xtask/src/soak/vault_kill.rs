@@ -53,7 +53,7 @@ fn page(options: &Options, rows: &[Row]) -> String {
          every point whose commit it had acknowledged is there, every point that is there restores\n\
          byte-equal, all objects verify, and the next writer goes on without sending again what is\n\
          known. S3 is moto, over HTTP.\n\n\
-         | storage | kills | points acknowledged | committed, killed before it could say so | open sessions at most | \
+         | storage | kills | points acknowledged | committed, killed before it could say so | sessions left open | \
          points restored | not sent again after a kill, KiB |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         report::today()
