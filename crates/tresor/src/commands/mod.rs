@@ -2,10 +2,12 @@
 
 mod backup;
 mod debug;
+mod doctor;
 mod expire;
 mod expire_plan;
 mod held;
 mod jobs;
+mod location;
 mod open;
 mod points;
 mod points_change;
