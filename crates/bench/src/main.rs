@@ -7,6 +7,7 @@
 mod changes;
 mod commands;
 mod point;
+mod random;
 mod reader;
 mod session;
 
@@ -74,6 +75,17 @@ enum Command {
     },
     /// Read the last recovery point back and check it
     Verify,
+    /// Read every object of the vault and check it, without the key
+    VerifyObjects,
+    /// Read 4 KiB at random places of the last recovery point, one after another
+    Random {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        reads: u64,
+        /// Chooses the places
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[tokio::main]
@@ -89,6 +101,8 @@ async fn main() -> Result<()> {
         }
         Command::Restore { to } => commands::restore(&vault, &to).await?,
         Command::Verify => commands::verify(&vault).await?,
+        Command::VerifyObjects => commands::verify_objects(&vault).await?,
+        Command::Random { reads, seed } => random::measure(&vault, reads, seed).await?,
     };
     writeln!(io::stdout(), "{}", serde_json::to_string(&figures)?)?;
     Ok(())

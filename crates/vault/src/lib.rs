@@ -37,7 +37,8 @@ pub use keys::KeyMaterial;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
 pub use session::{
-    DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
+    DEFAULT_LEVEL, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,
+    StreamWriter, WriteSession,
 };
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
