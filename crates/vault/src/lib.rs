@@ -34,6 +34,7 @@ mod zero;
 
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
+pub use known::IndexProbe;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
 pub use session::{

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 /// one before.
 const LADDER: [i32; 6] = [1, 2, 3, 5, 7, 9];
 /// Where adaptation begins, and where it goes back to while the source is the bottleneck;
-/// docs/adr/2026-11-23-compression-level.md has the figures.
+/// docs/adr/2026-11-25-adaptive-level.md has the figures.
 pub const DEFAULT_LEVEL: i32 = 2;
 /// Frames between two looks: some 100 ms of two compressors.
 const WINDOW: u32 = 32;
