@@ -7,11 +7,13 @@
 
 mod cache;
 mod load;
+mod measure;
 mod packs;
 mod stored;
 mod table;
 
 pub(crate) use load::{entries_of, load};
+pub use measure::IndexProbe;
 
 use std::collections::HashMap;
 

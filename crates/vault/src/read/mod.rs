@@ -7,6 +7,7 @@
 mod cache;
 mod compare;
 mod fetch;
+mod open;
 mod plan;
 mod reader;
 

@@ -10,6 +10,7 @@ use tresor_vault_format::{ChunkId, LeafChunk, PackKind, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read;
+use crate::read::open::bytes_to;
 use crate::tree::{LeafCursor, LostNode};
 use crate::vault::{Inner, Vault};
 
@@ -130,7 +131,13 @@ impl StreamReader {
     }
 
     async fn chunk(&self, at: u64, chunk: &LeafChunk) -> Result<Bytes> {
-        let opened = read::frame(&self.vault, &chunk.frame, PackKind::Data).await;
+        let opened = read::frame(
+            &self.vault,
+            &chunk.frame,
+            PackKind::Data,
+            bytes_to(chunk.slot),
+        )
+        .await;
         let frame = opened.map_err(|error| self.lost_chunk(at, chunk, error))?;
         match verified(&self.vault, &frame, chunk) {
             Ok(plain) => Ok(plain),

@@ -1,7 +1,9 @@
 //! Reading a tree.
 
+use std::sync::Arc;
+
 use tresor_model::StreamRecord;
-use tresor_vault_format::limits::FAN_OUT;
+use tresor_vault_format::limits::{FAN_OUT, FRAME_LIMIT};
 use tresor_vault_format::{Child, LeafChunk, Node, PackKind, name, parse_node_ref, root_level};
 
 use crate::error::{Error, Result};
@@ -20,10 +22,10 @@ pub(crate) fn root_child(stream: &StreamRecord) -> Result<Option<Child>> {
 }
 
 /// Reads one node.
-pub(crate) async fn load(vault: &Inner, child: &Child, level: u8) -> Result<Node> {
+pub(crate) async fn load(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
     let location = &child.location;
     let object = name::pack(&location.frame.pack);
-    let frame = read::frame(vault, &location.frame, PackKind::Tree).await?;
+    let frame = read::frame(vault, &location.frame, PackKind::Tree, FRAME_LIMIT).await?;
     let outside = || Error::damaged(&object, "a manifest node lies outside of its frame");
     let (at, size) = (location.at as usize, location.size as usize);
     let bytes = at
@@ -66,7 +68,7 @@ impl LeafCursor {
     /// The first leaf that is not all zeros, at or behind `from`.
     pub(crate) async fn next(
         &self,
-        vault: &Inner,
+        vault: &Arc<Inner>,
         mut from: u64,
     ) -> std::result::Result<Option<NumberedLeaf>, LostNode> {
         'from_root: loop {
