@@ -86,7 +86,7 @@ impl SealKey {
         part: &'static str,
     ) -> Result<&'b [u8]> {
         let broken = Error::new(ErrorKind::SealBroken, part);
-        let split = sealed.len().checked_sub(TAG_LEN).ok_or(broken.clone())?;
+        let split = sealed.len().checked_sub(TAG_LEN).ok_or(broken)?;
         let (text, tag) = sealed.split_at(split);
         // What an earlier frame left is overwritten.
         out.resize(text.len(), 0);

@@ -127,7 +127,7 @@ mod tests {
     fn what_is_written_is_read() {
         for dir in [std::path::Path::new("."), std::path::Path::new("/dev/shm")] {
             for len in [LEAST - 1, LEAST, LEAST + 1, STEP + 5000, 2 * STEP] {
-                let body: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+                let body: Vec<u8> = (0..251).cycle().take(len).collect();
                 let file = tempfile::tempfile_in(dir).unwrap();
                 let file = OwnedFd::from(file);
                 let mut done = write(&file, &body).unwrap();

@@ -91,7 +91,8 @@ pub(super) fn judge(rows: &[Row], kind_of: impl Fn(&str) -> Kind) -> Vec<Verdict
 
 /// The full backup against those that deduplicate and encrypt, in their defaults.
 fn judge_full(full: &Row, rivals: &[&Row]) -> Vec<Verdict> {
-    let figures: [(&str, fn(&Row) -> f64, &str); 3] = [
+    type Figure = (&'static str, fn(&Row) -> f64, &'static str);
+    let figures: [Figure; 3] = [
         ("full, times as fast", |row| row.wall_s, " s"),
         ("full, user seconds", |row| row.user_s, " s"),
         ("full, stored", |row| row.stored_mib, " MiB"),

@@ -122,7 +122,7 @@ pub(crate) fn restore(store: &Store, to: Option<&Path>) -> Result<Figures> {
             match &file {
                 Some(file) => file.write_all_at(&plain, chunk as u64 * CHUNK as u64)?,
                 None => {
-                    anyhow::ensure!(store.digest(&plain)? == *digest, "chunk {chunk} is damaged")
+                    anyhow::ensure!(store.digest(&plain)? == *digest, "chunk {chunk} is damaged");
                 }
             }
             written.fetch_add(plain.len() as u64, Ordering::Relaxed);
