@@ -26,6 +26,7 @@ mod pack;
 mod seal;
 mod session;
 mod stamp;
+mod state;
 
 pub use error::{Error, ErrorKind, Result};
 pub use expired::ExpiryMark;
@@ -45,3 +46,4 @@ pub use pack::{
 };
 pub use seal::SealKey;
 pub use session::{Commit, CommitBody, Outcome, SessionBegin, SessionEnd};
+pub use state::{PointState, VaultLock};

@@ -19,6 +19,7 @@ mod chunk;
 mod error;
 mod keys;
 mod known;
+mod marks;
 mod points;
 mod pool;
 mod random;
@@ -26,6 +27,7 @@ mod read;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod store;
 mod tree;
 mod vault;
@@ -39,6 +41,7 @@ pub use read::{ExtentKind, Fetch, Piece, StreamReader};
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };
+pub use standing::{Deletion, PointMarks, Standing};
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};

@@ -26,6 +26,7 @@ use Row::{Adapter, Catalog, Core, Dev, Engine, Port, Program, Protocol, Workflow
 /// Every crate's row.
 const CRATES: &[(&str, Row)] = &[
     ("tresor-model", Core),
+    ("tresor-policy", Core),
     ("tresor-problem", Core),
     ("tresor-vault-format", Core),
     ("tresor-nbd", Protocol),
@@ -42,6 +43,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-workflows", Workflow),
     ("tresor", Program),
     ("tresor-bench", Dev),
+    ("tresor-decoders", Dev),
     ("tresor-testkit", Dev),
     ("tresor-guest-workload", Dev),
     ("tresor-e2e", Dev),

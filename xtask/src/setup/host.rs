@@ -50,6 +50,7 @@ const NEEDS: &[Need] = &[
     need("pip3", "python3-pip"),
     need("node", "nodejs"),
     need("npm", "npm"),
+    need("python3", "python3-venv"),
 ];
 
 /// Packages that QEMU is installed with.

@@ -12,6 +12,7 @@ mod distro;
 mod host;
 mod image;
 mod kernel;
+mod python;
 mod qemu;
 mod sources;
 mod stores;
@@ -56,7 +57,11 @@ pub(crate) async fn run(install: bool) -> Result<()> {
 
     let missing = host::missing();
     if !install {
-        let absent = [debs::absent(&dir), stores::absent(&dir)].concat();
+        let mut absent = debs::absent(&dir);
+        if !python::is_ready(&workspace) {
+            absent.push("Python packages (into target/python)");
+        }
+        absent.extend(stores::absent(&dir));
         return report(&missing, &absent, &distro);
     }
     let mut apt = LazyApt {
@@ -67,6 +72,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
     if !missing.is_empty() {
         host::install(&missing, apt.get()?, &distro)?;
     }
+    python::prepare(&workspace)?;
     let unpacked = debs::unpack(&dir, &mut apt)?;
     stores::install(&dir)?;
     let workload = workload::build(&workspace, &dir)?;
@@ -105,7 +111,7 @@ fn report(missing: &host::Missing, absent: &[&str], distro: &Distro) -> Result<(
     }
     if !absent.is_empty() {
         say(&format!(
-            "not yet downloaded into target/guest: {}",
+            "not yet downloaded into target: {}",
             absent.join(", ")
         ));
     }

@@ -34,6 +34,8 @@ pub enum Verb {
     List,
     /// [`crate::Backend::settle`].
     Settle,
+    /// [`crate::Backend::retain_until`].
+    Retain,
     /// [`crate::Backend::delete`].
     Delete,
     /// [`crate::Backend::sweep`].
@@ -42,13 +44,14 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Put,
         Self::Get,
         Self::GetRange,
         Self::Stat,
         Self::List,
         Self::Settle,
+        Self::Retain,
         Self::Delete,
         Self::Sweep,
     ];
@@ -63,6 +66,7 @@ impl Verb {
             Self::Stat => "stat",
             Self::List => "list",
             Self::Settle => "settle",
+            Self::Retain => "retain_until",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
         }

@@ -3,15 +3,19 @@
 mod backup;
 mod debug;
 mod doctor;
+mod expire;
+mod expire_plan;
 mod held;
 mod jobs;
 mod location;
 mod open;
 mod points;
+mod points_change;
 mod reconcile;
 mod restore;
 mod session;
 mod vault;
+mod vault_lock;
 mod verify;
 mod vm;
 mod vm_change;
@@ -32,6 +36,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Backup(args) => backup::run(args, &session).await,
         Command::Reconcile(args) => reconcile::run(args, &session).await,
         Command::Points(command) => points::run(command, &session).await,
+        Command::Expire(args) => expire::run(args, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,

@@ -15,8 +15,12 @@ mod lab;
 mod old_qemu;
 mod problems;
 mod restore;
+mod retention;
 mod running;
 mod stopped;
 mod stores;
 mod tracking;
 mod uefi;
+/// Recovery points without a VM.
+#[path = "../../../vault/tests/support/mod.rs"]
+mod vault_support;
