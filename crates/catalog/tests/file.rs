@@ -89,9 +89,10 @@ async fn a_newer_catalog_is_not_touched() {
     Catalog::open(&path).await.expect("open").close().await;
     sql(&path, "INSERT INTO schema_versions VALUES (99, 0)").await;
     let error = refused(&path).await;
-    let found = 99;
-    let newer = |supported| CatalogErrorKind::VersionTooNew { found, supported };
-    assert_eq!(error.kind, newer(2));
+    let CatalogErrorKind::VersionTooNew { found, supported } = error.kind else {
+        panic!("{error}");
+    };
+    assert!(found == 99 && supported < 99, "{error}");
 }
 
 /// A VM that an older release registered is there, with what the older release did not know.
@@ -103,7 +104,9 @@ async fn a_catalog_of_the_first_schema_is_brought_up_to_date() {
     for statement in [
         "ALTER TABLE vms DROP COLUMN machine",
         "ALTER TABLE vms DROP COLUMN included_disks",
-        "DELETE FROM schema_versions WHERE version = 2",
+        "ALTER TABLE vms DROP COLUMN retention",
+        "ALTER TABLE vaults DROP COLUMN settings",
+        "DELETE FROM schema_versions WHERE version > 1",
         "INSERT INTO vaults VALUES ('main', '0192f3c1-0000-7000-8000-000000000001', '/v', 'file:', 0)",
         "INSERT INTO vms VALUES ('web01', '0192f3c1-0000-7000-8000-000000000002', '/qmp', NULL, \
          '[\"scratch\"]', 'main', 0)",

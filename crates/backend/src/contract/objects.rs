@@ -87,7 +87,6 @@ pub(super) async fn missing(bench: &Bench) -> Outcome {
         ensure_kind("get", backend.get(&name, 9).await, want)?;
         ensure_kind("get_range", backend.get_range(&name, 0..1).await, want)?;
         ensure_kind("stat", backend.stat(&name).await, want)?;
-        succeed("delete of nothing", backend.delete(&name).await)?;
         succeed("settle of nothing", backend.settle(name.as_str()).await)?;
     }
     let listed = bench.list("").await?;
@@ -106,6 +105,11 @@ pub(super) async fn no_overwrite(bench: &Bench) -> Outcome {
 
 pub(super) async fn delete_twice(bench: &Bench) -> Outcome {
     let name = bench.put("here/today", &b"x"[..]).await?;
+    for below in ["here/nothing", "here", "here/toda", "far/nothing"] {
+        let nothing = bench.name(below)?;
+        succeed("delete of nothing", bench.backend.delete(&nothing).await)?;
+    }
+    bench.expect_body(&name, b"x").await?;
     for _ in 0..2 {
         succeed("delete", bench.backend.delete(&name).await)?;
         let gone = bench.backend.stat(&name).await;

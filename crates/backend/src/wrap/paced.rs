@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::throttled::Turns;
-use crate::{Backend, Error, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ObjectMeta, ObjectName, Properties, Retained};
 
 /// Limits the calls per second, over all callers, in the order in which they come: for stores that
 /// allow so many, or charge for each. After a pause, those of one second pass at once.
@@ -61,6 +61,11 @@ impl<B: Backend> Backend for Paced<B> {
 
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         self.inner.settle(prefix).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.turns.wait_for(1).await;
+        self.inner.retain_until(name, until).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
