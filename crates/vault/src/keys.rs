@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tresor_model::VaultId;
 use tresor_vault_format::limits::SMALL_OBJECT;
 use tresor_vault_format::{
-    Argon2Cost, DataKey, DomainId, DomainKeys, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret,
-    SlotKind, VaultHeader, name,
+    Argon2Cost, DataKey, DomainKeys, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret, SlotKind,
+    VaultHeader, name,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CpuPool;
 use crate::random::random;
+use crate::ring::{OpenRing, SHARED};
 use crate::store::Store;
 
 /// Key slots that are tried; a hostile storage could list any number.
@@ -47,6 +48,14 @@ impl std::fmt::Debug for KeyMaterial {
 pub(crate) struct Master {
     pub(crate) ring: Uuid,
     pub(crate) secret: Secret,
+    /// The slot that it came from; `None` when it was made now.
+    pub(crate) slot: Option<Uuid>,
+}
+
+/// A new slot.
+pub(crate) struct Wrapped {
+    pub(crate) id: Uuid,
+    pub(crate) object: Vec<u8>,
 }
 
 impl Master {
@@ -54,13 +63,14 @@ impl Master {
         Ok(Self {
             ring: Uuid::from_bytes(random()?),
             secret: Secret(random()?),
+            slot: None,
         })
     }
 }
 
 /// A ring for a new vault: one domain, one key.
 pub(crate) fn first_ring(header: &VaultHeader) -> Result<KeyRing> {
-    let domain = DomainId([0; 16]);
+    let domain = SHARED;
     Ok(KeyRing {
         vault_header: header.hash(),
         domains: vec![DomainKeys {
@@ -91,14 +101,14 @@ pub(crate) fn encode_ring(
     Ok((name::key_ring(master.ring, generation), object))
 }
 
-/// Wraps the master key for somebody; gives the object's name and bytes.
+/// Wraps the master key for somebody.
 pub(crate) async fn wrap(
     pool: &CpuPool,
     vault: VaultId,
     master: &Master,
     material: &KeyMaterial,
     label: &str,
-) -> Result<(String, Vec<u8>)> {
+) -> Result<Wrapped> {
     let salt = random()?;
     let (kind, secret) = match material {
         KeyMaterial::Passphrase(text) if text.is_empty() => return Err(unusable()),
@@ -127,7 +137,8 @@ pub(crate) async fn wrap(
         &secret,
         &master.secret,
     );
-    Ok((name::key_slot(id), slot.encode()))
+    let object = slot.encode();
+    Ok(Wrapped { id, object })
 }
 
 /// Tries the slots in order of their names.
@@ -138,6 +149,17 @@ pub(crate) async fn unlock(
     pool: &CpuPool,
     vault: VaultId,
     material: &KeyMaterial,
+) -> Result<Master> {
+    unlock_of(store, pool, vault, material, None).await
+}
+
+/// The same for one ring alone.
+pub(crate) async fn unlock_of(
+    store: &Store,
+    pool: &CpuPool,
+    vault: VaultId,
+    material: &KeyMaterial,
+    ring: Option<Uuid>,
 ) -> Result<Master> {
     let recovery = match material {
         KeyMaterial::Recovery(text) => Some(parse_recovery(text).ok_or_else(unusable)?),
@@ -155,6 +177,9 @@ pub(crate) async fn unlock(
                 continue;
             }
         };
+        if ring.is_some_and(|ring| ring != slot.ring) {
+            continue;
+        }
         let secret = match (slot.kind, material, &recovery) {
             (SlotKind::Passphrase(cost), KeyMaterial::Passphrase(text), _) => {
                 stretch(pool, text, slot.salt, cost).await?
@@ -167,13 +192,14 @@ pub(crate) async fn unlock(
             return Ok(Master {
                 ring: slot.ring,
                 secret,
+                slot: Some(slot.slot),
             });
         }
     }
     Err(damaged.unwrap_or_else(|| Error::new(ErrorKind::KeyRejected)))
 }
 
-async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlot> {
+pub(crate) async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlot> {
     let bytes = store.get(object, SMALL_OBJECT).await?;
     let slot = KeySlot::decode(&bytes).map_err(|error| Error::format(object, error))?;
     if slot.vault == vault && name::key_slot(slot.slot) == object {
@@ -189,9 +215,10 @@ async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlo
 /// Opens the newest generation of the master key's ring.
 pub(crate) async fn open_ring(
     store: &Store,
-    header: &VaultHeader,
+    vault: VaultId,
+    header: [u8; 32],
     master: &Master,
-) -> Result<KeyRing> {
+) -> Result<OpenRing> {
     let prefix = name::key_ring_prefix(master.ring);
     let listed = store.list(&prefix).await?;
     let newest = listed
@@ -201,19 +228,20 @@ pub(crate) async fn open_ring(
     let bytes = store.get(object, SMALL_OBJECT).await?;
     let opened = KeyRing::decode(&bytes, &master.secret);
     let (found, ring) = opened.map_err(|error| Error::format(object, error))?;
-    if found.vault != header.vault || name::key_ring(found.ring, found.generation) != object {
+    if found.vault != vault || name::key_ring(found.ring, found.generation) != object {
         return Err(Error::damaged(
             object,
             "it belongs to another name or vault",
         ));
     }
-    if ring.vault_header != header.hash() {
+    if ring.vault_header != header {
         return Err(Error::damaged(
             name::VAULT,
             "it is not the header the key ring was made for",
         ));
     }
-    Ok(ring)
+    let generation = found.generation;
+    Ok(OpenRing { ring, generation })
 }
 
 fn unusable() -> Error {

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - I2: chunk, index, manifest, end object, in this durable order ([`WriteSession`]).
-//! - I3: objects are written once; nothing here deletes.
+//! - I3: objects are written once; of all objects only key slots are deleted here.
 //! - I8: nothing is decoded before its size is bounded; nothing is given out unverified.
 //! - I9: cost follows change.
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
@@ -23,9 +23,12 @@ mod points;
 mod pool;
 mod random;
 mod read;
+mod ring;
+mod rotate;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod slots;
 mod store;
 mod tree;
 mod vault;
@@ -36,9 +39,11 @@ pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use rotate::HostDomain;
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };
+pub use slots::{SlotInfo, SlotKey, SlotList, new_recovery_key};
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};

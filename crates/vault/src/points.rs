@@ -22,6 +22,8 @@ pub struct PointList {
     pub points: Vec<PointSummary>,
     /// Points that cannot be read; the others are not affected.
     pub damaged: Vec<Error>,
+    /// Points of other domains: sealed by keys that this holder does not have, and is not meant to.
+    pub elsewhere: usize,
 }
 
 impl Vault {
@@ -39,18 +41,15 @@ impl Vault {
                 SessionObject::End(_) | SessionObject::Begin(_) => None,
             }
         });
-        let ended: Vec<SessionId> = ended.collect();
-        let mut summaries = stream::iter(ended)
-            .map(|session| summary(inner, session))
-            .buffer_unordered(inner.store.parallelism());
         let mut list = PointList::default();
-        while let Some(found) = summaries.next().await {
-            match found {
-                Ok(Some(summary)) => list.points.push(summary),
-                Ok(None) => {}
-                Err(error) if error.object_and_reason().is_some() => list.damaged.push(error),
-                Err(error) => return Err(error),
-            }
+        let locked = read_summaries(inner, ended.collect(), &mut list).await?;
+        if !locked.is_empty() && inner.refresh_ring().await? {
+            // Sealed by a key that is newer than what was read of the ring.
+            let sessions = locked.into_iter().map(|(session, _)| session).collect();
+            let still = read_summaries(inner, sessions, &mut list).await?;
+            sort_out(inner, still, &mut list);
+        } else {
+            sort_out(inner, locked, &mut list);
         }
         list.points = in_order(list.points);
         Ok(list)
@@ -134,7 +133,12 @@ impl Vault {
         if self.is_expired(session).await? {
             return Err(Error::new(ErrorKind::PointExpired { point: id }));
         }
-        let opened = SessionEnd::open_record(&bytes, &self.inner.ring);
+        if let Outcome::Committed(commit) = &end.outcome
+            && !self.inner.ring.knows(commit.epoch)
+        {
+            self.inner.refresh_ring().await?;
+        }
+        let opened = SessionEnd::open_record(&bytes, &self.inner.ring.get().ring);
         let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
         let point: RecoveryPoint = parse(&object, &record)?;
         if point.id == id {
@@ -142,6 +146,40 @@ impl Vault {
         } else {
             Err(Error::damaged(object, "it is another recovery point"))
         }
+    }
+}
+
+/// Reads what a list shows; gives the points for which there is no key.
+async fn read_summaries(
+    inner: &Inner,
+    sessions: Vec<SessionId>,
+    list: &mut PointList,
+) -> Result<Vec<(SessionId, Error)>> {
+    let mut locked = Vec::new();
+    let mut summaries = stream::iter(sessions)
+        .map(async |session| (session, summary(inner, session).await))
+        .buffer_unordered(inner.store.parallelism());
+    while let Some((session, found)) = summaries.next().await {
+        match found {
+            Ok(Some(summary)) => list.points.push(summary),
+            Ok(None) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::KeyMissing { .. }) => {
+                locked.push((session, error));
+            }
+            Err(error) if error.object_and_reason().is_some() => list.damaged.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locked)
+}
+
+/// Who has all domains misses no key, unless the storage hides the newest ring.
+fn sort_out(inner: &Inner, locked: Vec<(SessionId, Error)>, list: &mut PointList) {
+    if inner.ring.is_whole() {
+        list.damaged
+            .extend(locked.into_iter().map(|(_, error)| error));
+    } else {
+        list.elsewhere = locked.len();
     }
 }
 
@@ -175,7 +213,7 @@ async fn summary(vault: &Inner, session: SessionId) -> Result<Option<PointSummar
     if end.outcome == Outcome::Aborted {
         return Ok(None);
     }
-    let opened = SessionEnd::open_summary(&bytes, &vault.ring);
+    let opened = SessionEnd::open_summary(&bytes, &vault.ring.get().ring);
     let (_, summary) = opened.map_err(|error| Error::format(&object, error))?;
     let summary: PointSummary = parse(&object, &summary)?;
     if summary.id == PointId::from(session) {

@@ -11,6 +11,7 @@ use crate::seal::{Purpose, SealKey, TAG_LEN};
 const MAGIC: [u8; 8] = *b"TRESORKS";
 const VERSION: u16 = 1;
 const PART: &str = "key slot";
+const OWNER_CONTEXT: &str = "tresor vault 1 owner of ring";
 const SLOT_CONTEXT: &str = "tresor vault 1 key slot";
 const MAX_LABEL: usize = 64;
 
@@ -215,3 +216,9 @@ const NO_COST: Argon2Cost = Argon2Cost {
     passes: 0,
     lanes: 0,
 };
+
+/// What the owner of a vault opens the ring of a host with, in place of a key file's bytes.
+#[must_use]
+pub fn owner_secret(master: &Secret, ring: Uuid) -> Secret {
+    derive(OWNER_CONTEXT, &[&master.0, ring.as_bytes()])
+}

@@ -166,7 +166,14 @@ fn encode_commit(
         tree_packs,
     };
     let now = Timestamp::now().as_millisecond();
-    let object = SessionEnd::encode_commit(vault.id, core.id, now, commit, &body, &vault.ring);
+    let object = SessionEnd::encode_commit(
+        vault.id,
+        core.id,
+        now,
+        commit,
+        &body,
+        &vault.ring.get().ring,
+    );
     match object {
         Ok(object) if object.len() <= END_LIMIT => Ok(Bytes::from(object)),
         Ok(_) => Err(Error::misuse("a recovery point is at most 64 MiB")),
