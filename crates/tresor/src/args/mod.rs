@@ -6,12 +6,14 @@
 
 mod backup;
 mod jobs;
+mod key;
 mod points;
 mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
 pub(crate) use jobs::JobsCommand;
+pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use vault::{KeyArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};

@@ -4,6 +4,7 @@ mod backup;
 mod debug;
 mod held;
 mod jobs;
+mod key;
 mod open;
 mod points;
 mod reconcile;
