@@ -45,6 +45,12 @@ pub enum ErrorKind {
         /// Number of the key.
         epoch: u32,
     },
+    /// A stream is to be built on one of another domain, whose keys a reader of the new one may not
+    /// have.
+    BaseElsewhere {
+        /// The stream it was to be built on.
+        stream: StreamName,
+    },
     /// An object is damaged or missing.
     Damaged {
         /// The object.
@@ -256,6 +262,9 @@ impl fmt::Display for Error {
                     f,
                     "{object} is sealed with key {epoch}, which is not in the key ring"
                 )
+            }
+            ErrorKind::BaseElsewhere { stream } => {
+                write!(f, "{stream} is of another domain: nothing is built on it in this one")
             }
             ErrorKind::Damaged { object, reason } => write!(f, "{object} is damaged: {reason}"),
             ErrorKind::ChunkDamaged {

@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CpuPool;
 use crate::random::random;
-use crate::ring::{OpenRing, SHARED};
+use crate::ring::SHARED;
 use crate::store::Store;
 
-/// Key slots that are tried; a hostile storage could list any number.
-const MAX_SLOTS: usize = 64;
+/// Slots for which a passphrase is stretched: a hostile storage could list any number. What costs
+/// only a read is not counted.
+const MAX_STRETCHES: usize = 64;
 /// Fewest bytes of a key file: 128 bits, if they are random.
 const MIN_KEY_FILE: usize = 16;
 
@@ -166,8 +167,8 @@ pub(crate) async fn unlock_of(
         KeyMaterial::KeyFile(bytes) => std::str::from_utf8(bytes).ok().and_then(parse_recovery),
         KeyMaterial::Passphrase(_) => None,
     };
-    let mut damaged = None;
-    for meta in store.list(name::SLOTS).await?.iter().take(MAX_SLOTS) {
+    let (mut damaged, mut stretches) = (None, 0);
+    for meta in store.list(name::SLOTS).await? {
         let object = meta.name.as_str();
         let slot = match read_slot(store, object, vault).await {
             Ok(slot) => slot,
@@ -181,7 +182,10 @@ pub(crate) async fn unlock_of(
             continue;
         }
         let secret = match (slot.kind, material, &recovery) {
-            (SlotKind::Passphrase(cost), KeyMaterial::Passphrase(text), _) => {
+            (SlotKind::Passphrase(cost), KeyMaterial::Passphrase(text), _)
+                if stretches < MAX_STRETCHES =>
+            {
+                stretches += 1;
                 stretch(pool, text, slot.salt, cost).await?
             }
             (SlotKind::KeyFile, KeyMaterial::KeyFile(bytes), _) => bytes.clone(),
@@ -210,38 +214,6 @@ pub(crate) async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Re
             "it belongs to another name or vault",
         ))
     }
-}
-
-/// Opens the newest generation of the master key's ring.
-pub(crate) async fn open_ring(
-    store: &Store,
-    vault: VaultId,
-    header: [u8; 32],
-    master: &Master,
-) -> Result<OpenRing> {
-    let prefix = name::key_ring_prefix(master.ring);
-    let listed = store.list(&prefix).await?;
-    let newest = listed
-        .last()
-        .ok_or_else(|| Error::damaged(name::key_ring(master.ring, 1), "the key ring is missing"))?;
-    let object = newest.name.as_str();
-    let bytes = store.get(object, SMALL_OBJECT).await?;
-    let opened = KeyRing::decode(&bytes, &master.secret);
-    let (found, ring) = opened.map_err(|error| Error::format(object, error))?;
-    if found.vault != vault || name::key_ring(found.ring, found.generation) != object {
-        return Err(Error::damaged(
-            object,
-            "it belongs to another name or vault",
-        ));
-    }
-    if ring.vault_header != header {
-        return Err(Error::damaged(
-            name::VAULT,
-            "it is not the header the key ring was made for",
-        ));
-    }
-    let generation = found.generation;
-    Ok(OpenRing { ring, generation })
 }
 
 fn unusable() -> Error {

@@ -16,6 +16,7 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod domain;
 mod error;
 mod keys;
 mod known;

@@ -1,33 +1,175 @@
-//! The keys of an open vault: the newest ring that was read, and how a newer one takes its place.
+//! The keys of an open vault: what the generations of its ring hold, and how newer ones join them.
 //!
 //! # Invariants
-//! - A ring only grows: what a newer generation holds includes what the older one held, so that
-//!   whoever reads meanwhile loses nothing.
+//! - A ring only grows: a newer look at the storage adds keys and takes none away, so that whoever
+//!   reads meanwhile loses nothing, and a storage that hides a generation later hides nothing.
+//! - An object that does not open counts for nothing, whatever its name.
 //! - The key that a session writes with is not looked up here again: it is the one the vault was
 //!   opened with, whatever is rotated meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures::{StreamExt as _, stream};
+use tresor_model::VaultId;
+use tresor_vault_format::limits::SMALL_OBJECT;
 use tresor_vault_format::{
-    DataKey, DomainId, Error as FormatError, IdKey, KeyRing, PackId, PackKind, SealKey,
+    DataKey, DomainId, Error as FormatError, IdKey, KeyRing, PackId, PackKind, SealKey, name,
 };
+use uuid::Uuid;
 
-use crate::error::Result;
-use crate::keys;
+use crate::error::{Error, Result};
+use crate::keys::Master;
+use crate::store::Store;
 use crate::vault::Inner;
 
 /// The domain of every holder of the vault's own ring.
 pub(crate) const SHARED: DomainId = DomainId([0; 16]);
 
-/// A ring with the number of its generation.
+/// What a ring's objects hold.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenRing {
+    /// The keys of all generations that open.
     pub(crate) ring: KeyRing,
+    /// The highest of them.
     pub(crate) generation: u32,
 }
 
-/// The newest ring that was read.
+/// The objects of one ring, as the storage lists them.
+#[derive(Debug, Default)]
+pub(crate) struct Rings {
+    /// `None`: no generation opens.
+    pub(crate) open: Option<OpenRing>,
+    /// Their names, also of those that do not open.
+    pub(crate) names: BTreeSet<String>,
+    /// Why the others do not open, in order of their names.
+    pub(crate) strange: Vec<Error>,
+}
+
+impl Rings {
+    /// Reads all generations. One that does not open is left out: whoever can put an object could
+    /// else shut everybody out. Of one number in two generations the lower one's key counts, so that
+    /// nothing that is put later changes what a number means.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(crate) async fn read(
+        store: &Store,
+        vault: VaultId,
+        header: [u8; 32],
+        master: &Master,
+    ) -> Result<Self> {
+        let listed = store.list(&name::key_ring_prefix(master.ring)).await?;
+        let names = listed.iter().map(|meta| meta.name.as_str().to_owned());
+        let names: BTreeSet<String> = names.collect();
+        let mut read = stream::iter(names.clone())
+            .map(async |object| read_one(store, &object, vault, header, master).await)
+            .buffered(store.parallelism());
+        let mut rings = Self::default();
+        while let Some(found) = read.next().await {
+            match found {
+                Ok(newer) => match &mut rings.open {
+                    Some(open) => {
+                        open.absorb(&newer);
+                    }
+                    None => rings.open = Some(newer),
+                },
+                Err(error) if error.object_and_reason().is_some() => rings.strange.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        drop(read);
+        rings.names = names;
+        Ok(rings)
+    }
+
+    /// The ring, or why there is none.
+    pub(crate) fn opened(mut self, ring: Uuid) -> Result<OpenRing> {
+        if let Some(open) = self.open {
+            for error in &self.strange {
+                tracing::warn!(%error, "a key ring does not open; the others are used");
+            }
+            return Ok(open);
+        }
+        // What only a ring that opened can know comes first: the header is another one.
+        let of_header = |error: &Error| {
+            let found = error.object_and_reason();
+            found.is_some_and(|(object, _)| object == name::VAULT)
+        };
+        match self.strange.iter().position(of_header) {
+            Some(at) => Err(self.strange.swap_remove(at)),
+            None => Err(self.strange.pop().unwrap_or_else(|| {
+                Error::damaged(name::key_ring(ring, 1), "the key ring is missing")
+            })),
+        }
+    }
+
+    /// The lowest generation above `above` and above all that open whose name is free.
+    pub(crate) fn next_generation(&self, ring: Uuid, above: u32) -> Option<u32> {
+        let open = self.open.as_ref().map_or(0, |open| open.generation);
+        (open.max(above).checked_add(1)?..=u32::MAX)
+            .find(|generation| !self.names.contains(&name::key_ring(ring, *generation)))
+    }
+}
+
+async fn read_one(
+    store: &Store,
+    object: &str,
+    vault: VaultId,
+    header: [u8; 32],
+    master: &Master,
+) -> Result<OpenRing> {
+    let bytes = store.get(object, SMALL_OBJECT).await?;
+    let opened = KeyRing::decode(&bytes, &master.secret);
+    let (found, ring) = opened.map_err(|error| Error::format(object, error))?;
+    if found.vault != vault || name::key_ring(found.ring, found.generation) != object {
+        return Err(Error::damaged(
+            object,
+            "it belongs to another name or vault",
+        ));
+    }
+    if ring.vault_header != header {
+        return Err(Error::damaged(
+            name::VAULT,
+            "it is not the header the key ring was made for",
+        ));
+    }
+    let generation = found.generation;
+    Ok(OpenRing { ring, generation })
+}
+
+/// Opens the ring of a master key.
+pub(crate) async fn open_ring(
+    store: &Store,
+    vault: VaultId,
+    header: [u8; 32],
+    master: &Master,
+) -> Result<OpenRing> {
+    let rings = Rings::read(store, vault, header, master).await?;
+    rings.opened(master.ring)
+}
+
+impl OpenRing {
+    /// Takes over what is not there yet; says whether that was a data key.
+    fn absorb(&mut self, other: &Self) -> bool {
+        self.generation = self.generation.max(other.generation);
+        let (domains, keys) = (&mut self.ring.domains, &mut self.ring.keys);
+        let before = keys.len();
+        for new in &other.ring.domains {
+            if domains.iter().all(|old| old.domain != new.domain) {
+                domains.push(new.clone());
+            }
+        }
+        for new in &other.ring.keys {
+            if keys.iter().all(|old| old.epoch != new.epoch) {
+                keys.push(new.clone());
+            }
+        }
+        keys.len() > before
+    }
+}
+
+/// All that was read of the ring.
 pub(crate) struct RingCell(RwLock<Arc<OpenRing>>);
 
 impl RingCell {
@@ -40,11 +182,13 @@ impl RingCell {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set(&self, ring: OpenRing) {
+    /// Adds what a newer look at the storage gave; says whether there was a key among it.
+    pub(crate) fn absorb(&self, newer: &OpenRing) -> bool {
         let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if ring.generation > place.generation {
-            *place = Arc::new(ring);
-        }
+        let mut ring = OpenRing::clone(&place);
+        let news = ring.absorb(newer);
+        *place = Arc::new(ring);
+        news
     }
 
     pub(crate) fn pack_key(
@@ -97,13 +241,10 @@ pub(crate) fn domain_of(ring: &KeyRing, epoch: u32) -> Option<DomainId> {
 
 impl Inner {
     /// Opens the ring again, after something was met that is sealed by a key it does not have.
-    /// Says whether there was a newer one.
+    /// Says whether there was a new one.
     pub(crate) async fn refresh_ring(&self) -> Result<bool> {
-        let had = self.ring.get().generation;
-        let newest = keys::open_ring(&self.store, self.id, self.header, &self.master).await?;
-        let is_newer = newest.generation > had;
-        self.ring.set(newest);
-        Ok(is_newer)
+        let newest = open_ring(&self.store, self.id, self.header, &self.master).await?;
+        Ok(self.ring.absorb(&newest))
     }
 
     /// As above, when one of these keys is not known. Gives one that stays unknown to a holder of

@@ -149,7 +149,7 @@ impl Vault {
         let (store, pool) = (Store::new(backend), Arc::new(pool));
         let header = read_header(&store).await?;
         let master = keys::unlock(&store, &pool, header.vault, key).await?;
-        let ring = keys::open_ring(&store, header.vault, header.hash(), &master).await?;
+        let ring = ring::open_ring(&store, header.vault, header.hash(), &master).await?;
         Self::assemble(store, pool, &header, ring, master)
     }
 

@@ -41,7 +41,7 @@ pub struct PointSummary {
     pub taken_at: Timestamp,
     /// When it was committed.
     pub committed_at: Timestamp,
-    /// The VM's how-manieth point it is, from 1; 0 when the program that made it did not count.
+    /// The order of the VM's points; 0 when the program that made it did not count.
     #[serde(default)]
     pub sequence: u64,
     /// What was achieved.
