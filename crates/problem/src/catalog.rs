@@ -58,6 +58,7 @@ problems! {
         remedy [
             "If the key that was given opens a domain of its own, use a key of the vault's owner.",
             "Else the storage does not show the newest `keys/ring-…` object: bring it back from a copy of the storage.",
+            "If no copy has such an object, somebody put {object} into the storage, and nobody can open it: delete it.",
         ]
         retry AfterRemedy fault Usage exit Key;
     VaultOwnerOnly { location }

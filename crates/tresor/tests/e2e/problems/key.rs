@@ -1,8 +1,11 @@
 //! Keys that do not open a vault.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::{lab::Lab, problems::write_with_mode};
+use crate::{
+    lab::{Lab, finish},
+    problems::write_with_mode,
+};
 
 #[tokio::test]
 async fn no_key_at_all() {
@@ -150,9 +153,28 @@ async fn a_key_ring_that_is_hidden() {
     let pack = lab.vault().join("packs/ab");
     fs::create_dir_all(&pack).unwrap();
     fs::write(pack.join("abababababababababababab00000002"), "sealed").unwrap();
-    let problem = lab.run(&["vault", "key", "rotate"]).await;
-    let problem = problem.raises("VaultDataKeyUnknown");
+    let problem = lab.run(&["verify"]).await.raises("VaultDataKeyUnknown");
     assert_eq!(problem["fields"]["number"], "2", "{problem}");
+    // The number is not given out again.
+    let rotated = lab.run(&["vault", "key", "rotate"]).await.ok();
+    assert_eq!(rotated["data_key"], 3, "{rotated}");
+}
+
+/// What systemd hands to a unit, whose directory it names in the environment.
+#[tokio::test]
+async fn the_key_is_a_systemd_credential() {
+    let (lab, host) = (Lab::new().await, Lab::without_vault());
+    let (vault, dir) = (lab.vault(), lab.path("credentials"));
+    fs::create_dir(&dir).unwrap();
+    let list = ["points", "list", "--vault", vault.to_str().unwrap()];
+    let with = |dir: &Path| {
+        let mut command = host.command(&list);
+        command.env("CREDENTIALS_DIRECTORY", dir);
+        command.spawn().unwrap()
+    };
+    finish(&list, with(&dir)).await.raises("VaultKeyMissing");
+    write_with_mode(&dir.join("tresor-key"), &lab.recovery_key, 0o400);
+    finish(&list, with(&dir)).await.ok();
 }
 
 /// The code on the terminal, read by another program's library as a camera would.
