@@ -43,8 +43,9 @@ pub struct RecoveryPoint {
     /// The point that this one was read against; `None` for a first backup. For information:
     /// every point can be read without any other.
     pub parent: Option<PointId>,
-    /// The VM's how-manieth point it is, from 1: one more than its parent. It tells the order also
-    /// when the clock has jumped. 0: made by a program that did not count.
+    /// Tells the order of the VM's points also when the clock has jumped: one more than the last
+    /// one's, from 1; by who sees one domain only, at least the seconds since 1970, so that it comes
+    /// after points that are not seen. 0: made by a program that did not count.
     #[serde(default)]
     pub sequence: u64,
     /// Achieved consistency and its evidence.

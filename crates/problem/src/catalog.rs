@@ -52,6 +52,30 @@ problems! {
             "Give `--key-file PATH`, or set TRESOR_KEY_FILE, or pass the systemd credential `tresor-key`.",
         ]
         retry AfterRemedy fault Usage exit Key;
+    VaultDataKeyUnknown { location, object, number }
+        title "Something in the vault is sealed by a key that this key does not give"
+        cause "{object} in {location} needs data key {number}, which is in no key ring that was found."
+        remedy [
+            "If the key that was given opens a domain of its own, use a key of the vault's owner.",
+            "Else the storage does not show the newest `keys/ring-…` object: bring it back from a copy of the storage.",
+            "If no copy has such an object, somebody put {object} into the storage, and nobody can open it: delete it.",
+        ]
+        retry AfterRemedy fault Usage exit Key;
+    VaultOwnerOnly { location }
+        title "The key is not the vault owner's"
+        cause "The key that was given opens one domain of {location}; this needs the keys of all."
+        remedy ["Use a key of the vault's owner, or the recovery key."]
+        retry AfterRemedy fault Usage exit Key;
+    VaultKeySlotNotFound { location, slot }
+        title "There is no such key slot"
+        cause "{location} has no key slot {slot}."
+        remedy ["Run `tresor vault key list`."]
+        retry AfterRemedy fault Usage exit NotFound;
+    VaultKeySlotNeeded { slot, reason }
+        title "The key slot must stay"
+        cause "Key slot {slot} was not removed: {reason}."
+        remedy ["Add another key with `tresor vault key add`, then remove this one with `--key-file` and that key."]
+        retry AfterRemedy fault Usage exit Usage;
     VaultStorageFull { location, object }
         title "The vault's storage is full"
         cause "Writing {object} to {location} failed: no space is left."

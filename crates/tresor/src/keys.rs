@@ -82,6 +82,9 @@ fn credential() -> Option<PathBuf> {
 }
 
 /// Reads a secret from a file that only its owner (this user or root) can read.
+///
+/// # Errors
+/// `VaultKeyFileUnsafe`, or a usage error.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |error: io::Error| {
         usage(format!(

@@ -7,6 +7,7 @@ mod host_lock;
 mod keys;
 mod output;
 mod progress;
+mod recovery;
 mod state;
 mod usage;
 

@@ -37,7 +37,7 @@ pub use id::{
 pub use index::{IndexEntry, IndexHeader, IndexLayout, IndexPack, IndexRun};
 pub use keys::{
     Argon2Cost, DataKey, DomainKeys, IdKey, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret,
-    SlotKind,
+    SlotKind, owner_domain, owner_secret,
 };
 pub use node::{Child, LeafChunk, NODE_LIMIT, Node, node_span, root_level};
 pub use pack::{

@@ -22,6 +22,20 @@ pub enum ErrorKind {
     },
     /// No key slot opens with this key.
     KeyRejected,
+    /// Only who has the keys of all domains can do this.
+    OwnerOnly,
+    /// There is no such key slot.
+    SlotNotFound {
+        /// Its id.
+        slot: uuid::Uuid,
+    },
+    /// The key slot must stay.
+    SlotNeeded {
+        /// Its id.
+        slot: uuid::Uuid,
+        /// It is the last one; else the vault was opened with it.
+        is_last: bool,
+    },
     /// The key cannot be used at all (empty, too short, not a recovery key).
     KeyUnusable,
     /// The key ring lacks the key that an object is sealed with.
@@ -30,6 +44,12 @@ pub enum ErrorKind {
         object: String,
         /// Number of the key.
         epoch: u32,
+    },
+    /// A stream is to be built on one of another domain, whose keys a reader of the new one may not
+    /// have.
+    BaseElsewhere {
+        /// The stream it was to be built on.
+        stream: StreamName,
     },
     /// An object is damaged or missing.
     Damaged {
@@ -238,12 +258,25 @@ impl fmt::Display for Error {
                 )
             }
             ErrorKind::KeyRejected => f.write_str("no key slot opens with this key"),
+            ErrorKind::OwnerOnly => {
+                f.write_str("this needs a key of the vault's owner: the key that was given opens one domain only")
+            }
+            ErrorKind::SlotNotFound { slot } => write!(f, "there is no key slot {slot}"),
+            ErrorKind::SlotNeeded { slot, is_last: true } => {
+                write!(f, "key slot {slot} is the last one that opens the vault")
+            }
+            ErrorKind::SlotNeeded { slot, .. } => {
+                write!(f, "the vault was opened with key slot {slot}")
+            }
             ErrorKind::KeyUnusable => f.write_str("the key cannot be used"),
             ErrorKind::KeyMissing { object, epoch } => {
                 write!(
                     f,
                     "{object} is sealed with key {epoch}, which is not in the key ring"
                 )
+            }
+            ErrorKind::BaseElsewhere { stream } => {
+                write!(f, "{stream} is of another domain: nothing is built on it in this one")
             }
             ErrorKind::Damaged { object, reason } => write!(f, "{object} is damaged: {reason}"),
             ErrorKind::ChunkDamaged {

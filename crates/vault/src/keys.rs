@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tresor_model::VaultId;
 use tresor_vault_format::limits::SMALL_OBJECT;
 use tresor_vault_format::{
-    Argon2Cost, DataKey, DomainId, DomainKeys, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret,
-    SlotKind, VaultHeader, name,
+    Argon2Cost, DataKey, DomainKeys, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret, SlotKind,
+    VaultHeader, name,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -14,10 +14,12 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CpuPool;
 use crate::random::random;
+use crate::ring::SHARED;
 use crate::store::Store;
 
-/// Key slots that are tried; a hostile storage could list any number.
-const MAX_SLOTS: usize = 64;
+/// Slots for which a passphrase is stretched: a hostile storage could list any number. What costs
+/// only a read is not counted.
+const MAX_STRETCHES: usize = 64;
 /// Fewest bytes of a key file: 128 bits, if they are random.
 const MIN_KEY_FILE: usize = 16;
 
@@ -47,6 +49,14 @@ impl std::fmt::Debug for KeyMaterial {
 pub(crate) struct Master {
     pub(crate) ring: Uuid,
     pub(crate) secret: Secret,
+    /// The slot that it came from; `None` when it was made now.
+    pub(crate) slot: Option<Uuid>,
+}
+
+/// A new slot.
+pub(crate) struct Wrapped {
+    pub(crate) id: Uuid,
+    pub(crate) object: Vec<u8>,
 }
 
 impl Master {
@@ -54,13 +64,14 @@ impl Master {
         Ok(Self {
             ring: Uuid::from_bytes(random()?),
             secret: Secret(random()?),
+            slot: None,
         })
     }
 }
 
 /// A ring for a new vault: one domain, one key.
 pub(crate) fn first_ring(header: &VaultHeader) -> Result<KeyRing> {
-    let domain = DomainId([0; 16]);
+    let domain = SHARED;
     Ok(KeyRing {
         vault_header: header.hash(),
         domains: vec![DomainKeys {
@@ -91,14 +102,14 @@ pub(crate) fn encode_ring(
     Ok((name::key_ring(master.ring, generation), object))
 }
 
-/// Wraps the master key for somebody; gives the object's name and bytes.
+/// Wraps the master key for somebody.
 pub(crate) async fn wrap(
     pool: &CpuPool,
     vault: VaultId,
     master: &Master,
     material: &KeyMaterial,
     label: &str,
-) -> Result<(String, Vec<u8>)> {
+) -> Result<Wrapped> {
     let salt = random()?;
     let (kind, secret) = match material {
         KeyMaterial::Passphrase(text) if text.is_empty() => return Err(unusable()),
@@ -127,7 +138,8 @@ pub(crate) async fn wrap(
         &secret,
         &master.secret,
     );
-    Ok((name::key_slot(id), slot.encode()))
+    let object = slot.encode();
+    Ok(Wrapped { id, object })
 }
 
 /// Tries the slots in order of their names.
@@ -139,13 +151,24 @@ pub(crate) async fn unlock(
     vault: VaultId,
     material: &KeyMaterial,
 ) -> Result<Master> {
+    unlock_of(store, pool, vault, material, None).await
+}
+
+/// The same for one ring alone.
+pub(crate) async fn unlock_of(
+    store: &Store,
+    pool: &CpuPool,
+    vault: VaultId,
+    material: &KeyMaterial,
+    ring: Option<Uuid>,
+) -> Result<Master> {
     let recovery = match material {
         KeyMaterial::Recovery(text) => Some(parse_recovery(text).ok_or_else(unusable)?),
         KeyMaterial::KeyFile(bytes) => std::str::from_utf8(bytes).ok().and_then(parse_recovery),
         KeyMaterial::Passphrase(_) => None,
     };
-    let mut damaged = None;
-    for meta in store.list(name::SLOTS).await?.iter().take(MAX_SLOTS) {
+    let (mut damaged, mut stretches) = (None, 0);
+    for meta in store.list(name::SLOTS).await? {
         let object = meta.name.as_str();
         let slot = match read_slot(store, object, vault).await {
             Ok(slot) => slot,
@@ -155,8 +178,14 @@ pub(crate) async fn unlock(
                 continue;
             }
         };
+        if ring.is_some_and(|ring| ring != slot.ring) {
+            continue;
+        }
         let secret = match (slot.kind, material, &recovery) {
-            (SlotKind::Passphrase(cost), KeyMaterial::Passphrase(text), _) => {
+            (SlotKind::Passphrase(cost), KeyMaterial::Passphrase(text), _)
+                if stretches < MAX_STRETCHES =>
+            {
+                stretches += 1;
                 stretch(pool, text, slot.salt, cost).await?
             }
             (SlotKind::KeyFile, KeyMaterial::KeyFile(bytes), _) => bytes.clone(),
@@ -167,13 +196,14 @@ pub(crate) async fn unlock(
             return Ok(Master {
                 ring: slot.ring,
                 secret,
+                slot: Some(slot.slot),
             });
         }
     }
     Err(damaged.unwrap_or_else(|| Error::new(ErrorKind::KeyRejected)))
 }
 
-async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlot> {
+pub(crate) async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlot> {
     let bytes = store.get(object, SMALL_OBJECT).await?;
     let slot = KeySlot::decode(&bytes).map_err(|error| Error::format(object, error))?;
     if slot.vault == vault && name::key_slot(slot.slot) == object {
@@ -184,36 +214,6 @@ async fn read_slot(store: &Store, object: &str, vault: VaultId) -> Result<KeySlo
             "it belongs to another name or vault",
         ))
     }
-}
-
-/// Opens the newest generation of the master key's ring.
-pub(crate) async fn open_ring(
-    store: &Store,
-    header: &VaultHeader,
-    master: &Master,
-) -> Result<KeyRing> {
-    let prefix = name::key_ring_prefix(master.ring);
-    let listed = store.list(&prefix).await?;
-    let newest = listed
-        .last()
-        .ok_or_else(|| Error::damaged(name::key_ring(master.ring, 1), "the key ring is missing"))?;
-    let object = newest.name.as_str();
-    let bytes = store.get(object, SMALL_OBJECT).await?;
-    let opened = KeyRing::decode(&bytes, &master.secret);
-    let (found, ring) = opened.map_err(|error| Error::format(object, error))?;
-    if found.vault != header.vault || name::key_ring(found.ring, found.generation) != object {
-        return Err(Error::damaged(
-            object,
-            "it belongs to another name or vault",
-        ));
-    }
-    if ring.vault_header != header.hash() {
-        return Err(Error::damaged(
-            name::VAULT,
-            "it is not the header the key ring was made for",
-        ));
-    }
-    Ok(ring)
 }
 
 fn unusable() -> Error {

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - I2: chunk, index, manifest, end object, in this durable order ([`WriteSession`]).
-//! - I3: objects are written once; nothing here deletes.
+//! - I3: objects are written once; of all objects only key slots are deleted here.
 //! - I8: nothing is decoded before its size is bounded; nothing is given out unverified.
 //! - I9: cost follows change.
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
@@ -16,6 +16,7 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod domain;
 mod error;
 mod keys;
 mod known;
@@ -24,9 +25,12 @@ mod points;
 mod pool;
 mod random;
 mod read;
+mod ring;
+mod rotate;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod slots;
 mod standing;
 mod store;
 mod tree;
@@ -39,10 +43,12 @@ pub use keys::KeyMaterial;
 pub use known::IndexProbe;
 pub use points::PointList;
 pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use rotate::HostDomain;
 pub use session::{
     DEFAULT_LEVEL, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,
     StreamWriter, WriteSession,
 };
+pub use slots::{SlotInfo, SlotKey, SlotList, new_recovery_key};
 pub use standing::{Deletion, PointMarks, Standing};
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;

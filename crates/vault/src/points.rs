@@ -29,6 +29,8 @@ pub struct PointList {
     pub unreadable: Vec<PointId>,
     /// What is wrong with them, and with marks that cannot be read.
     pub damaged: Vec<Error>,
+    /// Points of other domains: sealed by keys that this holder does not have, and is not meant to.
+    pub elsewhere: usize,
 }
 
 impl Vault {
@@ -51,28 +53,16 @@ impl Vault {
         let ended: Vec<SessionId> = ended
             .filter(|session| marks.lock.days > 0 || !marks.is_gone(*session, now))
             .collect();
-        let mut summaries = stream::iter(ended)
-            .map(|session| async move { (session, summary(inner, session).await) })
-            .buffer_unordered(inner.store.parallelism());
         let mut list = PointList::default();
-        while let Some((session, found)) = summaries.next().await {
-            match found {
-                Ok(Some((summary, ended_ms))) => {
-                    list.add(
-                        summary,
-                        marks.of(session).with(marks.lock, Some(ended_ms)),
-                        now,
-                    );
-                }
-                Ok(None) => {}
-                Err(error) if error.object_and_reason().is_some() => {
-                    list.damaged.push(error);
-                    list.unreadable.push(PointId::from(session));
-                }
-                Err(error) => return Err(error),
-            }
+        let locked = read_summaries(inner, ended, &marks, now, &mut list).await?;
+        if !locked.is_empty() && inner.refresh_ring().await? {
+            // Sealed by a key that is newer than what was read of the ring.
+            let sessions = locked.into_iter().map(|(session, _)| session).collect();
+            let still = read_summaries(inner, sessions, &marks, now, &mut list).await?;
+            sort_out(inner, still, &mut list);
+        } else {
+            sort_out(inner, locked, &mut list);
         }
-        drop(summaries);
         list.damaged.extend(marks.damaged);
         list.points = in_order(list.points);
         list.deleted = in_order(list.deleted);
@@ -120,7 +110,12 @@ impl Vault {
             Standing::Deleted => return Err(Error::new(ErrorKind::PointDeleted { point: id })),
             Standing::Gone => return Err(Error::new(ErrorKind::PointExpired { point: id })),
         }
-        let opened = SessionEnd::open_record(&bytes, &self.inner.ring);
+        if let Outcome::Committed(commit) = &end.outcome
+            && !self.inner.ring.knows(commit.epoch)
+        {
+            self.inner.refresh_ring().await?;
+        }
+        let opened = SessionEnd::open_record(&bytes, &self.inner.ring.get().ring);
         let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
         let point: RecoveryPoint = parse(&object, &record)?;
         if point.id == id {
@@ -140,6 +135,53 @@ impl PointList {
             Standing::Gone => return,
         }
         self.marks.insert(id, marks);
+    }
+
+    fn add_unreadable(&mut self, session: SessionId, error: Error) {
+        self.damaged.push(error);
+        self.unreadable.push(PointId::from(session));
+    }
+}
+
+/// Reads what a list shows; gives the points for which there is no key.
+async fn read_summaries(
+    inner: &Inner,
+    sessions: Vec<SessionId>,
+    marks: &Marks,
+    now: Timestamp,
+    list: &mut PointList,
+) -> Result<Vec<(SessionId, Error)>> {
+    let mut locked = Vec::new();
+    let mut summaries = stream::iter(sessions)
+        .map(async |session| (session, summary(inner, session).await))
+        .buffer_unordered(inner.store.parallelism());
+    while let Some((session, found)) = summaries.next().await {
+        match found {
+            Ok(Some((summary, ended_ms))) => {
+                let marks = marks.of(session).with(marks.lock, Some(ended_ms));
+                list.add(summary, marks, now);
+            }
+            Ok(None) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::KeyMissing { .. }) => {
+                locked.push((session, error));
+            }
+            Err(error) if error.object_and_reason().is_some() => {
+                list.add_unreadable(session, error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locked)
+}
+
+/// Who has all domains misses no key, unless the storage hides the newest ring.
+fn sort_out(inner: &Inner, locked: Vec<(SessionId, Error)>, list: &mut PointList) {
+    if inner.ring.is_whole() {
+        for (session, error) in locked {
+            list.add_unreadable(session, error);
+        }
+    } else {
+        list.elsewhere = locked.len();
     }
 }
 
@@ -173,7 +215,7 @@ async fn summary(vault: &Inner, session: SessionId) -> Result<Option<(PointSumma
     if end.outcome == Outcome::Aborted {
         return Ok(None);
     }
-    let opened = SessionEnd::open_summary(&bytes, &vault.ring);
+    let opened = SessionEnd::open_summary(&bytes, &vault.ring.get().ring);
     let (_, summary) = opened.map_err(|error| Error::format(&object, error))?;
     let summary: PointSummary = parse(&object, &summary)?;
     if summary.id == PointId::from(session) {

@@ -81,6 +81,11 @@ impl Store {
         listed.map_err(|error| Error::storage(prefix, error))
     }
 
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
+        let deleted = self.backend.delete(&object(name)?).await;
+        deleted.map_err(|error| Error::storage(name, error))
+    }
+
     pub(crate) async fn settle(&self, prefix: &str) -> Result<()> {
         let settled = self.backend.settle(prefix).await;
         settled.map_err(|error| Error::storage(prefix, error))

@@ -8,7 +8,7 @@ use tresor_backend::Backend;
 use tresor_backend::aligned::AlignedPool;
 use tresor_model::VaultId;
 use tresor_vault_format::limits::SMALL_OBJECT;
-use tresor_vault_format::{IdKey, KeyRing, RecoveryKey, Secret, VaultHeader, name};
+use tresor_vault_format::{DomainId, IdKey, RecoveryKey, Secret, VaultHeader, name};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +16,7 @@ use crate::keys::{self, KeyMaterial, Master};
 use crate::pool::CpuPool;
 use crate::random::random;
 use crate::read::FrameCache;
+use crate::ring::{self, OpenRing, RingCell};
 use crate::store::{PutOutcome, Store};
 
 /// Buffers for opened frames that wait for their next use, a MiB each: what a restore has under way.
@@ -31,7 +32,11 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     location: String,
     pub(crate) id: VaultId,
-    pub(crate) ring: KeyRing,
+    /// Hash of the header.
+    pub(crate) header: [u8; 32],
+    pub(crate) ring: RingCell,
+    /// The domain in which this holder writes.
+    pub(crate) domain: DomainId,
     /// Number of the key for what is written.
     pub(crate) epoch: u32,
     /// Makes the ids of what is written.
@@ -40,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) cache: FrameCache,
     /// Memory that frames are opened into.
     pub(crate) frames: AlignedPool,
-    master: Master,
+    pub(crate) master: Master,
 }
 
 /// What a vault takes in its storage.
@@ -108,14 +113,22 @@ impl Vault {
         let recovery_text = KeyMaterial::Recovery(Zeroizing::new(recovery.to_text()));
 
         let ring = keys::first_ring(&header)?;
-        let objects = [
-            keys::encode_ring(&ring, header.vault, 1, &master)?,
+        let (name, object) = keys::encode_ring(&ring, header.vault, 1, &master)?;
+        let slots = [
             keys::wrap(&pool, header.vault, &master, &options.key, &options.label).await?,
             keys::wrap(&pool, header.vault, &master, &recovery_text, "recovery key").await?,
         ];
-        for (name, object) in objects {
-            store.put_new(&name, Bytes::from(object)).await?;
+        store.put_new(&name, Bytes::from(object)).await?;
+        let master = Master {
+            slot: Some(slots[0].id),
+            ..master
+        };
+        for slot in slots {
+            let name = name::key_slot(slot.id);
+            store.put_new(&name, Bytes::from(slot.object)).await?;
         }
+        let generation = 1;
+        let ring = OpenRing { ring, generation };
         match store.put(name::VAULT, Bytes::from(header.encode())).await? {
             PutOutcome::Stored => Ok((
                 Self::assemble(store, pool, &header, ring, master)?,
@@ -142,7 +155,7 @@ impl Vault {
         let (store, pool) = (Store::new(backend), Arc::new(pool));
         let header = read_header(&store).await?;
         let master = keys::unlock(&store, &pool, header.vault, key).await?;
-        let ring = keys::open_ring(&store, &header, &master).await?;
+        let ring = ring::open_ring(&store, header.vault, header.hash(), &master).await?;
         Self::assemble(store, pool, &header, ring, master)
     }
 
@@ -160,13 +173,12 @@ impl Vault {
         store: Store,
         pool: Arc<CpuPool>,
         header: &VaultHeader,
-        ring: KeyRing,
+        ring: OpenRing,
         master: Master,
     ) -> Result<Self> {
-        let domain = tresor_vault_format::DomainId([0; 16]);
-        let keys = ring
-            .current(domain)
-            .and_then(|epoch| Ok((epoch, ring.id_key(epoch)?)));
+        let domain = ring::writes_in(&ring.ring);
+        let keys = ring.ring.current(domain);
+        let keys = keys.and_then(|epoch| Ok((epoch, ring.ring.id_key(epoch)?)));
         let (epoch, ids) = keys.map_err(|error| Error::format("keys/", error))?;
         let cache = FrameCache::default();
         let id = header.vault;
@@ -175,7 +187,9 @@ impl Vault {
             store,
             location,
             id,
-            ring,
+            header: header.hash(),
+            ring: RingCell::new(ring),
+            domain,
             epoch,
             ids,
             pool,
@@ -210,16 +224,6 @@ impl Vault {
             objects: objects.len() as u64,
             bytes: objects.iter().map(|object| object.size).sum(),
         })
-    }
-
-    /// Lets another key open the vault.
-    ///
-    /// # Errors
-    /// [`ErrorKind::KeyUnusable`]; when the storage fails.
-    pub async fn add_key_slot(&self, key: &KeyMaterial, label: &str) -> Result<()> {
-        let inner = &self.inner;
-        let (name, object) = keys::wrap(&inner.pool, inner.id, &inner.master, key, label).await?;
-        inner.store.put_new(&name, Bytes::from(object)).await
     }
 }
 

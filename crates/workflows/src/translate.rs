@@ -97,9 +97,21 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
             location: format!("{location}/{object}"),
             found: found.to_string(),
         },
-        Vault::KeyRejected | Vault::KeyUnusable | Vault::KeyMissing { .. } => {
-            Kind::VaultKeyRejected { location }
-        }
+        Vault::KeyRejected | Vault::KeyUnusable => Kind::VaultKeyRejected { location },
+        Vault::KeyMissing { object, epoch } => Kind::VaultDataKeyUnknown {
+            location,
+            object: object.clone(),
+            number: epoch.to_string(),
+        },
+        Vault::OwnerOnly => Kind::VaultOwnerOnly { location },
+        Vault::SlotNotFound { slot } => Kind::VaultKeySlotNotFound {
+            location,
+            slot: slot.to_string(),
+        },
+        Vault::SlotNeeded { slot, .. } => Kind::VaultKeySlotNeeded {
+            slot: slot.to_string(),
+            reason: innermost(error),
+        },
         Vault::PointExpired { point } => Kind::PointExpired {
             point: point.to_string(),
         },

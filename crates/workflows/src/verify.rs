@@ -1,4 +1,4 @@
-//! A verification: every chunk of recovery points read back and checked.
+//! A verification: the key rings opened, every chunk of recovery points read back and checked.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::translate::{damage_problem, vault_problem};
 pub struct VerifyContext {
     vault: Vault,
     points: Vec<PointId>,
+    /// What is wrong with the key rings.
+    pub keys: Vec<tresor_vault::Error>,
     /// One report for each point that was read.
     pub reports: Vec<(PointId, PointReport)>,
 }
@@ -26,6 +28,7 @@ impl VerifyContext {
         Self {
             vault,
             points,
+            keys: Vec::new(),
             reports: Vec::new(),
         }
     }
@@ -58,7 +61,11 @@ impl SubTask<VerifyContext> for ReadBack {
     }
 
     async fn run(&self, ctx: &mut VerifyContext, scope: &Scope) -> Result<Value, Problem> {
-        let mut first = None;
+        let location = ctx.vault.location().to_owned();
+        let keys = ctx.vault.verify_keys().await;
+        ctx.keys = keys.map_err(|error| vault_problem(&error, &location))?;
+        let strange = ctx.keys.first();
+        let mut first = strange.map(|error| vault_problem(error, &location));
         for id in ctx.points.clone() {
             // Every point is read before the first damage is reported: the reports are whole.
             match verify_point(&ctx.vault, id, scope).await {

@@ -6,6 +6,7 @@
 
 mod backup;
 mod jobs;
+mod key;
 mod points;
 mod retention;
 mod vault;
@@ -13,6 +14,7 @@ mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
 pub(crate) use jobs::JobsCommand;
+pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use retention::{ExpireArgs, KeepArgs};
 pub(crate) use vault::{KeyArgs, StoreArgs, VaultAccess, VaultCommand};

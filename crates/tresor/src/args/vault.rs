@@ -4,6 +4,8 @@ use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::KeyCommand;
+
 /// Where the vault is and what opens it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VaultAccess {
@@ -91,9 +93,15 @@ Examples:
         /// Also let this passphrase open it (a file, readable by its owner only)
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
+        /// Also write the recovery key as a picture to print: a new file, readable by you only
+        #[arg(long, value_name = "FILE")]
+        recovery_key_svg: Option<PathBuf>,
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// The keys that open a vault
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Make a vault that is there known to this machine, after its catalog was lost or from another
     /// machine
     #[command(after_help = "\

@@ -7,6 +7,7 @@ mod expire;
 mod expire_plan;
 mod held;
 mod jobs;
+mod key;
 mod location;
 mod open;
 mod points;

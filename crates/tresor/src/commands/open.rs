@@ -150,7 +150,21 @@ pub(crate) async fn list(vault: &Vault) -> Result<PointList, Problem> {
             "warning: a recovery point cannot be read: {damaged}"
         ));
     }
+    if let Some(text) = elsewhere(list.elsewhere) {
+        note(&text);
+    }
     Ok(list)
+}
+
+/// What a holder of one domain is told of the others.
+fn elsewhere(points: usize) -> Option<String> {
+    match points {
+        0 => None,
+        1 => Some("1 recovery point is of another domain: this key does not open it".to_owned()),
+        _ => Some(format!(
+            "{points} recovery points are of other domains: this key does not open them"
+        )),
+    }
 }
 
 /// The points of the VM that is called so here, by its identity: it may have had another name when

@@ -22,6 +22,7 @@ use crate::{
     args::{KeyArgs, VaultAccess, VaultCommand},
     keys,
     output::{bytes, note},
+    recovery::{NewSvg, print_once},
     state::StateDir,
 };
 
@@ -31,11 +32,17 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             path,
             name,
             passphrase_file,
+            recovery_key_svg,
             store,
         } => {
             let location = Location::read(&path, &store)?;
-            create(session, location, name, passphrase_file.as_deref()).await
+            let svg = recovery_key_svg
+                .as_deref()
+                .map(NewSvg::reserve)
+                .transpose()?;
+            create(session, location, name, passphrase_file.as_deref(), svg).await
         }
+        VaultCommand::Key(command) => super::key::run(command, session).await,
         VaultCommand::Add {
             path,
             name,
@@ -65,6 +72,7 @@ async fn create(
     place: Location,
     name: Option<String>,
     passphrase_file: Option<&Path>,
+    svg: Option<NewSvg>,
 ) -> Result<(), Problem> {
     let passphrase = passphrase_file.map(keys::passphrase).transpose()?;
     let newcomer = Newcomer::check(session, place, name).await?;
@@ -77,6 +85,7 @@ async fn create(
     newcomer.register(&vault, &key_file).await?;
     let (name, location) = (&newcomer.name, &newcomer.location);
     let recovery_text = Zeroizing::new(recovery.to_text());
+    let printed = print_once(&recovery_text, svg)?;
     let result = json!({
         "name": name, "id": vault.id(), "location": location,
         "key_file": key_file, "recovery_key": *recovery_text,
@@ -88,10 +97,10 @@ async fn create(
                 "Vault {name} ({}) is ready in {location}.\n\
                  Key file for backups from this machine: {}\n\n\
                  Recovery key, shown only now. Write it down and keep it away from this machine;\n\
-                 without it or the key file nobody can read the vault:\n\n    {}\n",
+                 without it or the key file nobody can read the vault:\n\n{}",
                 vault.id(),
                 key_file.display(),
-                *recovery_text,
+                *printed,
             )
         })
         .map_err(print_problem)?;

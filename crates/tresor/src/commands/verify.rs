@@ -35,6 +35,9 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     runner.recover(JobKind::Verify, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     let verified = runner.run(plan, &mut ctx).await;
+    for error in &ctx.keys {
+        note(&format!("keys: {error}"));
+    }
     for (point, report) in &ctx.reports {
         for damage in &report.damaged {
             note(&format!(

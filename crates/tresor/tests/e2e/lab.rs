@@ -85,10 +85,19 @@ impl Lab {
         self.command_with_state(&self.state(), args)
     }
 
+    /// The same, printing what people read.
+    pub(crate) fn text_command(&self, args: &[&str]) -> Command {
+        self.command_printing("text", &self.state(), args)
+    }
+
     fn command_with_state(&self, state: &Path, args: &[&str]) -> Command {
+        self.command_printing("json", state, args)
+    }
+
+    fn command_printing(&self, format: &str, state: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tresor"));
         command
-            .args(["--output", "json", "--state-dir"])
+            .args(["--output", format, "--state-dir"])
             .arg(state)
             .args(args)
             .env_remove("TRESOR_KEY_FILE")

@@ -6,6 +6,7 @@
 mod consistency;
 mod damage;
 mod disks;
+mod domains;
 mod hosts;
 mod impact;
 mod incremental;

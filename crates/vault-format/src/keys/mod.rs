@@ -7,7 +7,7 @@ mod slot;
 
 pub use recovery::RecoveryKey;
 pub use ring::{DataKey, DomainKeys, IdKey, KeyRing, RingHeader};
-pub use slot::{Argon2Cost, KeySlot, SlotKind};
+pub use slot::{Argon2Cost, KeySlot, SlotKind, owner_domain, owner_secret};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

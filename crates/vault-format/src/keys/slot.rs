@@ -5,12 +5,15 @@ use uuid::Uuid;
 
 use crate::codec::{Reader, append_check, checked};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::DomainId;
 use crate::keys::{Secret, derive};
 use crate::seal::{Purpose, SealKey, TAG_LEN};
 
 const MAGIC: [u8; 8] = *b"TRESORKS";
 const VERSION: u16 = 1;
 const PART: &str = "key slot";
+const OWNER_CONTEXT: &str = "tresor vault 1 owner of ring";
+const DOMAIN_CONTEXT: &str = "tresor vault 1 domain of ring";
 const SLOT_CONTEXT: &str = "tresor vault 1 key slot";
 const MAX_LABEL: usize = 64;
 
@@ -215,3 +218,19 @@ const NO_COST: Argon2Cost = Argon2Cost {
     passes: 0,
     lanes: 0,
 };
+
+/// What the owner of a vault opens the ring of a host with, in place of a key file's bytes.
+#[must_use]
+pub fn owner_secret(master: &Secret, ring: Uuid) -> Secret {
+    derive(OWNER_CONTEXT, &[&master.0, ring.as_bytes()])
+}
+
+/// The domain of a host's ring, as the owner knows it: what the ring itself says, the host may have
+/// written.
+#[must_use]
+pub fn owner_domain(master: &Secret, ring: Uuid) -> DomainId {
+    let derived = derive(DOMAIN_CONTEXT, &[&master.0, ring.as_bytes()]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&derived.0[..16]);
+    DomainId(id)
+}

@@ -4,6 +4,7 @@
 //! <dir>/<vault id>/lock      held while tables are added or removed
 //! <dir>/<vault id>/state     JSON: which tables there are, and which index runs they hold
 //! <dir>/<vault id>/*.table   see `table`
+//! <dir>/<vault id>-<domain>/ the same for a host's own domain
 //! ```
 //!
 //! # Invariants
@@ -27,8 +28,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tresor_model::VaultId;
 
+use tresor_vault_format::DomainId;
+
 use super::table::Table;
 use crate::random::random;
+use crate::ring::SHARED;
 
 const VERSION: u32 = 1;
 const STATE: &str = "state";
@@ -98,8 +102,18 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Opens the cache of a vault, making it where there is none, with its tables.
-    pub(super) fn open(dir: &Path, vault: VaultId) -> io::Result<(Self, NamedTables)> {
-        let dir = dir.join(vault.to_string());
+    /// A host's own domain has one beside the shared domain's: neither holds the other's chunks.
+    pub(super) fn open(
+        dir: &Path,
+        vault: VaultId,
+        domain: DomainId,
+    ) -> io::Result<(Self, NamedTables)> {
+        let dir = if domain == SHARED {
+            dir.join(vault.to_string())
+        } else {
+            let digits: String = domain.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            dir.join(format!("{vault}-{digits}"))
+        };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -6,6 +6,9 @@
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
 //! *seen*, so they are settled before anything may depend on them.
 //!
+//! Only chunks of the domain in which the session writes are in it: others have other ids, and a
+//! holder of one domain cannot open them. The number of the data key, which is in a pack's id, tells.
+//!
 //! # Cost
 //! Two lists, the index runs that the cache has not, and the footers of packs without a run. What
 //! was read of a run is kept in the cache, and which packs hold nodes; what was read of the footers
@@ -19,7 +22,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use tresor_vault_format::limits::{CHUNK_SIZE, INDEX_LIMIT};
 use tresor_vault_format::{
-    ChunkId, IndexEntry, IndexRun, LeafChunk, Location, PackContents, PackId, PackKind, name,
+    ChunkId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents, PackId,
+    PackKind, name,
 };
 
 use super::cache::Cache;
@@ -42,8 +46,16 @@ pub(crate) async fn load(
     protocol: Protocol,
     cache_dir: Option<&Path>,
 ) -> Result<KnownChunks> {
-    let listed = ListedPacks::list(vault).await?;
+    // Runs first: then the keys of all of them are among those of the packs.
     let runs = list_names(vault, name::INDEX).await?;
+    let mut listed = ListedPacks::list(vault).await?;
+    if let Some(epoch) = vault.learn_keys(&listed.epochs()).await? {
+        tracing::warn!(
+            epoch,
+            "packs are sealed by a key that is in no key ring that the storage shows"
+        );
+    }
+    listed.keep(|pack| vault.ring.is_of(pack.epoch(), vault.domain));
     let there = There { listed, runs };
     let (cache, mut stored) = open_cache(vault, cache_dir).await?;
     match fill(vault, protocol, cache, &mut stored, &there).await {
@@ -101,8 +113,9 @@ async fn open_cache(
     let Some(dir) = dir else {
         return Ok((None, StoredChunks::in_memory(vault.id)));
     };
-    let (shown, id, dir) = (dir.display().to_string(), vault.id, dir.to_owned());
-    let opened = tokio::task::spawn_blocking(move || Cache::open(&dir, id)).await;
+    let (shown, id, domain) = (dir.display().to_string(), vault.id, vault.domain);
+    let dir = dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Cache::open(&dir, id, domain)).await;
     let opened = opened.map_err(|error| Error::system("open the index cache").because(error))?;
     Ok(match opened {
         Ok((cache, tables)) => {
@@ -162,12 +175,17 @@ async fn add_runs(
         // A damaged run is tried again by the next session; its packs' footers say the same.
         let (name, Some(run)) = run? else { continue };
         held.insert(name);
+        let Some(run) = run else { continue };
         let named = run.header.packs.iter().map(|pack| TablePack {
             id: pack.id,
             size: pack.size,
         });
         packs.extend(named.filter(|pack| there.listed.has(pack)));
-        chunks.extend(run.entries.iter().filter_map(chunk_of));
+        let own = run.entries.iter().filter(|entry| {
+            let epoch = entry.location.frame.pack.epoch();
+            vault.ring.is_of(epoch, vault.domain)
+        });
+        chunks.extend(own.filter_map(chunk_of));
         if chunks.len() >= BATCH {
             let (chunks, packs) = (std::mem::take(&mut chunks), std::mem::take(&mut packs));
             stored.add(chunks, packs, keep)?;
@@ -226,19 +244,26 @@ async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// `None` when the run is damaged: its packs' footers say the same.
-async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<IndexRun>> {
+/// `None` when the run is damaged: its packs' footers say the same. `Some(None)` when it is of
+/// another domain.
+async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<Option<IndexRun>>> {
     let Some(bytes) = vault.store.find(&object, INDEX_LIMIT).await? else {
         return Ok(None);
     };
+    if let Ok((header, _)) = IndexHeader::decode(&bytes) {
+        let is_elsewhere = vault.ring.knows(header.epoch) || !vault.ring.is_whole();
+        if is_elsewhere && !vault.ring.is_of(header.epoch, vault.domain) {
+            return Ok(Some(None));
+        }
+    }
     let of = Arc::clone(vault);
     let decoded = vault
         .pool
-        .run(move || IndexRun::decode(&bytes, &of.ring))
+        .run(move || IndexRun::decode(&bytes, &of.ring.get().ring))
         .await;
     let decoded = decoded.map_err(|error| Error::system("read an index run").because(error))?;
     match decoded {
-        Ok(run) => Ok(Some(run)),
+        Ok(run) => Ok(Some(Some(run))),
         Err(error) => {
             let error = Error::format(&object, error);
             tracing::warn!(object, %error, "an index run is not usable; pack footers replace it");
@@ -277,7 +302,7 @@ async fn read_footer(vault: &Inner, id: PackId, size: u64) -> Result<Option<Pack
     let tail = pack::tail(&vault.store, id, size).await?;
     match tail.header().kind {
         PackKind::Data => {
-            let opened = tail.open(&vault.ring);
+            let opened = tail.open(&vault.ring.get().ring);
             opened
                 .map(Some)
                 .map_err(|error| Error::format(&name::pack(&id), error))

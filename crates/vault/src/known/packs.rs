@@ -1,6 +1,6 @@
 //! The packs that are in the vault now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tresor_vault_format::{PackId, name};
 
@@ -19,6 +19,16 @@ impl ListedPacks {
             .iter()
             .filter_map(|meta| Some((name::parse_pack(meta.name.as_str())?, meta.size)));
         Ok(Self(packs.collect()))
+    }
+
+    /// The numbers of the data keys that sealed them.
+    pub(super) fn epochs(&self) -> BTreeSet<u32> {
+        self.0.keys().map(PackId::epoch).collect()
+    }
+
+    /// Forgets the others.
+    pub(super) fn keep(&mut self, wanted: impl Fn(&PackId) -> bool) {
+        self.0.retain(|pack, _| wanted(pack));
     }
 
     /// These and no others.

@@ -41,7 +41,7 @@ pub struct PointSummary {
     pub taken_at: Timestamp,
     /// When it was committed.
     pub committed_at: Timestamp,
-    /// The VM's how-manieth point it is, from 1; 0 when the program that made it did not count.
+    /// The order of the VM's points; 0 when the program that made it did not count.
     #[serde(default)]
     pub sequence: u64,
     /// What was achieved.
@@ -167,7 +167,14 @@ fn encode_commit(
         tree_packs,
     };
     let now = Timestamp::now().as_millisecond();
-    let object = SessionEnd::encode_commit(vault.id, core.id, now, commit, &body, &vault.ring);
+    let object = SessionEnd::encode_commit(
+        vault.id,
+        core.id,
+        now,
+        commit,
+        &body,
+        &vault.ring.get().ring,
+    );
     match object {
         Ok(object) if object.len() <= END_LIMIT => Ok(Bytes::from(object)),
         Ok(_) => Err(Error::misuse("a recovery point is at most 64 MiB")),

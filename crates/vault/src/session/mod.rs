@@ -115,7 +115,8 @@ impl WriteSession {
     /// the end of a smaller base, and without one, it is zero.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Misuse`] when the base is larger; when it cannot be read.
+    /// [`crate::ErrorKind::Misuse`] when the base is larger; [`crate::ErrorKind::BaseElsewhere`] when it
+    /// is of another domain (see [`Vault::can_build_on`]); when it cannot be read.
     pub async fn stream(
         &self,
         name: StreamName,
@@ -124,6 +125,9 @@ impl WriteSession {
     ) -> Result<StreamWriter> {
         if base.is_some_and(|base| base.size > size) {
             return Err(Error::misuse("a stream is not smaller than its base"));
+        }
+        if let Some(base) = base {
+            self.core.vault.check_base(base).await?;
         }
         StreamWriter::new(Arc::clone(&self.core), name, size, base)
     }

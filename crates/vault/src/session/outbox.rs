@@ -225,7 +225,11 @@ impl Sender {
             .collect();
         let vault = Arc::clone(&self.vault);
         let run = IndexRun { header, entries };
-        let encoded = self.vault.pool.run(move || run.encode(&vault.ring)).await;
+        let encoded = self
+            .vault
+            .pool
+            .run(move || run.encode(&vault.ring.get().ring))
+            .await;
         let encoded = encoded.map_err(|error| Error::system("make an index run").because(error))?;
         let encoded = encoded.map_err(|error| Error::format(&object, error))?;
         self.vault

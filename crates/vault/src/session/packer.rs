@@ -61,7 +61,7 @@ impl Packer {
     }
 
     fn begin(&self, first: usize) -> Result<PackWriter> {
-        let ring = &self.vault.ring;
+        let ring = &self.vault.ring.get().ring;
         let id = PackId::new(random()?, self.vault.epoch);
         // The pages of what is reserved and not used are never touched.
         let body = self.spare.take(self.target + first);

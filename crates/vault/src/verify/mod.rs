@@ -1,9 +1,11 @@
 //! Finding damage before somebody needs the data.
 //!
-//! Two ways: [`Vault::verify_point`](crate::Vault::verify_point) reads a recovery point as a
-//! restore would and needs the keys; [`verify_objects`] reads every object and needs none, so
-//! that whoever stores a vault can look after it. Both go on after damage and report all of it.
+//! [`Vault::verify_point`](crate::Vault::verify_point) reads a recovery point as a restore would and
+//! needs the keys; [`Vault::verify_keys`](crate::Vault::verify_keys) looks at the key rings, which
+//! must be opened for it; [`verify_objects`] reads every object and needs no key, so that whoever
+//! stores a vault can look after it. All go on after damage and report all of it.
 
+mod keys;
 mod objects;
 pub(crate) mod pack;
 mod point;

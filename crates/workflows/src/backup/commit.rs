@@ -56,15 +56,18 @@ impl SubTask<BackupContext> for Commit {
 
 fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
     let described = handed_over(ctx.described.as_ref(), "a description of the VM")?;
+    let now = jiff::Timestamp::now();
+    let last = ctx.parent.as_ref().map(|parent| parent.sequence);
+    let base = ctx.parent.as_ref().filter(|_| !ctx.is_elsewhere);
     Ok(RecoveryPoint {
         id: session_of(ctx.job).into(),
         vm: described.id,
         vm_name: ctx.request.vm_name.clone(),
         taken_at: handed_over(ctx.taken_at, "the time of the snapshot")?,
-        committed_at: jiff::Timestamp::now(),
+        committed_at: now,
         job: ctx.job,
-        parent: ctx.parent.as_ref().map(|parent| parent.id),
-        sequence: ctx.parent.as_ref().map_or(0, |parent| parent.sequence) + 1,
+        parent: base.map(|parent| parent.id),
+        sequence: next_sequence(last, ctx.services.vault.has_all_domains(), now),
         consistency: handed_over(ctx.consistency.clone(), "a consistency report")?,
         machine: described.machine.clone(),
         disks: std::mem::take(&mut ctx.disks),
@@ -72,4 +75,38 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
         facts: std::mem::take(&mut ctx.facts),
         warnings: std::mem::take(&mut ctx.warnings),
     })
+}
+
+/// The number of the next point, after that of the last one that is seen. Who sees all points of the
+/// VM counts. Who has one domain only may not see the newest, which was made in another one, and must
+/// come after it all the same: what it has is the clock.
+fn next_sequence(last: Option<u64>, sees_all: bool, now: jiff::Timestamp) -> u64 {
+    let counted = last.unwrap_or(0) + 1;
+    if sees_all {
+        return counted;
+    }
+    counted.max(u64::try_from(now.as_second()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_comes_after_those_that_are_not_seen() {
+        let cases = [
+            (None, true, 1_000, 1),
+            (Some(7), true, 1_000, 8),
+            (Some(2_000), true, 1_000, 2_001),
+            (None, false, 1_000, 1_000),
+            (Some(7), false, 1_000, 1_000),
+            // A clock that went back.
+            (Some(2_000), false, 1_000, 2_001),
+            (None, false, -5, 1),
+        ];
+        for (last, sees_all, second, expected) in cases {
+            let now = jiff::Timestamp::from_second(second).expect("a time");
+            assert_eq!(next_sequence(last, sees_all, now), expected, "{last:?}");
+        }
+    }
 }

@@ -97,7 +97,10 @@ pub struct BackupContext {
     pub(super) request: BackupRequest,
     pub(super) services: BackupServices,
     pub(super) described: Option<VmDescription>,
+    /// The point before.
     pub(super) parent: Option<RecoveryPoint>,
+    /// Whether the point before is of another domain, so that nothing is built on it.
+    pub(super) is_elsewhere: bool,
     /// Name of each disk in the parent, for those that are there.
     pub(super) bases: BTreeMap<StreamName, StreamName>,
     pub(super) facts: Vec<Fact>,
@@ -127,6 +130,7 @@ impl BackupContext {
             services,
             described: None,
             parent: None,
+            is_elsewhere: false,
             bases: BTreeMap::new(),
             seen: None,
             facts: Vec::new(),

@@ -46,7 +46,7 @@ impl Mover<'_> {
         before: u64,
     ) -> Result<DiskRecord, Problem> {
         let parent = parent_of(ctx, disk);
-        let mode = read_mode(disk, parent.as_ref());
+        let mode = read_mode(&disk.read_mode, parent.as_ref(), ctx.is_elsewhere);
         let place = parent.as_ref().and_then(|parent| parent.reread);
         let kept = place.map(RereadRecord::not_this_time);
         let share = match &mode {
@@ -180,12 +180,16 @@ fn reread_of(
 }
 
 /// How the disk is read: what did not change is taken over from the point before, so there has to be
-/// one.
-fn read_mode(disk: &SnapshotDisk, parent: Option<&DiskRecord>) -> ReadMode {
-    match (&disk.read_mode, parent) {
-        (ReadMode::Incremental { .. }, None) => ReadMode::Full {
-            reason: "the last recovery point has nothing to build on".to_owned(),
-        },
+/// one, and it has to be of the domain in which the new one is written.
+fn read_mode(judged: &ReadMode, parent: Option<&DiskRecord>, is_elsewhere: bool) -> ReadMode {
+    let full = |reason: &str| ReadMode::Full {
+        reason: reason.to_owned(),
+    };
+    match (judged, parent) {
+        (_, None) if is_elsewhere => full("the last point is of another domain"),
+        (ReadMode::Incremental { .. }, None) => {
+            full("the last recovery point has nothing to build on")
+        }
         (mode, _) => mode.clone(),
     }
 }
@@ -193,7 +197,8 @@ fn read_mode(disk: &SnapshotDisk, parent: Option<&DiskRecord>) -> ReadMode {
 /// The disk in the point before, as far as it can be built on: in a full read too, so that what did
 /// not change is shared with it.
 fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
-    let disks = &ctx.parent.as_ref()?.disks;
+    let parent = ctx.parent.as_ref().filter(|_| !ctx.is_elsewhere);
+    let disks = &parent?.disks;
     let name = ctx.bases.get(&disk.name)?;
     let record = disks.iter().find(|record| record.stream.name == *name)?;
     (record.stream.size <= disk.size).then(|| record.clone())
@@ -223,4 +228,74 @@ fn record(
 fn whole_before(parent: DiskRecord) -> Option<tresor_model::PointId> {
     let TrackingLedger { signs, .. } = parent.tracking;
     signs.last_whole
+}
+
+#[cfg(test)]
+mod tests {
+    use tresor_model::SnapshotTag;
+
+    use super::*;
+
+    fn parent() -> DiskRecord {
+        DiskRecord {
+            stream: StreamRecord {
+                name: tresor_model::StreamName::new("vda").expect("valid"),
+                size: 1 << 20,
+                root: None,
+            },
+            read_mode: full("the first"),
+            tracking: TrackingLedger {
+                bitmap: None,
+                tag: SnapshotTag::of_job(tresor_model::JobId::generate()),
+                granularity: 65536,
+                persistent: true,
+                image: String::new(),
+                size: 1 << 20,
+                signs: tresor_model::TrackingSigns::default(),
+            },
+            stats: DiskStats::default(),
+            reread: None,
+        }
+    }
+
+    fn full(reason: &str) -> ReadMode {
+        ReadMode::Full {
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_built_on_is_read_whole_and_says_why() {
+        let changed = ReadMode::Incremental {
+            bitmap: "b".to_owned(),
+        };
+        let cases = [
+            (&changed, true, false, changed.clone()),
+            (
+                &changed,
+                false,
+                false,
+                full("the last recovery point has nothing to build on"),
+            ),
+            (
+                &changed,
+                false,
+                true,
+                full("the last point is of another domain"),
+            ),
+            (&full("no bitmap"), true, false, full("no bitmap")),
+            (&full("no bitmap"), false, false, full("no bitmap")),
+            (
+                &full("no bitmap"),
+                false,
+                true,
+                full("the last point is of another domain"),
+            ),
+        ];
+        for (judged, has_parent, is_elsewhere, expected) in cases {
+            let parent = has_parent.then(parent);
+            let mode = read_mode(judged, parent.as_ref(), is_elsewhere);
+            assert_eq!(mode, expected, "{judged:?} {has_parent} {is_elsewhere}");
+        }
+    }
 }

@@ -57,7 +57,10 @@ impl SubTask<BackupContext> for Prepare {
             ctx.seen = Some(described.machine.clone());
         }
         apply_policy(&mut described.machine.disks, &ctx.request);
-        let chosen = choose_disks(&described.machine.disks, parent.as_ref());
+        let vault = &ctx.services.vault;
+        let base = parent.as_ref().filter(|point| vault.can_build_on(point));
+        ctx.is_elsewhere = parent.is_some() && base.is_none();
+        let chosen = choose_disks(&described.machine.disks, base);
         if chosen.is_empty() {
             return Err(no_disk(&ctx.request, &described.machine.disks));
         }
@@ -88,7 +91,7 @@ impl SubTask<BackupContext> for Prepare {
         let output = json!({
             "session": session_of(ctx.job),
             "tag": tag_of(ctx.job),
-            "parent": parent.as_ref().map(|point| point.id),
+            "parent": base.map(|point| point.id),
             "disks": judgements(&prepared.judgements()),
         });
         ctx.facts.append(&mut prepared.facts());

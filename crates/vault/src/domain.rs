@@ -1,0 +1,60 @@
+//! What may be built on what: a point is of one domain, whole.
+//!
+//! # Invariant
+//! Below the root of a stream there are only nodes and chunks of the root's domain. A session writes in
+//! one domain, finds only chunks of that domain ([`crate::known`]), and takes over nodes only of a base
+//! that is of it, which is checked here. So whoever can open the root can open all of it.
+
+use tresor_model::{RecoveryPoint, StreamRecord};
+use tresor_vault_format::{PackId, name};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tree::root_child;
+use crate::vault::{Inner, Vault};
+
+impl Vault {
+    /// Whether the disks of this holder's next point may take over what did not change from `point`:
+    /// all of them are of the domain in which this holder writes. Else they are read whole, and
+    /// [`crate::WriteSession::stream`] gets no base.
+    #[must_use]
+    pub fn can_build_on(&self, point: &RecoveryPoint) -> bool {
+        let mut disks = point.disks.iter();
+        disks.all(|disk| self.inner.is_ours(&disk.stream))
+    }
+}
+
+impl Inner {
+    fn is_ours(&self, stream: &StreamRecord) -> bool {
+        match root_pack(stream) {
+            Ok(Some(pack)) => self.ring.is_of(pack.epoch(), self.domain),
+            // What cannot be read is damage, which is another matter: reading it says so.
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    /// Refuses a base of another domain.
+    pub(crate) async fn check_base(&self, base: &StreamRecord) -> Result<()> {
+        let Some(pack) = root_pack(base)? else {
+            return Ok(());
+        };
+        let epoch = pack.epoch();
+        if !self.ring.knows(epoch) {
+            self.refresh_ring().await?;
+        }
+        if self.ring.is_of(epoch, self.domain) {
+            return Ok(());
+        }
+        if self.ring.is_whole() && !self.ring.knows(epoch) {
+            let object = name::pack(&pack);
+            return Err(Error::new(ErrorKind::KeyMissing { object, epoch }));
+        }
+        let stream = base.name.clone();
+        Err(Error::new(ErrorKind::BaseElsewhere { stream }))
+    }
+}
+
+/// `None` for a stream of zeros, which is of no domain.
+fn root_pack(stream: &StreamRecord) -> Result<Option<PackId>> {
+    let root = root_child(stream)?;
+    Ok(root.map(|root| root.location.frame.pack))
+}
