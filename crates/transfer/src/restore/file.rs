@@ -3,8 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::Path,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, OpenOptionsExt as _},
+    },
     sync::Arc,
 };
 
@@ -26,12 +28,14 @@ pub(super) struct ImageFile {
 }
 
 impl ImageFile {
-    /// Over a file that is open, and locked perhaps: whoever writes holds it. `path` is its name.
-    pub(super) fn over(cached: File, path: &Path) -> Self {
+    /// Over a file that is open, and locked perhaps: whoever writes holds it.
+    pub(super) fn over(cached: File) -> Self {
+        // The very file, whatever its name stands for by now.
+        let same = format!("/proc/self/fd/{}", cached.as_raw_fd());
         let flag = i32::try_from(OFlags::DIRECT.bits()).ok();
         let direct = flag.and_then(|flag| {
             let mut options = OpenOptions::new();
-            options.write(true).custom_flags(flag).open(path).ok()
+            options.write(true).custom_flags(flag).open(same).ok()
         });
         Self {
             cached: Arc::new(cached),
@@ -69,7 +73,8 @@ impl ImageFile {
     }
 }
 
-/// Writes under way. Dropping them does not stop those that have begun.
+/// Writes under way. Dropping them does not stop those that have begun, and they hold the file's
+/// lock: so whoever gives up waits for [`Self::end`] all the same.
 #[derive(Debug)]
 pub(super) struct Writes {
     file: ImageFile,
@@ -95,12 +100,14 @@ impl Writes {
         Ok(())
     }
 
-    /// Waits for all of them.
+    /// Waits for all of them, also when one fails; gives the first error.
     pub(super) async fn end(&mut self) -> io::Result<()> {
+        let mut outcome = Ok(());
         while !self.under_way.is_empty() {
-            self.end_one().await?;
+            let ended = self.end_one().await;
+            outcome = outcome.and(ended);
         }
-        Ok(())
+        outcome
     }
 
     async fn end_one(&mut self) -> io::Result<()> {
@@ -119,14 +126,14 @@ mod tests {
     #[tokio::test]
     async fn every_piece_lands_where_it_belongs() {
         let memory = tresor_backend::aligned::AlignedPool::new(4);
-        for dir in [Path::new("."), Path::new("/dev/shm")] {
+        for dir in [".", "/dev/shm"] {
             let dir = tempfile::tempdir_in(dir).unwrap();
             let path = dir.path().join("image");
             let size = 1_000_000;
             let mut expected = vec![0_u8; 1_000_000];
             let cached = File::create_new(&path).unwrap();
             cached.set_len(size).unwrap();
-            let file = ImageFile::over(cached, &path);
+            let file = ImageFile::over(cached);
             let mut writes = Writes::into(file.clone());
             for (number, start, length) in [
                 (1, 0, 65_536),

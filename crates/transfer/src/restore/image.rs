@@ -1,17 +1,12 @@
 //! One disk or attachment, from the vault into a file.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tresor_model::{Extent, StreamRecord};
@@ -22,6 +17,7 @@ use super::{
     file::{ImageFile, Writes},
     holder,
     journal::Journal,
+    partial::{begin_partial, lock_partial, take_over_owner},
     qcow2,
 };
 use crate::{Error, ErrorKind};
@@ -80,7 +76,7 @@ pub async fn restore_stream(
     })?;
     let journal =
         begin_partial(&file, &partial, stream, target.format).map_err(file_error(&partial))?;
-    let file = ImageFile::over(file, &partial);
+    let file = ImageFile::over(file);
     let reader = vault
         .reader(stream)
         .map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
@@ -103,9 +99,17 @@ pub async fn restore_stream(
     while let Some((window, pieces)) = current {
         // The next window is read while this one is written, and made durable while the next one is.
         current = ahead.next().map(fetch);
-        if image.write_window(pieces, progress, cancel).await? {
-            let noted = noting.begin(&image.file, window.start).await;
-            noting = noted.map_err(file_error(&partial))?;
+        match image.write_window(pieces, progress, cancel).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let noted = noting.begin(&image.file, window.start).await;
+                noting = noted.map_err(file_error(&partial))?;
+            }
+            Err(error) => {
+                // Nothing of ours holds the file any more when this returns. The error came first.
+                let _noted = noting.end().await;
+                return Err(error);
+            }
         }
         progress.done.store(window.end(), Ordering::Relaxed);
     }
@@ -131,79 +135,6 @@ fn check_target(target: &Target) -> Result<(), ErrorKind> {
         Ok(Some(holder)) => Err(ErrorKind::TargetInUse { path, holder }),
         Ok(None) if !target.overwrite && path.exists() => Err(ErrorKind::TargetExists(path)),
         Ok(None) => Ok(()),
-    }
-}
-
-/// Opens the half-written image, or makes one, for this restore alone; `None` when another one has
-/// it. Two that wrote into one file would give an image of neither's content.
-fn lock_partial(partial: &Path) -> io::Result<Option<File>> {
-    fs::create_dir_all(parent(partial))?;
-    loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600) // it is as secret as the guest
-            .open(partial)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            // A file system without such locks.
-            Err(error) => tracing::debug!(%error, "a half-written image cannot be locked"),
-        }
-        // Its restore may have ended between the two calls: then it is the image, and whole.
-        let opened = file.metadata()?;
-        match fs::metadata(partial) {
-            Ok(there) if (there.dev(), there.ino()) == (opened.dev(), opened.ino()) => {
-                return Ok(Some(file));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Goes on with the half-written image when its journal is about the same content, else begins it
-/// anew.
-fn begin_partial(
-    file: &File,
-    partial: &Path,
-    stream: &StreamRecord,
-    format: ImageFormat,
-) -> io::Result<Journal> {
-    let root = stream.root.as_ref().map_or("zero", |root| root.id.as_str());
-    let subject = format!("tresor restore 1 {root} {} {format}", stream.size);
-    // A journal beside an image that holds nothing yet is that of another one, which is gone.
-    let known = if file.metadata()?.len() > 0 {
-        Journal::open(partial, &subject)?
-    } else {
-        None
-    };
-    let journal = match known {
-        Some(journal) => journal,
-        None => {
-            Journal::discard(partial)?;
-            file.set_len(0)?;
-            Journal::open(partial, &subject)?
-                .ok_or_else(|| io::Error::other("the restore's journal changed under it"))?
-        }
-    };
-    file.set_len(format.file_size(stream.size))?;
-    Ok(journal)
-}
-
-/// An image that replaces one belongs to whom that one belonged: the user that QEMU runs as, perhaps.
-/// Where that is not allowed, it stays with who restores.
-fn take_over_owner(file: &File, replaced: &Path) {
-    let Ok(before) = fs::metadata(replaced) else {
-        return; // there is none
-    };
-    let taken = fchown(file, Some(before.uid()), Some(before.gid()))
-        .and_then(|()| file.set_permissions(before.permissions()));
-    if let Err(error) = taken {
-        tracing::warn!(path = %replaced.display(), %error, "owner and mode are not taken over");
     }
 }
 
@@ -255,8 +186,24 @@ impl Image<'_> {
         progress: &RestoreProgress,
         cancel: &CancellationToken,
     ) -> Result<bool, Error> {
-        let base = self.format.data_start(self.stream.size);
         let mut writes = Writes::into(self.file.clone());
+        let begun = self
+            .write_pieces(&mut pieces, &mut writes, progress, cancel)
+            .await;
+        let written = writes.end().await;
+        let any = begun?;
+        written.map_err(|error| self.file_error(error))?;
+        Ok(any)
+    }
+
+    async fn write_pieces(
+        &self,
+        pieces: &mut Fetch,
+        writes: &mut Writes,
+        progress: &RestoreProgress,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let base = self.format.data_start(self.stream.size);
         let mut any = false;
         loop {
             let piece = tokio::select! {
@@ -266,7 +213,7 @@ impl Image<'_> {
                 }
                 piece = pieces.next() => piece,
             };
-            let Some(piece) = piece else { break };
+            let Some(piece) = piece else { return Ok(any) };
             let Piece { offset, bytes } = piece.map_err(|error| self.vault_error(error))?;
             let length = bytes.len() as u64;
             let written = writes.begin(bytes, base + offset).await;
@@ -274,9 +221,6 @@ impl Image<'_> {
             progress.written.fetch_add(length, Ordering::Relaxed);
             any = true;
         }
-        let written = writes.end().await;
-        written.map_err(|error| self.file_error(error))?;
-        Ok(any)
     }
 
     /// Writes what makes the file an image of its format.
@@ -330,66 +274,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_half_written_image_belongs_to_one_restore() {
-        let dir = tempfile::tempdir().unwrap();
-        let partial = dir.path().join("vda.raw.partial");
-        let file = lock_partial(&partial).unwrap().unwrap();
-        assert!(lock_partial(&partial).unwrap().is_none());
-        // Published, it is out of the next one's reach.
-        fs::rename(&partial, dir.path().join("vda.raw")).unwrap();
-        let next = lock_partial(&partial).unwrap().unwrap();
-        drop(file);
-        let (one, other) = (
-            next.metadata().unwrap(),
-            fs::metadata(dir.path().join("vda.raw")),
-        );
-        assert_ne!(one.ino(), other.unwrap().ino());
-    }
-
-    #[test]
-    fn an_image_is_private_unless_the_one_before_was_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let partial = dir.path().join("vda.raw.partial");
-        let file = lock_partial(&partial).unwrap().unwrap();
-        let mode = |file: &File| file.metadata().unwrap().mode() & 0o777;
-        let target = dir.path().join("vda.raw");
-        take_over_owner(&file, &target);
-        assert_eq!(mode(&file), 0o600);
-        let before = File::create(&target).unwrap();
-        before
-            .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640))
-            .unwrap();
-        take_over_owner(&file, &target);
-        assert_eq!(mode(&file), 0o640);
-    }
-
-    #[test]
-    fn only_a_journal_beside_its_image_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let partial = dir.path().join("vda.raw.partial");
-        let stream = StreamRecord {
-            name: tresor_model::StreamName::new("vda").unwrap(),
-            size: 2 * WINDOW,
-            root: None,
-        };
-        let begin = |file: &File| begin_partial(file, &partial, &stream, ImageFormat::Raw).unwrap();
-        let file = lock_partial(&partial).unwrap().unwrap();
-        begin(&file).note(0).unwrap();
-        assert!(begin(&file).is_done(0), "goes on");
-        file.set_len(0).unwrap();
-        assert!(!begin(&file).is_done(0), "begins anew");
-        assert_eq!(file.metadata().unwrap().len(), 2 * WINDOW);
     }
 }

@@ -17,6 +17,7 @@ mod image;
 mod in_use;
 mod journal;
 mod layout;
+mod partial;
 mod qcow2;
 
 pub use image::{RestoreProgress, Target, restore_stream};
