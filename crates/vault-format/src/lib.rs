@@ -12,6 +12,7 @@
 //! - Encoders are deterministic: ids, salts and times come from the caller.
 
 mod codec;
+mod damaged;
 mod error;
 mod expired;
 pub mod frame;
@@ -27,6 +28,7 @@ mod seal;
 mod session;
 mod stamp;
 
+pub use damaged::DamageMark;
 pub use error::{Error, ErrorKind, Result};
 pub use expired::ExpiryMark;
 pub use header::VaultHeader;

@@ -22,6 +22,8 @@ pub const PLANS: &str = "plans/";
 pub const SESSIONS: &str = "sessions/";
 /// Prefix of marks of points that have expired.
 pub const EXPIRED: &str = "expired/";
+/// Prefix of marks of packs that are damaged.
+pub const DAMAGED: &str = "damaged/";
 
 /// `keys/slot-<32 hex>`.
 #[must_use]
@@ -92,6 +94,18 @@ pub fn parse_expired(name: &str) -> Option<SessionId> {
     parse_session(name.strip_prefix(EXPIRED)?)
 }
 
+/// `damaged/<32 hex pack>`.
+#[must_use]
+pub fn damaged(pack: &PackId) -> String {
+    format!("{DAMAGED}{pack}")
+}
+
+/// The pack in an object name of [`damaged`]'s form.
+#[must_use]
+pub fn parse_damaged(name: &str) -> Option<PackId> {
+    name.strip_prefix(DAMAGED)?.parse().ok()
+}
+
 /// Which of a session's two objects a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionObject {
@@ -142,11 +156,13 @@ mod tests {
             Some(SessionObject::End(session))
         );
         assert_eq!(parse_expired(&expired(session)), Some(session));
+        assert_eq!(parse_damaged(&damaged(&id)), Some(id));
         let upper = session_end(session).to_uppercase();
         for odd in ["", "sessions/", "sessions/x.end", "packs/é", upper.as_str()] {
             assert_eq!(parse_session_object(odd), None);
             assert_eq!(parse_pack(odd), None);
             assert_eq!(parse_expired(odd), None);
+            assert_eq!(parse_damaged(odd), None);
         }
     }
 }

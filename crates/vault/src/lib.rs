@@ -16,6 +16,8 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod copy;
+mod damage;
 mod error;
 mod keys;
 mod known;
@@ -32,10 +34,14 @@ mod vault;
 mod verify;
 mod zero;
 
+pub use copy::{
+    Base, CopyChoice, CopyOptions, CopyStats, PlannedCopy, ReadBack, copy_point, plan_copies,
+};
+pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use points::PointList;
-pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use read::{Copies, ExtentKind, Fetch, Instead, Piece, ReadAround, StreamReader};
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };

@@ -1,6 +1,6 @@
 //! Listing and reading recovery points.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -30,9 +30,23 @@ impl Vault {
     /// # Errors
     /// When the storage fails. A damaged end object is an entry of the list, not an error of it.
     pub async fn points(&self) -> Result<PointList> {
+        let expired = self.expired().await?;
+        self.points_but(&expired).await
+    }
+
+    /// All recovery points, and the ids of those of them that have expired.
+    ///
+    /// # Errors
+    /// As for [`Self::points`].
+    pub async fn points_ever(&self) -> Result<(PointList, HashSet<PointId>)> {
+        let expired = self.expired().await?.into_iter().map(PointId::from);
+        let all = self.points_but(&BTreeSet::new()).await?;
+        Ok((all, expired.collect()))
+    }
+
+    async fn points_but(&self, expired: &BTreeSet<SessionId>) -> Result<PointList> {
         let inner = &self.inner;
         let listed = inner.store.list(name::SESSIONS).await?;
-        let expired = self.expired().await?;
         let ended = listed.iter().filter_map(|meta| {
             match name::parse_session_object(meta.name.as_str())? {
                 SessionObject::End(session) if !expired.contains(&session) => Some(session),
@@ -221,6 +235,7 @@ mod tests {
             size: 0,
             stored: 0,
             warnings: 0,
+            copied_from: None,
         }
     }
 

@@ -14,13 +14,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyMaterial, Master};
 use crate::pool::CpuPool;
 use crate::random::random;
-use crate::read::FrameCache;
+use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
 use crate::store::{PutOutcome, Store};
 
 /// A vault with its keys. Cheap to clone; clones share one thread pool and one cache.
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) inner: Arc<Inner>,
+    /// What its readers turn to when something is lost.
+    pub(crate) copies: Option<Arc<dyn Copies>>,
 }
 
 pub(crate) struct Inner {
@@ -34,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) ids: IdKey,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) cache: FrameCache,
+    pub(crate) elsewhere: Elsewhere,
+    pub(crate) around: AroundLog,
     master: Master,
 }
 
@@ -174,10 +178,13 @@ impl Vault {
             ids,
             pool,
             cache,
+            elsewhere: Elsewhere::default(),
+            around: AroundLog::default(),
             master,
         };
         Ok(Self {
             inner: Arc::new(inner),
+            copies: None,
         })
     }
 

@@ -5,10 +5,10 @@
 use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
-    Argon2Cost, Child, ChunkId, Commit, CommitBody, DataKey, DomainId, DomainKeys, ExpiryMark,
-    FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot, LeafChunk,
-    Location, Node, NodeId, PackId, PackKind, PackWriter, RingHeader, Secret, SessionBegin,
-    SessionEnd, SlotKind, VaultHeader, frame,
+    Argon2Cost, Child, ChunkId, Commit, CommitBody, DamageMark, DataKey, DomainId, DomainKeys,
+    ExpiryMark, FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot,
+    LeafChunk, Location, Node, NodeId, PackId, PackKind, PackWriter, RingHeader, Secret,
+    SessionBegin, SessionEnd, SlotKind, VaultHeader, frame,
 };
 use uuid::Uuid;
 
@@ -206,6 +206,14 @@ pub(crate) fn expired() -> ExpiryMark {
     }
 }
 
+pub(crate) fn damaged() -> DamageMark {
+    DamageMark {
+        vault: vault(),
+        pack: pack_id(6),
+        found_ms: 1_764_000_000_005,
+    }
+}
+
 /// Name of the golden file, and the bytes.
 pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let ids = ring().id_key(1).unwrap();
@@ -232,5 +240,6 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("session-commit", commit()),
         ("session-abort", abort()),
         ("expired", expired().encode()),
+        ("damaged", damaged().encode()),
     ]
 }

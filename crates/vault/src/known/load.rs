@@ -218,7 +218,7 @@ fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
     })
 }
 
-async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
+pub(crate) async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
     let listed = vault.store.list(prefix).await?;
     Ok(listed
         .into_iter()
@@ -227,7 +227,7 @@ async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
 }
 
 /// `None` when the run is damaged: its packs' footers say the same.
-async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<IndexRun>> {
+pub(crate) async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<IndexRun>> {
     let Some(bytes) = vault.store.find(&object, INDEX_LIMIT).await? else {
         return Ok(None);
     };
@@ -284,6 +284,26 @@ async fn read_footer(vault: &Inner, id: PackId, size: u64) -> Result<Option<Pack
         }
         PackKind::Tree => Ok(None),
     }
+}
+
+/// What is in packs of either kind; those whose footers cannot be read are left out.
+pub(crate) async fn read_contents(
+    vault: &Arc<Inner>,
+    packs: Vec<(PackId, u64)>,
+) -> Result<Vec<PackContents>> {
+    stream::iter(packs)
+        .map(async |(id, size)| {
+            let tail = match pack::tail(&vault.store, id, size).await {
+                Ok(tail) => tail,
+                Err(error) if error.object_and_reason().is_some() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            Ok(tail.open(&vault.ring).ok())
+        })
+        .buffer_unordered(vault.store.parallelism())
+        .try_filter_map(async |found| Ok(found))
+        .try_collect()
+        .await
 }
 
 /// What a pack holds, as index entries.

@@ -11,7 +11,9 @@ mod packs;
 mod stored;
 mod table;
 
-pub(crate) use load::{entries_of, load};
+pub(crate) use load::{entries_of, list_names, load, read_contents, read_run};
+pub(crate) use packs::ListedPacks;
+pub(crate) use table::TablePack;
 
 use std::collections::HashMap;
 

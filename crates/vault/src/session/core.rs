@@ -10,6 +10,7 @@ use tresor_model::SessionId;
 use tresor_vault_format::limits::PACK_LIMIT;
 use tresor_vault_format::{FrameLocation, PackId, PackKind, SessionBegin, name};
 
+use crate::damage::Heal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::known::{self, KnownChunks};
 use crate::pool::CpuPool;
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) level: i32,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) protocol: Protocol,
+    pub(crate) heal: Heal,
     known: Mutex<KnownChunks>,
     data: Mutex<Packer>,
     tree: tokio::sync::Mutex<TreePacks>,
@@ -74,6 +76,7 @@ impl Core {
         };
         Ok(Arc::new(Self {
             id,
+            heal: options.heal,
             level: options.level.clamp(-7, 19),
             known: Mutex::new(known),
             data: Mutex::new(packer(PackKind::Data, options.pack_size)),

@@ -9,8 +9,8 @@ use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::SessionObject;
 use tresor_vault_format::{
-    ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin, SessionEnd,
-    VaultHeader, name,
+    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin,
+    SessionEnd, VaultHeader, name,
 };
 
 use crate::error::{Error, Result};
@@ -184,6 +184,10 @@ impl Check {
                 let mark = ExpiryMark::decode(bytes).map_err(wrong)?;
                 (name::expired(mark.session), mark.vault)
             }
+            Kind::Damaged => {
+                let mark = DamageMark::decode(bytes).map_err(wrong)?;
+                (name::damaged(&mark.pack), mark.vault)
+            }
             Kind::End => {
                 let end = SessionEnd::decode(bytes).map_err(wrong)?;
                 self.expect_of_end(&end, object);
@@ -247,6 +251,7 @@ enum Kind {
     Begin,
     End,
     Expired,
+    Damaged,
 }
 
 impl Kind {
@@ -257,6 +262,7 @@ impl Kind {
             _ if object.starts_with(name::RINGS) => Some(Self::Ring),
             _ if name::parse_index_run(object).is_some() => Some(Self::Index),
             _ if name::parse_expired(object).is_some() => Some(Self::Expired),
+            _ if name::parse_damaged(object).is_some() => Some(Self::Damaged),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -266,7 +272,9 @@ impl Kind {
 
     fn limit(self) -> usize {
         match self {
-            Self::Vault | Self::Slot | Self::Ring | Self::Begin | Self::Expired => SMALL_OBJECT,
+            Self::Vault | Self::Slot | Self::Ring | Self::Begin | Self::Expired | Self::Damaged => {
+                SMALL_OBJECT
+            }
             Self::Index => INDEX_LIMIT,
             Self::End => END_LIMIT,
         }

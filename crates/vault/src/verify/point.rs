@@ -3,6 +3,7 @@
 use tresor_model::{Extent, PointId, StreamName};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::read::ReadAround;
 use crate::vault::Vault;
 use crate::verify::Progress;
 
@@ -37,6 +38,8 @@ pub struct PointReport {
     pub damaged: Vec<DamagedChunk>,
     /// How much cannot be read, in all.
     pub damaged_count: u64,
+    /// Damaged objects whose content was read elsewhere.
+    pub around: Vec<ReadAround>,
 }
 
 impl Vault {
@@ -78,6 +81,7 @@ impl Vault {
             report.streams += 1;
         }
         progress(Progress { done: total, total });
+        report.around = self.read_around();
         Ok(report)
     }
 }

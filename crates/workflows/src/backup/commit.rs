@@ -65,11 +65,13 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
         job: ctx.job,
         parent: ctx.parent.as_ref().map(|parent| parent.id),
         sequence: ctx.parent.as_ref().map_or(0, |parent| parent.sequence) + 1,
+        copied_from: None,
         consistency: handed_over(ctx.consistency.clone(), "a consistency report")?,
         machine: described.machine.clone(),
         disks: std::mem::take(&mut ctx.disks),
         attachments: std::mem::take(&mut ctx.attachments),
         facts: std::mem::take(&mut ctx.facts),
         warnings: std::mem::take(&mut ctx.warnings),
+        damage_seen: Vec::new(),
     })
 }
