@@ -9,6 +9,7 @@ use crate::{CatalogError, CatalogErrorKind, dialect::Dialect};
 const STEPS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/0001_first.sql")),
     (2, include_str!("../migrations/0002_machine.sql")),
+    (3, include_str!("../migrations/0003_copies.sql")),
 ];
 
 /// The newest version this program knows.

@@ -1,12 +1,15 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod copies;
+mod copy;
 mod debug;
 mod held;
 mod jobs;
 mod open;
 mod points;
 mod reconcile;
+mod repair;
 mod restore;
 mod session;
 mod vault;
@@ -31,6 +34,8 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Reconcile(args) => reconcile::run(args, &session).await,
         Command::Points(command) => points::run(command, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
+        Command::Copy(args) => copy::run(args, &session).await,
+        Command::Repair(args) => repair::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),

@@ -38,6 +38,7 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
                 "size",
                 "stored",
                 "warnings",
+                "copy of",
             ],
             &points,
             |point| {
@@ -49,6 +50,9 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
                     bytes(point.size),
                     bytes(point.stored),
                     point.warnings.to_string(),
+                    point
+                        .copied_from
+                        .map_or_else(String::new, |from| from.point.to_string()),
                 ]
             },
             "there are no recovery points",
@@ -82,6 +86,12 @@ fn text(point: &RecoveryPoint) -> String {
         consistency.achieved,
         consistency.proof,
     );
+    if let Some(from) = point.copied_from {
+        text.push_str(&format!(
+            "  a copy, made at {}, of recovery point {} in vault {}\n",
+            from.at, from.point, from.vault
+        ));
+    }
     if let Some(frozen) = consistency.frozen_us {
         text.push_str(&format!("  guest held for {}\n", micros(frozen)));
     }

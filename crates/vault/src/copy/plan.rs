@@ -15,6 +15,9 @@ pub struct CopyChoice {
     pub points: Vec<PointId>,
     /// Of each VM, only so many of the newest; `None`: all.
     pub newest: Option<usize>,
+    /// Also points that are older than the newest one that was copied. The other vault's retention
+    /// may have removed them without a trace, so they are left alone unless they are asked for.
+    pub older: bool,
 }
 
 /// A point that is to be copied.
@@ -26,10 +29,11 @@ pub struct PlannedCopy {
     pub base: Option<PointId>,
 }
 
-/// The points of `source` that `target` neither has nor ever had, each VM's oldest first.
+/// The points of `source` that `target` neither has nor had, as far as is known, each VM's oldest
+/// first.
 ///
 /// `target` holds all points of that vault, the expired ones too: what its retention has removed is
-/// not brought back.
+/// not brought back. What is named by its id is copied also when it is older than others there.
 #[must_use]
 pub fn plan_copies(
     source: (VaultId, &[PointSummary]),
@@ -46,9 +50,17 @@ pub fn plan_copies(
     let mut copies = Vec::new();
     let mut last = HashMap::new();
     let chosen = chosen(&sorted, choice);
+    let copied = sorted
+        .iter()
+        .filter(|point| had.contains(&point.origin(from)));
+    let newest: HashMap<_, _> = copied.map(|point| (point.vm, point.age())).collect();
     for point in sorted {
         let origin = point.origin(from);
-        if chosen.contains(&point.id) && !had.contains(&origin) {
+        let is_older = newest
+            .get(&point.vm)
+            .is_some_and(|newest| point.age() < *newest);
+        let in_time = !is_older || choice.older || choice.points.contains(&point.id);
+        if in_time && chosen.contains(&point.id) && !had.contains(&origin) {
             copies.push(PlannedCopy {
                 point: point.clone(),
                 base: last.get(&point.vm).copied(),

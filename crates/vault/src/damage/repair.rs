@@ -33,6 +33,18 @@ pub struct Repaired {
     pub stored: u64,
 }
 
+impl Repaired {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            new: self.new + other.new,
+            stored: self.stored + other.stored,
+        }
+    }
+}
+
 impl Vault {
     /// Begins a session that repairs. It ends without a recovery point
     /// ([`WriteSession::finish_repair`]).

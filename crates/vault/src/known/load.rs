@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! A chunk counts as known only if its pack is listed, in its full size, *now*: a pack that was
-//! lost is stored again by the next backup. Index runs name only packs that were durable before
+//! lost is stored again by the next backup, and so is one that somebody has marked as damaged. Index runs name only packs that were durable before
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
 //! *seen*, so they are settled before anything may depend on them.
 //!

@@ -72,6 +72,6 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
         attachments: std::mem::take(&mut ctx.attachments),
         facts: std::mem::take(&mut ctx.facts),
         warnings: std::mem::take(&mut ctx.warnings),
-        damage_seen: Vec::new(),
+        damage_seen: std::mem::take(&mut ctx.damage_seen),
     })
 }

@@ -131,3 +131,24 @@ fn a_choice_leaves_the_rest() {
         [(id(1002), Some(id(1001)))]
     );
 }
+
+#[test]
+fn what_is_older_than_the_newest_copy_comes_only_when_asked_for() {
+    let home = [point(1, 1), point(1, 2), point(1, 3), point(2, 1)];
+    let away = [copy(1, 2)];
+    let newer = [(id(1003), Some(id(1002))), (id(2001), None)];
+    assert_eq!(plan(&home, &away, &[], &CopyChoice::default()), newer);
+    let older = CopyChoice {
+        older: true,
+        ..CopyChoice::default()
+    };
+    assert_eq!(
+        plan(&home, &away, &[], &older),
+        [(id(1001), None), newer[0], newer[1]]
+    );
+    let named = CopyChoice {
+        points: vec![id(1001)],
+        ..CopyChoice::default()
+    };
+    assert_eq!(plan(&home, &away, &[], &named), [(id(1001), None)]);
+}
