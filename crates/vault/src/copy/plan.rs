@@ -79,7 +79,7 @@ fn chosen(points: &[&PointSummary], choice: &CopyChoice) -> HashSet<PointId> {
     let mut newer = HashMap::new();
     let mut chosen = HashSet::new();
     for point in points.iter().rev() {
-        let named = choice.names.iter().any(|name| *name == point.vm_name);
+        let named = choice.names.contains(&point.vm_name);
         let all = choice.names.is_empty() && choice.points.is_empty();
         if !(all || named || choice.points.contains(&point.id)) {
             continue;

@@ -227,7 +227,8 @@ async fn read_back(vault: &Vault, point: &RecoveryPoint, how: ReadBack) -> Resul
         ReadBack::All => 1,
     };
     // The id is random: each copy is sampled at other places.
-    let mut next = point.id.as_uuid().as_u128() as u64 % one_of;
+    let (_, random) = point.id.as_uuid().as_u64_pair();
+    let mut next = random % one_of;
     let mut bytes = 0;
     for stream in streams(point) {
         let reader = vault.reader(stream)?;
