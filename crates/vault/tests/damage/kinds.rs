@@ -17,9 +17,10 @@ pub(crate) enum Kind {
     Begin,
     End,
     ExpiryMark,
+    DamageMark,
 }
 
-pub(crate) const KINDS: [Kind; 9] = [
+pub(crate) const KINDS: [Kind; 10] = [
     Kind::Header,
     Kind::KeySlot,
     Kind::KeyRing,
@@ -29,6 +30,7 @@ pub(crate) const KINDS: [Kind; 9] = [
     Kind::Begin,
     Kind::End,
     Kind::ExpiryMark,
+    Kind::DamageMark,
 ];
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Begin => "session begin",
             Self::End => "session end",
             Self::ExpiryMark => "expiry mark",
+            Self::DamageMark => "damage mark",
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::Begin => "TRESORSB",
             Self::End => "TRESORSE",
             Self::ExpiryMark => "TRESORSX",
+            Self::DamageMark => "TRESORDM",
         }
     }
 
@@ -74,6 +78,7 @@ impl Kind {
             _ if object.starts_with(name::RINGS) => Some(Self::KeyRing),
             _ if name::parse_index_run(object).is_some() => Some(Self::IndexRun),
             _ if name::parse_expired(object).is_some() => Some(Self::ExpiryMark),
+            _ if name::parse_damaged(object).is_some() => Some(Self::DamageMark),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
