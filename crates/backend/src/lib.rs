@@ -22,5 +22,5 @@ pub use error::{Error, ErrorKind};
 pub use local::{DirFs, LocalBackend};
 pub use memory::MemoryBackend;
 pub use name::{NameError, ObjectName};
-pub use port::{Backend, ObjectMeta, Properties};
+pub use port::{Backend, ObjectMeta, Properties, Retained};
 pub use range::Part;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +25,16 @@ pub struct Properties {
     pub location: String,
     /// How many requests at once make sense.
     pub parallelism: usize,
+}
+
+/// What [`Backend::retain_until`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retained {
+    /// The store refuses to delete the object until then.
+    ByStore,
+    /// This store has no such lock: whoever has access to it can delete the object. Tresor itself
+    /// keeps to what is marked in the vault.
+    NotSupported,
 }
 
 /// Keeps objects. All methods may be called at once from many tasks and many processes.
@@ -100,6 +110,18 @@ pub trait Backend: Send + Sync {
     /// When the store fails or refuses.
     async fn delete(&self, name: &ObjectName) -> Result<(), Error>;
 
+    /// Asks the store itself to refuse every `delete` of an object until then, whoever asks (S3's
+    /// Object Lock in compliance mode). May be extended, never shortened. A store that can do this
+    /// overrides the method, and answers [`Retained::ByStore`] only when it has read the date back:
+    /// some servers accept the header and ignore it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`]; when the store fails or refuses.
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        let _ = (name, until);
+        Ok(Retained::NotSupported)
+    }
+
     /// Removes leftovers of writers that died, if they are older than `min_age`. Gives their
     /// number.
     ///
@@ -141,6 +163,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
         (**self).delete(name).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        (**self).retain_until(name, until).await
     }
 
     async fn sweep(&self, min_age: Duration) -> Result<u64, Error> {

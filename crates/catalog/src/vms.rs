@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use tresor_model::{MachineDefinition, StreamName, VmId};
+use tresor_policy::Rules;
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object,
@@ -29,6 +30,8 @@ pub struct VmRecord {
     pub machine: Option<MachineDefinition>,
     /// Name of the vault its recovery points go to.
     pub vault: String,
+    /// Which of its recovery points to keep; `None`: all.
+    pub retention: Option<Rules>,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -43,8 +46,8 @@ impl Catalog {
         let result = sqlx::query(
             "INSERT INTO vms \
              (name, id, qmp_socket, agent_socket, excluded_disks, vault, created_at, \
-             included_disks, machine) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             included_disks, machine, retention) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(&vm.name)
         .bind(vm.id.to_string())
@@ -55,6 +58,7 @@ impl Catalog {
         .bind(vm.created_at.as_microsecond())
         .bind(to_json(&self.place, &vm.included_disks)?)
         .bind(self.machine_json(vm.machine.as_ref())?)
+        .bind(self.retention_json(vm)?)
         .execute(&self.pool)
         .await;
         match result {
@@ -122,7 +126,7 @@ impl Catalog {
         }
     }
 
-    /// Notes where a VM is to be found now and what of it is left out. Its name, identity and
+    /// Notes where a VM is to be found now, what of it is left out, and what is kept. Its name, identity and
     /// vault stay.
     ///
     /// # Errors
@@ -131,12 +135,13 @@ impl Catalog {
         let agent = vm.agent_socket.as_ref();
         let updated = sqlx::query(
             "UPDATE vms SET qmp_socket = $1, agent_socket = $2, excluded_disks = $3, \
-             included_disks = $4 WHERE name = $5",
+             included_disks = $4, retention = $5 WHERE name = $6",
         )
         .bind(vm.qmp_socket.to_string_lossy().into_owned())
         .bind(agent.map(|path| path.to_string_lossy().into_owned()))
         .bind(to_json(&self.place, &vm.excluded_disks)?)
         .bind(to_json(&self.place, &vm.included_disks)?)
+        .bind(self.retention_json(vm)?)
         .bind(&vm.name)
         .execute(&self.pool)
         .await
@@ -171,6 +176,11 @@ impl Catalog {
             .transpose()
     }
 
+    fn retention_json(&self, vm: &VmRecord) -> Result<Option<String>, CatalogError> {
+        let rules = vm.retention.as_ref();
+        rules.map(|rules| to_json(&self.place, rules)).transpose()
+    }
+
     /// Forgets a VM. Its recovery points stay.
     ///
     /// # Errors
@@ -194,6 +204,7 @@ fn decode(row: &Columns<'_>) -> Result<VmRecord, CatalogError> {
         excluded_disks: row.json("excluded_disks")?,
         included_disks: row.optional_json("included_disks")?.unwrap_or_default(),
         machine: row.optional_json("machine")?,
+        retention: row.optional_json("retention")?,
         vault: row.text("vault")?,
         created_at: row.time("created_at")?,
     })

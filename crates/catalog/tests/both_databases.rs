@@ -90,6 +90,10 @@ async fn vaults(catalog: &Catalog) -> VaultRecord {
 
 async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     let vm = |name: &str| VmRecord {
+        retention: Some(tresor_policy::Rules {
+            daily: 7,
+            ..tresor_policy::Rules::default()
+        }),
         name: name.to_owned(),
         id: VmId::generate(),
         qmp_socket: PathBuf::from("/run/web 01.qmp"),

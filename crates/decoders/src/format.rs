@@ -3,8 +3,8 @@
 
 use tresor_vault_format::{
     DamageMark, DataKey, DomainId, DomainKeys, ExpiryMark, FrameLocation, IdKey, IndexHeader,
-    IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, RecoveryKey, Secret,
-    SessionBegin, SessionEnd, TailLayout, VaultHeader, frame, name,
+    IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, PointState, RecoveryKey,
+    Secret, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame, name,
 };
 
 use crate::Target;
@@ -106,6 +106,20 @@ pub(crate) const TARGETS: &[Target] = &[
                 SessionEnd::open_record(bytes, &ring()).is_ok()
             })
         },
+    },
+    Target {
+        name: "point-state",
+        what: "a state of a recovery point",
+        times: 16,
+        above: LITTLE,
+        run: |bytes| forged(bytes, |bytes| PointState::decode(bytes).is_ok()),
+    },
+    Target {
+        name: "vault-lock",
+        what: "a lock of a vault",
+        times: 16,
+        above: LITTLE,
+        run: |bytes| forged(bytes, |bytes| VaultLock::decode(bytes).is_ok()),
     },
     Target {
         name: "expiry-mark",

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::net::UnixStream;
 use tresor_model::{SnapshotTag, VmId};
 
-use crate::{naming, release};
+use crate::{naming, release, stopped};
 
 /// Most directory entries that are looked at.
 const MAX_ENTRIES: usize = 100_000;
@@ -46,6 +47,24 @@ pub fn left_files(directories: &[PathBuf]) -> io::Result<Vec<LeftFile>> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup();
     Ok(found)
+}
+
+/// Whether somebody works with what is in such a directory: a storage daemon of ours, whatever it is
+/// doing, or a QEMU that serves the socket. What cannot be told counts as a yes.
+///
+/// # Errors
+/// When the directory cannot be looked at.
+pub async fn is_used(directory: &Path) -> io::Result<bool> {
+    if stopped::is_held(&directory.join(naming::LOG))? {
+        return Ok(true);
+    }
+    match UnixStream::connect(directory.join(naming::SOCKET)).await {
+        Ok(_) => Ok(true),
+        Err(error) => Ok(!matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )),
+    }
 }
 
 /// Removes one. The caller knows that nobody uses it.

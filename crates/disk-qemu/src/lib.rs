@@ -50,6 +50,6 @@ mod sys;
 mod take;
 
 pub use choose::VmProvider;
-pub use left::{LeftFile, left_files, remove_left};
+pub use left::{LeftFile, is_used, left_files, remove_left};
 pub use provider::{QemuConfig, QemuProvider};
 pub use stopped::StoppedProvider;

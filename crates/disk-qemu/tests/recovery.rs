@@ -11,6 +11,7 @@ use serde_json::json;
 use tresor_disk::{
     BitmapJudgement, ErrorKind, Orphan, Outcome, PauseMode, Prepared, SnapshotProvider,
 };
+use tresor_disk_qemu::{QemuConfig, QemuProvider};
 use tresor_model::{Extent, SnapshotTag, TrackingLedger};
 use tresor_qmp::Client;
 use vm::{
@@ -197,6 +198,27 @@ async fn a_vm_that_we_left_stopped_runs_on() {
         .expect("releases");
     assert!(vm.is_running().await);
     assert_eq!(vm.leftovers().await, NONE);
+}
+
+/// A guest that stands still waits for no directory.
+#[tokio::test]
+async fn a_vm_that_we_left_stopped_runs_on_also_when_its_files_cannot_be_looked_for() {
+    let vm = Vm::start().await;
+    let tag = vm.request(&[("vda", None)]).tag;
+    let monitor = vm.monitor().await;
+    let mark = json!({"qom-type": "throttle-group", "id": tag.name("stop")});
+    monitor.execute("object-add", mark).await.expect("marked");
+    monitor.execute("stop", json!({})).await.expect("stopped");
+    drop(monitor);
+    let no_directory = vm.path("file");
+    std::fs::write(&no_directory, "").expect("writes");
+    let provider = QemuProvider::unconnected(QemuConfig {
+        fleecing_dirs: vec![no_directory],
+        ..vm.config()
+    });
+    let released = provider.release(&tag, Outcome::Abandoned).await;
+    assert_eq!(released.expect_err("no directory").kind(), ErrorKind::Host);
+    assert!(vm.is_running().await);
 }
 
 #[tokio::test]

@@ -230,6 +230,29 @@ problems! {
         cause "Recovery point {point} was marked as expired: it is not listed any more, and its space will be freed."
         remedy ["`tresor points list` shows the points that are left."]
         retry Never fault Usage exit NotFound;
+    PointDeleted { point }
+        title "The recovery point is deleted"
+        cause "Recovery point {point} was deleted; all of it is still there."
+        remedy ["Bring it back first: `tresor points undelete {point}`."]
+        retry AfterRemedy fault Usage exit NotFound;
+    PointHeld { point, reason }
+        title "The recovery point must not be removed"
+        cause "Recovery point {point} stays: {reason}. Nothing was changed."
+        remedy [
+            "See `tresor points list`: it shows what is pinned, and until when a point is immutable.",
+            "If it is pinned and not wanted any more, take the pin back: `tresor points unpin {point}`. What is immutable stays until its time.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
+    PlanUnknown { plan }
+        title "There is no such plan"
+        cause "No plan {plan} was made on this machine."
+        remedy ["Make one with `tresor expire --dry-run`: it prints the id."]
+        retry AfterRemedy fault Usage exit NotFound;
+    PlanChanged { plan, now }
+        title "The plan is not what would be done now"
+        cause "Plan {plan} was made when the vault was in another state: today it would be {now}. Nothing was changed."
+        remedy ["Look at the new plan with `tresor expire --dry-run`, and apply that one."]
+        retry AfterRemedy fault Usage exit Usage;
     RestoreTargetInUse { path, holder }
         title "The restore target is in use"
         cause "{path} is held by {holder}."

@@ -86,7 +86,12 @@ impl HostLock {
         };
         for entry in listed {
             let path = entry?.path();
-            if is_lock(&path) && lock(&path)?.is_some() {
+            if !is_lock(&path) {
+                continue;
+            }
+            // Removed while it is held, as by `drop`: else somebody could take it in between, and
+            // a second one make it anew.
+            if let Some(_held) = lock(&path)? {
                 fs::remove_file(&path)?;
                 removed.push(path);
             }

@@ -69,6 +69,11 @@ impl StateDir {
         self.0.join("sessions-cache")
     }
 
+    /// What was asked for when plans of retention were made.
+    pub(crate) fn plans(&self) -> PathBuf {
+        self.0.join("plans")
+    }
+
     /// Where fleecing images go unless asked otherwise.
     pub(crate) fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")

@@ -27,6 +27,7 @@ mod pack;
 mod seal;
 mod session;
 mod stamp;
+mod state;
 
 pub use damaged::DamageMark;
 pub use error::{Error, ErrorKind, Result};
@@ -47,3 +48,4 @@ pub use pack::{
 };
 pub use seal::SealKey;
 pub use session::{Commit, CommitBody, Outcome, SessionBegin, SessionEnd};
+pub use state::{PointState, VaultLock};

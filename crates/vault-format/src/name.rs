@@ -24,6 +24,10 @@ pub const SESSIONS: &str = "sessions/";
 pub const EXPIRED: &str = "expired/";
 /// Prefix of marks of packs that are damaged.
 pub const DAMAGED: &str = "damaged/";
+/// Prefix of states of points.
+pub const STATES: &str = "states/";
+/// Prefix of locks of the vault.
+pub const LOCKS: &str = "locks/";
 
 /// `keys/slot-<32 hex>`.
 #[must_use]
@@ -106,6 +110,42 @@ pub fn parse_damaged(name: &str) -> Option<PackId> {
     name.strip_prefix(DAMAGED)?.parse().ok()
 }
 
+/// `states/<32 hex session>-<8 hex number>`: of one session, the last in order is the newest.
+#[must_use]
+pub fn state(session: SessionId, number: u32) -> String {
+    format!("{}{number:08x}", state_prefix(session))
+}
+
+/// What the states of one session begin with.
+#[must_use]
+pub fn state_prefix(session: SessionId) -> String {
+    format!("{STATES}{}-", session.as_uuid().simple())
+}
+
+/// The session and number in an object name of [`state`]'s form.
+#[must_use]
+pub fn parse_state(name: &str) -> Option<(SessionId, u32)> {
+    let (session, number) = name.strip_prefix(STATES)?.split_once('-')?;
+    let parsed = (
+        parse_session(session)?,
+        u32::from_str_radix(number, 16).ok()?,
+    );
+    (state(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+/// `locks/<8 hex number>`.
+#[must_use]
+pub fn lock(number: u32) -> String {
+    format!("{LOCKS}{number:08x}")
+}
+
+/// The number in an object name of [`lock`]'s form.
+#[must_use]
+pub fn parse_lock(name: &str) -> Option<u32> {
+    let number = u32::from_str_radix(name.strip_prefix(LOCKS)?, 16).ok()?;
+    (lock(number) == name).then_some(number)
+}
+
 /// Which of a session's two objects a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionObject {
@@ -157,12 +197,21 @@ mod tests {
         );
         assert_eq!(parse_expired(&expired(session)), Some(session));
         assert_eq!(parse_damaged(&damaged(&id)), Some(id));
+        assert_eq!(parse_state(&state(session, 0xab)), Some((session, 0xab)));
+        assert_eq!(
+            parse_state(&state(session, 0xab).replace("-0000", "-")),
+            None
+        );
+        assert_eq!(parse_lock(&lock(2)), Some(2));
+        assert_eq!(parse_lock("locks/+0000002"), None);
         let upper = session_end(session).to_uppercase();
         for odd in ["", "sessions/", "sessions/x.end", "packs/é", upper.as_str()] {
             assert_eq!(parse_session_object(odd), None);
             assert_eq!(parse_pack(odd), None);
             assert_eq!(parse_expired(odd), None);
             assert_eq!(parse_damaged(odd), None);
+            assert_eq!(parse_state(odd), None);
+            assert_eq!(parse_lock(odd), None);
         }
     }
 }

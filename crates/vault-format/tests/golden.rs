@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tresor_vault_format::{
     DamageMark, ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind,
-    PackTail, SessionBegin, SessionEnd, VaultHeader, frame,
+    PackTail, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, frame,
 };
 
 fn directory() -> PathBuf {
@@ -89,6 +89,11 @@ fn decoders_still_read_version_1() {
     assert_eq!(expired, sample::expired());
     let damaged = DamageMark::decode(&golden("damaged")).unwrap();
     assert_eq!(damaged, sample::damaged());
+    for (name, state) in sample::states() {
+        assert_eq!(PointState::decode(&golden(name)).unwrap(), state);
+    }
+    let lock = VaultLock::decode(&golden("vault-lock")).unwrap();
+    assert_eq!(lock, sample::lock());
     let commit = golden("session-commit");
     assert_eq!(
         SessionEnd::open_record(&commit, &ring).unwrap().1,

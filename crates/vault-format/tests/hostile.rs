@@ -7,7 +7,8 @@ mod sample;
 use proptest::prelude::*;
 use tresor_vault_format::{
     DamageMark, ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId,
-    PackKind, PackTail, SessionBegin, SessionEnd, TailLayout, VaultHeader, frame,
+    PackKind, PackTail, PointState, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock,
+    frame,
 };
 
 /// Runs every decoder; gives how many took the bytes for good.
@@ -33,6 +34,8 @@ fn decode_all(bytes: &[u8]) -> usize {
         IndexRun::decode(bytes, &ring).is_ok(),
         ExpiryMark::decode(bytes).is_ok(),
         DamageMark::decode(bytes).is_ok(),
+        PointState::decode(bytes).is_ok(),
+        VaultLock::decode(bytes).is_ok(),
         SessionBegin::decode(bytes).is_ok(),
         SessionEnd::decode(bytes).is_ok(),
         SessionEnd::open_summary(bytes, &ring).is_ok(),
@@ -61,7 +64,7 @@ proptest! {
 
     #[test]
     fn good_ones_with_a_change(
-        which in 0_usize..12,
+        which in 0_usize..sample::objects().len(),
         at in any::<prop::sample::Index>(),
         bit in 0_u32..8,
         cut in any::<prop::sample::Index>(),
@@ -87,7 +90,7 @@ proptest! {
 
     #[test]
     fn a_good_front_and_any_rest(
-        which in 0_usize..12,
+        which in 0_usize..sample::objects().len(),
         keep in 0_usize..120,
         rest in prop::collection::vec(any::<u8>(), 32..200),
     ) {

@@ -66,6 +66,18 @@ pub enum ErrorKind {
         /// Its id.
         point: PointId,
     },
+    /// The recovery point is deleted; it can be brought back.
+    PointDeleted {
+        /// Its id.
+        point: PointId,
+    },
+    /// The recovery point must not be removed.
+    PointHeld {
+        /// Its id.
+        point: PointId,
+        /// Why, in words.
+        reason: String,
+    },
     /// There is no such recovery point, or its session was aborted.
     PointNotFound {
         /// The id.
@@ -249,6 +261,10 @@ impl fmt::Display for Error {
             }
             ErrorKind::SessionExists { session } => write!(f, "session {session} exists already"),
             ErrorKind::PointExpired { point } => write!(f, "recovery point {point} has expired"),
+            ErrorKind::PointDeleted { point } => write!(f, "recovery point {point} is deleted"),
+            ErrorKind::PointHeld { point, reason } => {
+                write!(f, "recovery point {point} cannot be removed: {reason}")
+            }
             ErrorKind::PointNotFound { point } => write!(f, "there is no recovery point {point}"),
             ErrorKind::Storage { object, .. } => write!(f, "the storage failed at {object}"),
             ErrorKind::Misuse { rule } => write!(f, "misuse of the vault: {rule}"),

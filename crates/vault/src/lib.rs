@@ -21,6 +21,7 @@ mod damage;
 mod error;
 mod keys;
 mod known;
+mod marks;
 mod points;
 mod pool;
 mod random;
@@ -28,6 +29,7 @@ mod read;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod store;
 mod tree;
 mod vault;
@@ -45,6 +47,7 @@ pub use read::{Copies, ExtentKind, Fetch, Instead, Piece, ReadAround, StreamRead
 pub use session::{
     DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
 };
+pub use standing::{Deletion, PointMarks, Standing};
 pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};

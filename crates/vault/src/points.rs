@@ -1,17 +1,18 @@
 //! Listing and reading recovery points.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tresor_model::{PointId, RecoveryPoint, SessionId, VmId};
-use tresor_vault_format::limits::{END_LIMIT, SMALL_OBJECT};
+use tresor_vault_format::limits::END_LIMIT;
 use tresor_vault_format::name::SessionObject;
-use tresor_vault_format::{ExpiryMark, Outcome, SessionEnd, name};
+use tresor_vault_format::{Outcome, SessionEnd, name};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::marks::Marks;
 use crate::session::PointSummary;
+use crate::standing::{PointMarks, Standing};
 use crate::vault::{Inner, Vault};
 
 /// The recovery points of a vault.
@@ -20,54 +21,78 @@ pub struct PointList {
     /// By time, oldest first; of one VM in the order in which they were made, whatever the clock
     /// showed.
     pub points: Vec<PointSummary>,
+    /// Points that are deleted and can be brought back, in the same order.
+    pub deleted: Vec<PointSummary>,
+    /// What is marked of the points in both lists.
+    pub marks: BTreeMap<PointId, PointMarks>,
     /// Points that cannot be read; the others are not affected.
+    pub unreadable: Vec<PointId>,
+    /// What is wrong with them, and with marks that cannot be read.
     pub damaged: Vec<Error>,
 }
 
 impl Vault {
-    /// All recovery points but those that have expired.
+    /// All recovery points but those that are gone.
     ///
     /// # Errors
     /// When the storage fails. A damaged end object is an entry of the list, not an error of it.
     pub async fn points(&self) -> Result<PointList> {
-        let expired = self.expired().await?;
-        self.points_but(&expired).await
+        Ok(self.read_points(false).await?.0)
     }
 
-    /// All recovery points, and the ids of those of them that have expired.
+    /// All recovery points, also those that are deleted or gone but not yet removed, and the ids of
+    /// those that are one of both. Marks are not in the list.
     ///
     /// # Errors
     /// As for [`Self::points`].
     pub async fn points_ever(&self) -> Result<(PointList, HashSet<PointId>)> {
-        let expired = self.expired().await?.into_iter().map(PointId::from);
-        let all = self.points_but(&BTreeSet::new()).await?;
-        Ok((all, expired.collect()))
+        let (mut list, gone) = self.read_points(true).await?;
+        let away: Vec<PointSummary> = list.deleted.drain(..).chain(gone).collect();
+        let ids = away.iter().map(|point| point.id).collect();
+        list.points.extend(away);
+        list.points = in_order(list.points);
+        Ok((list, ids))
     }
 
-    async fn points_but(&self, expired: &BTreeSet<SessionId>) -> Result<PointList> {
+    /// The list, and with `ever` those that are gone, of which it does not tell.
+    async fn read_points(&self, ever: bool) -> Result<(PointList, Vec<PointSummary>)> {
         let inner = &self.inner;
         let listed = inner.store.list(name::SESSIONS).await?;
+        let marks = Marks::read(inner, None).await?;
+        let now = Timestamp::now();
         let ended = listed.iter().filter_map(|meta| {
             match name::parse_session_object(meta.name.as_str())? {
-                SessionObject::End(session) if !expired.contains(&session) => Some(session),
-                SessionObject::End(_) | SessionObject::Begin(_) => None,
+                SessionObject::End(session) => Some(session),
+                SessionObject::Begin(_) => None,
             }
         });
-        let ended: Vec<SessionId> = ended.collect();
+        // Without a lock the end of a point that is gone need not be read.
+        let ended: Vec<SessionId> = ended
+            .filter(|session| ever || marks.lock.days > 0 || !marks.is_gone(*session, now))
+            .collect();
         let mut summaries = stream::iter(ended)
-            .map(|session| summary(inner, session))
+            .map(|session| async move { (session, summary(inner, session).await) })
             .buffer_unordered(inner.store.parallelism());
-        let mut list = PointList::default();
-        while let Some(found) = summaries.next().await {
+        let (mut list, mut gone) = (PointList::default(), Vec::new());
+        while let Some((session, found)) = summaries.next().await {
             match found {
-                Ok(Some(summary)) => list.points.push(summary),
+                Ok(Some((summary, ended_ms))) => {
+                    let marks = marks.of(session).with(marks.lock, Some(ended_ms));
+                    gone.extend(list.add(summary, marks, now));
+                }
                 Ok(None) => {}
-                Err(error) if error.object_and_reason().is_some() => list.damaged.push(error),
+                Err(error) if error.object_and_reason().is_some() => {
+                    list.damaged.push(error);
+                    list.unreadable.push(PointId::from(session));
+                }
                 Err(error) => return Err(error),
             }
         }
+        drop(summaries);
+        list.damaged.extend(marks.damaged);
         list.points = in_order(list.points);
-        Ok(list)
+        list.deleted = in_order(list.deleted);
+        Ok((list, gone))
     }
 
     /// The ids of all sessions that ever began or ended here.
@@ -84,52 +109,11 @@ impl Vault {
         Ok(sessions.collect())
     }
 
-    /// Marks a recovery point as expired: from now on it is not listed and not restored. Its space is
-    /// freed by collect, later. Marking twice is marking once.
-    ///
-    /// # Errors
-    /// [`ErrorKind::PointNotFound`]; when the storage fails.
-    pub async fn expire(&self, id: PointId) -> Result<()> {
-        let session = SessionId::from_uuid(*id.as_uuid());
-        match self.point(id).await {
-            Ok(_) => {}
-            // A point that is damaged may go as well.
-            Err(error) if error.object_and_reason().is_some() => {}
-            Err(error) if matches!(error.kind(), ErrorKind::PointExpired { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let mark = ExpiryMark {
-            vault: self.inner.id,
-            session,
-            marked_ms: Timestamp::now().as_millisecond(),
-        };
-        let object = Bytes::from(mark.encode());
-        // Who was faster marked the same.
-        self.inner
-            .store
-            .put(&name::expired(session), object)
-            .await?;
-        Ok(())
-    }
-
-    /// The sessions whose points have expired. A mark's name says all.
-    async fn expired(&self) -> Result<BTreeSet<SessionId>> {
-        let listed = self.inner.store.list(name::EXPIRED).await?;
-        let marked = listed.iter();
-        Ok(marked
-            .filter_map(|meta| name::parse_expired(meta.name.as_str()))
-            .collect())
-    }
-
-    async fn is_expired(&self, session: SessionId) -> Result<bool> {
-        let mark = name::expired(session);
-        Ok(self.inner.store.find(&mark, SMALL_OBJECT).await?.is_some())
-    }
-
     /// One recovery point.
     ///
     /// # Errors
-    /// [`ErrorKind::PointNotFound`], [`ErrorKind::PointExpired`], [`ErrorKind::Damaged`]; when the storage fails.
+    /// [`ErrorKind::PointNotFound`], [`ErrorKind::PointExpired`], [`ErrorKind::PointDeleted`],
+    /// [`ErrorKind::Damaged`]; when the storage fails.
     pub async fn point(&self, id: PointId) -> Result<RecoveryPoint> {
         let session = SessionId::from_uuid(*id.as_uuid());
         let object = name::session_end(session);
@@ -145,8 +129,12 @@ impl Vault {
         if end.outcome == Outcome::Aborted {
             return Err(not_found());
         }
-        if self.is_expired(session).await? {
-            return Err(Error::new(ErrorKind::PointExpired { point: id }));
+        let marks = Marks::read(&self.inner, Some(session)).await?;
+        let marks = marks.of(session).with(marks.lock, Some(end.ended_ms));
+        match marks.standing(Timestamp::now()) {
+            Standing::Live => {}
+            Standing::Deleted => return Err(Error::new(ErrorKind::PointDeleted { point: id })),
+            Standing::Gone => return Err(Error::new(ErrorKind::PointExpired { point: id })),
         }
         let opened = SessionEnd::open_record(&bytes, &self.inner.ring);
         let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
@@ -156,6 +144,25 @@ impl Vault {
         } else {
             Err(Error::damaged(object, "it is another recovery point"))
         }
+    }
+}
+
+impl PointList {
+    /// Gives a point back that is gone.
+    fn add(
+        &mut self,
+        summary: PointSummary,
+        marks: PointMarks,
+        now: Timestamp,
+    ) -> Option<PointSummary> {
+        let id = summary.id;
+        match marks.standing(now) {
+            Standing::Live => self.points.push(summary),
+            Standing::Deleted => self.deleted.push(summary),
+            Standing::Gone => return Some(summary),
+        }
+        self.marks.insert(id, marks);
+        None
     }
 }
 
@@ -180,8 +187,8 @@ fn in_order(mut points: Vec<PointSummary>) -> Vec<PointSummary> {
     keyed.into_iter().map(|(_, point)| point).collect()
 }
 
-/// `None` for a session that was aborted.
-async fn summary(vault: &Inner, session: SessionId) -> Result<Option<PointSummary>> {
+/// The summary, and the time in the end; `None` for a session that was aborted.
+async fn summary(vault: &Inner, session: SessionId) -> Result<Option<(PointSummary, i64)>> {
     let object = name::session_end(session);
     let bytes = vault.store.get(&object, END_LIMIT).await?;
     let end = SessionEnd::decode(&bytes).map_err(|error| Error::format(&object, error))?;
@@ -193,7 +200,7 @@ async fn summary(vault: &Inner, session: SessionId) -> Result<Option<PointSummar
     let (_, summary) = opened.map_err(|error| Error::format(&object, error))?;
     let summary: PointSummary = parse(&object, &summary)?;
     if summary.id == PointId::from(session) {
-        Ok(Some(summary))
+        Ok(Some((summary, end.ended_ms)))
     } else {
         Err(Error::damaged(object, "it is another recovery point"))
     }

@@ -103,6 +103,13 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
         Vault::PointExpired { point } => Kind::PointExpired {
             point: point.to_string(),
         },
+        Vault::PointDeleted { point } => Kind::PointDeleted {
+            point: point.to_string(),
+        },
+        Vault::PointHeld { point, reason } => Kind::PointHeld {
+            point: point.to_string(),
+            reason: reason.clone(),
+        },
         Vault::PointNotFound { point } => Kind::PointNotFound {
             point: point.to_string(),
         },

@@ -26,6 +26,7 @@ use Row::{Adapter, Catalog, Core, Dev, Engine, Port, Program, Protocol, Workflow
 /// Every crate's row.
 const CRATES: &[(&str, Row)] = &[
     ("tresor-model", Core),
+    ("tresor-policy", Core),
     ("tresor-problem", Core),
     ("tresor-vault-format", Core),
     ("tresor-nbd", Protocol),

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Verb;
-use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties, Retained};
 
 /// A rule: which calls fail, and how. Without a condition it is every call.
 #[derive(Debug)]
@@ -137,6 +137,11 @@ impl<B: Backend> Backend for Faulty<B> {
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         let call = self.inner.settle(prefix);
         self.pass(Verb::Settle, prefix, call).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        let call = self.inner.retain_until(name, until);
+        self.pass(Verb::Retain, name.as_str(), call).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Backend, Error, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ObjectMeta, ObjectName, Properties, Retained};
 
 /// Length of the hash in front of a copy's bytes.
 const HASH: usize = 32;
@@ -111,6 +111,10 @@ impl<B: Backend> Backend for Kept<B> {
 
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         self.inner.settle(prefix).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.inner.retain_until(name, until).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

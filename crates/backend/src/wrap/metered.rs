@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Verb;
-use crate::{Backend, Error, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ObjectMeta, ObjectName, Properties, Retained};
 
 /// What one verb was used for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,6 +123,11 @@ impl<B: Backend> Backend for Metered<B> {
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         let outcome = self.inner.settle(prefix).await;
         self.count(Verb::Settle, outcome, |()| 0)
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        let outcome = self.inner.retain_until(name, until).await;
+        self.count(Verb::Retain, outcome, |_| 0)
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

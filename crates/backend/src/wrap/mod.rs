@@ -32,6 +32,8 @@ pub enum Verb {
     List,
     /// [`crate::Backend::settle`].
     Settle,
+    /// [`crate::Backend::retain_until`].
+    Retain,
     /// [`crate::Backend::delete`].
     Delete,
     /// [`crate::Backend::sweep`].
@@ -40,13 +42,14 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Put,
         Self::Get,
         Self::GetRange,
         Self::Stat,
         Self::List,
         Self::Settle,
+        Self::Retain,
         Self::Delete,
         Self::Sweep,
     ];
@@ -61,6 +64,7 @@ impl Verb {
             Self::Stat => "stat",
             Self::List => "list",
             Self::Settle => "settle",
+            Self::Retain => "retain_until",
             Self::Delete => "delete",
             Self::Sweep => "sweep",
         }

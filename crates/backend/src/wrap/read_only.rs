@@ -1,13 +1,13 @@
 //! Refusing every change.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Verb;
-use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties, Retained};
 
 /// Lets reads through and refuses the rest, for restores and checks that must not change
 /// anything, whatever the credentials allow.
@@ -57,6 +57,11 @@ impl<B: Backend> Backend for ReadOnly<B> {
     /// that could come to depend on what it saw.
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         Err(refused(Verb::Settle, prefix))
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        let _ = until;
+        Err(refused(Verb::Retain, name.as_str()))
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -1,12 +1,12 @@
 //! Trying again what may succeed a little later.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Properties, Retained};
 
 /// How often, and how far apart. No jitter: the same faults give the same history, and the
 /// number of requests at once is bounded elsewhere.
@@ -132,6 +132,10 @@ impl<B: Backend> Backend for Retrying<B> {
 
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         self.retry(|| self.inner.settle(prefix)).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.retry(|| self.inner.retain_until(name, until)).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -3,13 +3,13 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::{Backend, Error, ObjectMeta, ObjectName, Properties};
+use crate::{Backend, Error, ObjectMeta, ObjectName, Properties, Retained};
 
 /// How long the bucket fills: after a pause, so much of the rate passes at once.
 const BURST: Duration = Duration::from_secs(1);
@@ -111,6 +111,10 @@ impl<B: Backend> Backend for Throttled<B> {
 
     async fn settle(&self, prefix: &str) -> Result<(), Error> {
         self.inner.settle(prefix).await
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.inner.retain_until(name, until).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {

@@ -39,21 +39,32 @@ const MAX_GREETING: u64 = 4096;
 /// How long a socket of ours is given to take a connection.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 
-/// What there is of `tag`.
+/// Whether the VM stands still because of `tag`, and nothing else.
+pub(super) async fn find_stopped(client: &Client, tag: &SnapshotTag) -> Result<Found, Error> {
+    let mark = naming::stop_mark(tag);
+    if !objects(client).await?.contains(&mark) {
+        return Ok(Found::default());
+    }
+    let status = client.run(&QueryStatus {}).await;
+    let status = status.map_err(failure::qmp("ask whether the VM runs"))?;
+    Ok(Found {
+        running: status.running,
+        stop_mark: Some(mark),
+        ..Found::default()
+    })
+}
+
+/// What else there is of `tag`.
 pub(super) async fn find(
     client: &Client,
     config: &QemuConfig,
     tag: &SnapshotTag,
 ) -> Result<Found, Error> {
     let step = "look for what a snapshot left";
-    let status = client.run(&QueryStatus {}).await;
     let exports = client.run(&QueryBlockExports {}).await;
     let exports = exports.map_err(failure::qmp(step))?;
     let layout = Layout::read(client).await?;
-    let mark = naming::stop_mark(tag);
     let mut found = Found {
-        running: status.map_err(failure::qmp(step))?.running,
-        stop_mark: objects(client).await?.contains(&mark).then_some(mark),
         jobs: of_tag(tag, jobs(client).await?),
         files: files_of(config, &layout, tag).await?,
         ..Found::default()

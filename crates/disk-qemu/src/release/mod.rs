@@ -77,8 +77,13 @@ async fn release_by(
     tag: &SnapshotTag,
     outcome: Outcome,
 ) -> Result<ReleaseReport, Error> {
+    // A guest that stands still waits for no directory, no socket and no other step.
+    let stopped = find::find_stopped(client, tag).await?;
+    let freed = act(client, plan(tag, outcome, &stopped), &[]).await;
     let found = find::find(client, &host.config, tag).await?;
-    let report = act(client, plan(tag, outcome, &found), &found.stores).await?;
+    let ended = act(client, plan(tag, outcome, &found), &found.stores).await;
+    let mut report = freed?;
+    report.removed.extend(ended?.removed);
     if found.server_shared {
         let step = "stop our NBD server while another tool exports by it";
         return Err(Error::new(ErrorKind::Refused, step));

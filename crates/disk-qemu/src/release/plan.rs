@@ -128,7 +128,8 @@ fn nodes_of(found: &Found, wanted: Role) -> impl Iterator<Item = String> {
 
 /// Of one node: committed, the bitmap before goes; abandoned, it takes over what the new one
 /// recorded. The old one alone would lack the writes since the snapshot, so if the two cannot be
-/// merged it is left as it is, not recording, and the next judgement does not trust it.
+/// merged, or somebody kept both from recording, it is left as it is, not recording, and the next
+/// judgement does not trust it.
 fn plan_bitmaps(
     tag: &SnapshotTag,
     outcome: Outcome,
@@ -156,7 +157,8 @@ fn plan_bitmaps(
         (Outcome::Abandoned, Some(old), Some(previous))
             if matches!(follows, Follows::Continues(_))
                 && !old.inconsistent
-                && !new.inconsistent =>
+                && !new.inconsistent
+                && (old.recording || new.recording) =>
         {
             Some(Step::RollBitmaps {
                 actions: merge_back(node, &previous, &new_name),
@@ -252,6 +254,9 @@ mod tests {
         let mut broken = bitmap(NEW, false);
         broken.inconsistent = true;
         let both = [bitmap(OLD, false), broken];
+        assert_eq!(actions(Outcome::Abandoned, &both), format!("remove {NEW}"));
+        // Somebody disabled the new one: the writes since are in neither.
+        let both = [bitmap(OLD, false), bitmap(NEW, false)];
         assert_eq!(actions(Outcome::Abandoned, &both), format!("remove {NEW}"));
     }
 

@@ -1,14 +1,19 @@
 //! A storage daemon that answers QMP.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use rustix::process::{getegid, geteuid};
-use tokio::{net::UnixStream, time::timeout};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
+    process::{getegid, geteuid},
+};
+use tokio::time::timeout;
 use tresor_disk::{Error, ErrorKind};
 use tresor_model::{SnapshotTag, VmId};
 use tresor_qmp::{Client, Peer, commands::machine::Quit};
@@ -109,7 +114,7 @@ impl Drop for Daemon {
 
 fn command(program: &Path, monitor: &Path, log: &Path) -> std::io::Result<Command> {
     use std::os::unix::process::CommandExt as _;
-    let log = std::fs::File::create(log)?;
+    let log = new_log(log)?;
     // QEMU takes a doubled comma for a comma.
     let path = monitor.display().to_string().replace(',', ",,");
     let mut command = Command::new(program);
@@ -132,42 +137,126 @@ async fn said(log: &Path) -> String {
     String::from_utf8_lossy(said).trim().to_owned()
 }
 
-/// Connects as soon as it listens; `None` when it has ended.
+/// Connects as soon as it listens and has time; `None` when it has ended. Nobody else knows its
+/// monitor, so no greeting only says that it is slow, and a connection that closes that it ends.
 async fn connect(
     config: &QemuConfig,
     monitor: &Path,
     process: &Process,
 ) -> Result<Option<Client>, tresor_qmp::Error> {
+    use tresor_qmp::ErrorKind::{Busy, Closed, Unreachable};
     loop {
         match Client::connect(monitor, config.limits).await {
             Ok(client) => return Ok(Some(client)),
-            Err(error) if error.kind() != tresor_qmp::ErrorKind::Unreachable => return Err(error),
+            Err(error) if !matches!(error.kind(), Unreachable | Busy | Closed) => {
+                return Err(error);
+            }
             Err(_) if process.has_ended() => return Ok(None),
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }
 }
 
-/// Ends the daemon that has this directory, when there still is one, and waits until nobody
-/// listens in it: it may be ending already. A directory without a daemon's log is not a daemon's.
+/// Ends the daemon that has this directory, when there still is one, and waits until it has ended,
+/// however far it came: one that was started a moment ago would bind its sockets, and one that ends
+/// remove them, by paths that may be another daemon's by then. A directory without a daemon's log is
+/// not a daemon's.
 pub(super) async fn end_left_behind(config: &QemuConfig, directory: &Path) -> Result<(), Error> {
-    if !directory.join(naming::LOG).exists() {
+    let step = "wait for a storage daemon that was left behind to end";
+    let log = directory.join(naming::LOG);
+    if !is_held(&log).map_err(failure::host(step))? {
         return Ok(());
     }
     let monitor = directory.join(naming::MONITOR);
     if let Ok(client) = Client::connect(&monitor, config.limits).await {
         let _answer = client.run(&Quit {}).await;
     }
-    let sockets = [monitor, directory.join(naming::SOCKET)];
     let gone = async {
-        for socket in &sockets {
-            while UnixStream::connect(socket).await.is_ok() {
-                tokio::time::sleep(POLL).await;
-            }
+        while is_held(&log)? {
+            tokio::time::sleep(POLL).await;
         }
+        Ok(())
     };
-    timeout(END_LIMIT, gone).await.map_err(|_elapsed| {
-        let step = "wait for a storage daemon that was left behind to end";
-        Error::new(ErrorKind::Timeout, step)
-    })
+    let gone = timeout(END_LIMIT, gone).await;
+    let gone = gone.map_err(|_elapsed| Error::new(ErrorKind::Timeout, step))?;
+    gone.map_err(failure::host(step))
+}
+
+/// A new log. It is locked for as long as somebody has it open: we until the daemon is started, then
+/// the daemon, whose messages go there. So the lock is the sign of a daemon that lives, or is about
+/// to; the kernel takes it away.
+fn new_log(path: &Path) -> std::io::Result<File> {
+    let log = File::create(path)?;
+    flock(&log, FlockOperation::LockExclusive)?; // at most a look at it is waited for
+    Ok(log)
+}
+
+/// Whether a daemon has this log. The directory may be one that QEMU owns, which a guest may have
+/// taken over: what is no plain file is nothing of ours, and not waited for.
+pub(crate) fn is_held(log: &Path) -> std::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let log = match open(log, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
+        log => log?,
+    };
+    match flock(&log, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A program in the daemon's place, which opens no socket.
+    fn silent(dir: &Path) -> PathBuf {
+        let program = dir.join("daemon");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").expect("writes");
+        let mode = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).expect("may run");
+        program
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_does_not_listen_yet_is_waited_for() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let (monitor, log) = (
+            dir.path().join(naming::MONITOR),
+            dir.path().join(naming::LOG),
+        );
+        let config = QemuConfig::new("no-vm");
+        let none = end_left_behind(&config, dir.path()).await;
+        none.expect("there is none");
+        let command = command(&silent(dir.path()), &monitor, &log).expect("makes the log");
+        assert!(is_held(&log).expect("looks"), "it is about to be started");
+        let process = Process::start(command).expect("starts");
+
+        let directory = dir.path().to_owned();
+        let end = tokio::spawn(async move { end_left_behind(&config, &directory).await });
+        tokio::time::sleep(20 * POLL).await;
+        assert!(!end.is_finished() && !process.has_ended());
+        process.terminate();
+        end.await.expect("no panic").expect("it has ended");
+        process.ended().await;
+        assert!(!is_held(&log).expect("looks"));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_no_log_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let held = new_log(&dir.path().join("held")).expect("makes a log");
+        assert!(is_held(&dir.path().join("held")).expect("looks"));
+        let (link, fifo) = (dir.path().join("link"), dir.path().join("fifo"));
+        std::os::unix::fs::symlink("held", &link).expect("links");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("runs");
+        assert!(made.success());
+        for log in [link, fifo] {
+            assert!(!is_held(&log).expect("looks"), "{}", log.display());
+        }
+        drop(held);
+    }
 }

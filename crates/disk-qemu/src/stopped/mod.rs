@@ -29,7 +29,8 @@
 //! ```
 //!
 //! # After a crash
-//! `release` ends a daemon that was left behind, opens the images anew and looks at their bitmaps.
+//! `release` ends a daemon that was left behind (known by the lock on its log, which it holds from
+//! before its start to its end), opens the images anew and looks at their bitmaps.
 //! Seen of QEMU 10.0.2's daemon: SIGTERM and `quit` write all persistent bitmaps, also disabled ones
 //! and with clients connected; it knows nodes and no drives, and has no `query-status`.
 
@@ -51,6 +52,7 @@ use tresor_disk::{
 };
 use tresor_model::{Fact, MachineDefinition, MachineDisk, SnapshotTag, TrackingLedger};
 
+pub(crate) use self::daemon::is_held;
 use crate::provider::QemuConfig;
 
 /// The snapshot provider of a VM that does not run.

@@ -44,6 +44,9 @@ impl Journal {
         if text.is_empty() {
             writeln!(file, "{subject}")?;
             file.sync_data()?;
+        } else {
+            // Else the next line would go on behind one that a crash cut short.
+            file.set_len(whole_lines(&text).len() as u64)?;
         }
         Ok(Some(Self { path, file, done }))
     }
@@ -86,9 +89,12 @@ pub(super) fn parse(text: &str, subject: &str) -> Option<BTreeSet<u64>> {
     if text.is_empty() {
         return Some(BTreeSet::new());
     }
-    let whole_lines = &text[..text.rfind('\n')? + 1];
-    let mut lines = whole_lines.lines();
+    let mut lines = whole_lines(text).lines();
     (lines.next()? == subject).then(|| lines.filter_map(|line| line.parse().ok()).collect())
+}
+
+fn whole_lines(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| &text[..=end])
 }
 
 #[cfg(test)]
@@ -99,6 +105,18 @@ mod tests {
     fn a_line_cut_short_does_not_count() {
         let done = parse("point x as raw\n0\n67108864\n1342", "point x as raw").unwrap();
         assert_eq!(done.into_iter().collect::<Vec<_>>(), [0, 67_108_864]);
+    }
+
+    #[test]
+    fn what_is_noted_after_a_line_cut_short_is_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("vda.raw.partial");
+        std::fs::write(Journal::path_of(&image), "a\n64\n12").unwrap();
+        let mut journal = Journal::open(&image, "a").unwrap().unwrap();
+        journal.note(128).unwrap();
+        let journal = Journal::open(&image, "a").unwrap().unwrap();
+        let done: Vec<_> = journal.done.into_iter().collect();
+        assert_eq!(done, [64, 128]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod backup;
 mod copy;
 mod jobs;
 mod points;
+mod retention;
 mod vault;
 mod vm;
 
@@ -15,6 +16,7 @@ pub(crate) use backup::{BackupArgs, RequiredConsistency};
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
+pub(crate) use retention::{ExpireArgs, KeepArgs};
 pub(crate) use vault::{KeyArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
@@ -119,6 +121,18 @@ Examples:
     /// Look at recovery points
     #[command(subcommand)]
     Points(PointsCommand),
+    /// Remove recovery points that the rules of retention do not keep
+    #[command(after_help = "\
+Prints what becomes of each recovery point, and why, then asks. A point that goes is deleted, and can be
+brought back until its grace is over (`tresor points undelete`); a run after that ends it for good. The
+newest point of a VM, pinned and immutable ones always stay. Without --keep-… the rules of each VM count
+(`tresor vm set VM --keep-daily 7`); a VM without rules keeps everything.
+
+Examples:
+  tresor expire web01 --keep-daily 7 --keep-weekly 4 --dry-run
+  tresor expire --apply 5f0c2b9a41d7e386
+  tresor expire --yes                            # every VM by its own rules, for a timer")]
+    Expire(ExpireArgs),
     /// Bring the disks and the machine definition of a recovery point back
     #[command(after_help = "\
 Examples:

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use tresor_model::{PointId, StreamName};
 
-use super::VaultAccess;
+use super::{VaultAccess, retention::duration};
 
 /// `tresor points …`
 #[derive(Debug, Subcommand)]
@@ -14,6 +14,9 @@ pub(crate) enum PointsCommand {
     List {
         /// Only of this VM
         vm: Option<String>,
+        /// Also those that are deleted and can be brought back
+        #[arg(long)]
+        deleted: bool,
         #[command(flatten)]
         access: VaultAccess,
     },
@@ -21,6 +24,61 @@ pub(crate) enum PointsCommand {
     Show {
         /// Its id, or `latest:VM`
         point: PointSelector,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// Keep retention and deletion away from a recovery point
+    Pin {
+        /// Its id, or `latest:VM`
+        point: PointSelector,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// Take a pin back
+    Unpin {
+        /// Its id, or `latest:VM`
+        point: PointSelector,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// Make a recovery point immutable for a while; this can be extended, never shortened
+    #[command(after_help = "\
+Examples:
+  tresor points lock latest:web01 --for 30d
+  tresor points lock 0192f3c1-… --until 2027-01-01T00:00:00Z")]
+    Lock {
+        /// Its id, or `latest:VM`
+        point: PointSelector,
+        /// For how long from now on: 30d, 6mo
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, required_unless_present = "until")]
+        duration: Option<String>,
+        /// Until when
+        #[arg(long, value_name = "TIME", conflicts_with = "duration")]
+        until: Option<jiff::Timestamp>,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// Delete a recovery point; it can be brought back for a while
+    #[command(after_help = "\
+Examples:
+  tresor points delete 0192f3c1-…
+  tresor points delete 0192f3c1-… --grace 30d")]
+    Delete {
+        /// Its id
+        point: PointId,
+        /// For how long it can be brought back for sure
+        #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
+        grace: String,
+        /// Also when it is the newest of its VM
+        #[arg(long)]
+        even_newest: bool,
+        #[command(flatten)]
+        access: VaultAccess,
+    },
+    /// Bring a deleted recovery point back
+    Undelete {
+        /// Its id
+        point: PointId,
         #[command(flatten)]
         access: VaultAccess,
     },

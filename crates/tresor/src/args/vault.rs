@@ -69,6 +69,25 @@ Example:
     },
     /// The vaults this machine knows
     List,
+    /// Make all recovery points of a vault immutable for some days; never to be taken back
+    #[command(after_help = "\
+Every recovery point, also those that are there, then stays for at least so many days from its commit:
+nobody can delete or expire it with Tresor before. The days can be raised later, never lowered.
+
+Example:
+  tresor vault lock main --min-days 30")]
+    Lock {
+        /// Name or directory of the vault
+        vault: String,
+        /// Days
+        #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..))]
+        min_days: u32,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
     /// What is in a vault
     Show {
         #[command(flatten)]

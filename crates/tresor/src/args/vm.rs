@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use tresor_model::StreamName;
 
-use super::VaultAccess;
+use super::{KeepArgs, VaultAccess};
 
 /// `tresor vm …`
 #[derive(Debug, Subcommand)]
@@ -48,7 +48,8 @@ Start QEMU with sockets for Tresor alone (each serves one client at a time):
     #[command(after_help = "\
 Examples:
   tresor vm set web01 --qmp /run/web01/qmp2.sock --agent /run/web01/agent.sock
-  tresor vm set web01 --exclude scratch")]
+  tresor vm set web01 --exclude scratch
+  tresor vm set web01 --keep-daily 7 --keep-weekly 4   # what `tresor expire` keeps")]
     Set(VmSetArgs),
     /// Give a VM another name; its recovery points stay its own
     #[command(after_help = "\
@@ -89,6 +90,11 @@ pub(crate) struct VmSetArgs {
     /// A disk to back up, also when it was left out before; may be repeated
     #[arg(long, value_name = "DISK")]
     pub(crate) include: Vec<StreamName>,
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
+    /// Keep all recovery points: it has no rules of retention any more
+    #[arg(long)]
+    pub(crate) keep_all: bool,
 }
 
 impl VmSetArgs {
@@ -99,6 +105,8 @@ impl VmSetArgs {
             && !self.no_agent
             && self.exclude.is_empty()
             && self.include.is_empty()
+            && self.keep.rules().is_none()
+            && !self.keep_all
     }
 }
 

@@ -4,15 +4,19 @@ mod backup;
 mod copies;
 mod copy;
 mod debug;
+mod expire;
+mod expire_plan;
 mod held;
 mod jobs;
 mod open;
 mod points;
+mod points_change;
 mod reconcile;
 mod repair;
 mod restore;
 mod session;
 mod vault;
+mod vault_lock;
 mod verify;
 mod vm;
 mod vm_change;
@@ -33,6 +37,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Backup(args) => backup::run(args, &session).await,
         Command::Reconcile(args) => reconcile::run(args, &session).await,
         Command::Points(command) => points::run(command, &session).await,
+        Command::Expire(args) => expire::run(args, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Copy(args) => copy::run(args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,

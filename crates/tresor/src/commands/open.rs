@@ -13,7 +13,7 @@ use tresor_backend::{
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{PointSummary, Vault};
+use tresor_vault::{PointList, PointSummary, Vault};
 use tresor_workflows::{storage_problem, vault_problem};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The objects of which copies are kept: small, and asked for by every backup.
-const KEPT: &[&str] = &["sessions/"];
+const KEPT: &[&str] = &["sessions/", "states/"];
 
 /// How the catalog notes that a key lies in a file.
 pub(crate) const KEY_FILE: &str = "file:";
@@ -155,6 +155,11 @@ pub(crate) async fn vm(catalog: &Catalog, name: &str) -> Result<VmRecord, Proble
 
 /// All points of a vault, oldest first.
 pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> {
+    Ok(list(vault).await?.points)
+}
+
+/// The same with deleted ones and with marks.
+pub(crate) async fn list(vault: &Vault) -> Result<PointList, Problem> {
     let points = vault.points().await;
     let list = points.map_err(|error| vault_problem(&error, vault.location()))?;
     for damaged in &list.damaged {
@@ -162,7 +167,7 @@ pub(crate) async fn points(vault: &Vault) -> Result<Vec<PointSummary>, Problem> 
             "warning: a recovery point cannot be read: {damaged}"
         ));
     }
-    Ok(list.points)
+    Ok(list)
 }
 
 /// The points of the VM that is called so here, by its identity: it may have had another name when
@@ -172,14 +177,24 @@ pub(crate) async fn points_named(
     vault: &Vault,
     name: &str,
 ) -> Result<Vec<PointSummary>, Problem> {
+    let mut points = points(vault).await?;
+    retain_named(catalog, &mut points, name).await?;
+    Ok(points)
+}
+
+/// Leaves the points of one VM.
+pub(crate) async fn retain_named(
+    catalog: &Catalog,
+    points: &mut Vec<PointSummary>,
+    name: &str,
+) -> Result<(), Problem> {
     let vms = catalog.vms().await.map_err(|error| Problem::from(&error))?;
     let id = vms.into_iter().find(|vm| vm.name == name).map(|vm| vm.id);
-    let mut points = points(vault).await?;
     points.retain(|point| match id {
         Some(id) => point.vm == id,
         None => point.vm_name == name,
     });
-    Ok(points)
+    Ok(())
 }
 
 /// The recovery point that is meant.

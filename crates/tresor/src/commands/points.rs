@@ -1,10 +1,13 @@
 //! `tresor points …`
 
+use jiff::Timestamp;
+use serde::Serialize;
 use tresor_model::{ReadMode, RecoveryPoint};
 use tresor_problem::Problem;
+use tresor_vault::{PointMarks, PointSummary};
 
 use super::{
-    open,
+    open, points_change,
     session::{Session, print_problem},
 };
 use crate::{
@@ -14,18 +17,46 @@ use crate::{
 
 pub(super) async fn run(command: PointsCommand, session: &Session) -> Result<(), Problem> {
     match command {
-        PointsCommand::List { vm, access } => list(session, vm.as_deref(), &access).await,
+        PointsCommand::List {
+            vm,
+            deleted,
+            access,
+        } => list(session, vm.as_deref(), deleted, &access).await,
         PointsCommand::Show { point, access } => show(session, &point, &access).await,
+        change => points_change::run(change, session).await,
     }
 }
 
-async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Result<(), Problem> {
+/// A point in a list.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    point: PointSummary,
+    #[serde(flatten)]
+    marks: PointMarks,
+}
+
+async fn list(
+    session: &Session,
+    vm: Option<&str>,
+    deleted: bool,
+    access: &VaultAccess,
+) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, access).await?;
-    let points = match vm {
-        Some(vm) => open::points_named(&catalog, &vault, vm).await?,
-        None => open::points(&vault).await?,
-    };
+    let mut list = open::list(&vault).await?;
+    let mut points = list.points;
+    if deleted {
+        points.append(&mut list.deleted);
+    }
+    if let Some(vm) = vm {
+        open::retain_named(&catalog, &mut points, vm).await?;
+    }
+    let rows = points.into_iter().map(|point| {
+        let marks = list.marks.get(&point.id).copied().unwrap_or_default();
+        Row { point, marks }
+    });
+    let rows: Vec<Row> = rows.collect();
     session
         .output
         .list(
@@ -38,18 +69,21 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
                 "size",
                 "stored",
                 "warnings",
+                "marks",
                 "copy of",
             ],
-            &points,
-            |point| {
+            &rows,
+            |row| {
+                let point = &row.point;
                 vec![
                     point.id.to_string(),
                     point.vm_name.clone(),
-                    point.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+                    moment(point.taken_at),
                     point.consistency.to_string(),
                     bytes(point.size),
                     bytes(point.stored),
                     point.warnings.to_string(),
+                    marks(&row.marks),
                     point
                         .copied_from
                         .map_or_else(String::new, |from| from.point.to_string()),
@@ -58,6 +92,30 @@ async fn list(session: &Session, vm: Option<&str>, access: &VaultAccess) -> Resu
             "there are no recovery points",
         )
         .map_err(print_problem)
+}
+
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What is marked of a point, in words.
+fn marks(marks: &PointMarks) -> String {
+    let mut words = Vec::new();
+    if marks.pinned {
+        words.push("pinned".to_owned());
+    }
+    let immutable = marks.immutable_until.filter(|at| *at > Timestamp::now());
+    words.extend(immutable.map(|at| format!("immutable until {}", moment(at))));
+    if let Some(deletion) = marks.deleted {
+        words.push(format!("deleted, kept until {}", moment(deletion.until)));
+    }
+    if marks.ended {
+        words.push("ended: goes when nothing holds it".to_owned());
+    }
+    if marks.unclear {
+        words.push("marks cannot be read".to_owned());
+    }
+    words.join(", ")
 }
 
 async fn show(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use serde::Serialize;
 use tresor_catalog::Catalog;
 use tresor_disk::Outcome;
-use tresor_disk_qemu::{LeftFile, left_files, remove_left};
+use tresor_disk_qemu::{LeftFile, is_used, left_files, remove_left};
 use tresor_model::VmId;
 use tresor_problem::{Kind, Problem};
 use tresor_transfer::restore::holder;
@@ -168,11 +168,10 @@ async fn one_file(file: &LeftFile, dry_run: bool) -> Result<Option<Row>, Problem
     Ok(Some(Row { vm, what, done }))
 }
 
-/// Whether a QEMU has the file, or serves the socket in the directory.
+/// Whether a process has the file, or works with the directory.
 async fn in_use(path: &Path) -> std::io::Result<bool> {
     if path.is_dir() {
-        let socket = tokio::net::UnixStream::connect(path.join("s")).await;
-        return Ok(socket.is_ok());
+        return is_used(path).await;
     }
     Ok(holder(path)?.is_some())
 }

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::Catalog;
-use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, NewJob, Warning};
+use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, JobView, NewJob, Warning};
 use tresor_model::{JobId, JobKind, JobState};
 use tresor_problem::{Kind, Problem};
 
@@ -72,17 +72,15 @@ impl Runner<'_> {
             .await;
         self.progress.finish();
         let outcome = outcome.map_err(|error| Problem::from(&error))?;
+        for text in troubles(&outcome.view) {
+            note(&text);
+        }
         match outcome.state() {
             JobState::Cancelled => Err(Kind::Interrupted {
                 what: format!("Job {job}"),
             }
             .into()),
-            JobState::Completed | JobState::CompletedWithWarnings => {
-                for warning in &outcome.view.warnings {
-                    note(&warning_text(&warning.warning));
-                }
-                Ok(outcome)
-            }
+            JobState::Completed | JobState::CompletedWithWarnings => Ok(outcome),
             _ => Err(failure(job, &outcome)),
         }
     }
@@ -160,13 +158,38 @@ fn failure(job: JobId, outcome: &JobOutcome) -> Problem {
     })
 }
 
+/// What a job that has ended leaves to be told beside its result or its first cause: warnings when it
+/// completed, a cleaning up that failed, an undo that failed.
+fn troubles(view: &JobView) -> Vec<String> {
+    let completed = view.unwinding.is_none();
+    let warnings = view.warnings.iter().filter(|_| completed);
+    let warnings = warnings.map(|warning| warning_text(&warning.warning));
+    let failed = view.sub_tasks.iter().flat_map(|task| {
+        let told = |what: &str, problem: &Problem| {
+            let text = format!("warning: \"{}\" {what}: {problem}", task.name);
+            with_remedies(text, problem)
+        };
+        let problem = task.problem.as_ref().filter(|_| completed);
+        let undo = task.undo_problem.as_ref();
+        let problem = problem.map(|problem| told("failed", problem));
+        let undo = undo.map(|problem| told("could not be undone", problem));
+        problem.into_iter().chain(undo)
+    });
+    warnings.chain(failed).collect()
+}
+
 /// A warning as people read it: a problem with what to do about it.
 pub(crate) fn warning_text(warning: &Warning) -> String {
-    let mut text = format!("warning: {warning}");
-    if let Warning::Problem(problem) = warning {
-        for remedy in &problem.remedy {
-            text.push_str(&format!("\n  - {remedy}"));
-        }
+    let text = format!("warning: {warning}");
+    match warning {
+        Warning::Problem(problem) => with_remedies(text, problem),
+        Warning::Text(_) => text,
+    }
+}
+
+fn with_remedies(mut text: String, problem: &Problem) -> String {
+    for remedy in &problem.remedy {
+        text.push_str(&format!("\n  - {remedy}"));
     }
     text
 }
@@ -193,4 +216,44 @@ pub(crate) fn print_problem(error: io::Error) -> Problem {
         },
         &error,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tresor_jobs::{SubTaskSpec, UnwindReason};
+
+    use super::*;
+
+    #[test]
+    fn what_failed_behind_the_commit_and_in_an_undo_is_told() {
+        let spec = SubTaskSpec {
+            name: "Release snapshot".to_owned(),
+            limit_ms: None,
+            commits: false,
+        };
+        let problem = |what: &str| -> Problem {
+            Kind::Internal {
+                what: what.to_owned(),
+            }
+            .into()
+        };
+        let mut view = JobView::new(&[spec]);
+        assert!(troubles(&view).is_empty());
+        view.sub_tasks[0].problem = Some(problem("left a filter"));
+        let told = troubles(&view);
+        assert!(
+            told.len() == 1 && told[0].contains("Release snapshot"),
+            "{told:?}"
+        );
+        assert!(told[0].contains("left a filter"), "{told:?}");
+        // Then it is the first cause, which the command ends with.
+        view.unwinding = Some(UnwindReason::Failure);
+        assert!(troubles(&view).is_empty());
+        view.sub_tasks[0].undo_problem = Some(problem("perhaps frozen"));
+        let told = troubles(&view);
+        assert!(
+            told.len() == 1 && told[0].contains("perhaps frozen"),
+            "{told:?}"
+        );
+    }
 }

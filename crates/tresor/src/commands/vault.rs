@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::{
     open::{KEY_FILE, VaultPlace, absolute, find_vault, open_vault, points, usage},
     session::{Session, print_problem},
+    vault_lock,
 };
 use crate::{
     args::{KeyArgs, VaultAccess, VaultCommand},
@@ -34,6 +35,18 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             passphrase_file,
         } => create(session, &path, name, passphrase_file.as_deref()).await,
         VaultCommand::Add { path, name, key } => add(session, &path, name, key).await,
+        VaultCommand::Lock {
+            vault,
+            min_days,
+            yes,
+            key,
+        } => {
+            let access = VaultAccess {
+                vault: Some(vault),
+                key,
+            };
+            vault_lock::lock(session, &access, min_days, yes).await
+        }
         VaultCommand::List => list(session).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
@@ -266,19 +279,21 @@ async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
         .usage()
         .await
         .map_err(|error| vault_problem(&error, vault.location()))?;
+    let lock_days = vault.lock_days().await;
+    let lock_days = lock_days.map_err(|error| vault_problem(&error, vault.location()))?;
     let mut vms: Vec<_> = points.iter().map(|point| point.vm_name.as_str()).collect();
     vms.sort_unstable();
     vms.dedup();
     let newest = points.last().map(|point| point.taken_at);
     let result = json!({
         "id": vault.id(), "location": vault.location(), "points": points.len(), "vms": vms,
-        "newest": newest, "objects": usage.objects, "stored_bytes": usage.bytes,
+        "newest": newest, "lock_days": lock_days, "objects": usage.objects, "stored_bytes": usage.bytes,
     });
     session
         .output
         .result("vault", &result, || {
             format!(
-                "Vault {} in {}\n  recovery points: {} of {} VMs{}\n  stored: {} in {} objects",
+                "Vault {} in {}\n  recovery points: {} of {} VMs{}\n  stored: {} in {} objects{}",
                 vault.id(),
                 vault.location(),
                 points.len(),
@@ -286,6 +301,11 @@ async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
                 newest.map_or(String::new(), |at| format!(", newest of {at}")),
                 bytes(usage.bytes),
                 usage.objects,
+                match lock_days {
+                    0 => String::new(),
+                    days =>
+                        format!("\n  locked: each recovery point stays for at least {days} days"),
+                },
             )
         })
         .map_err(print_problem)

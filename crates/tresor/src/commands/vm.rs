@@ -105,6 +105,7 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         included_disks: asked.include,
         machine: None, // so it must run
         vault,
+        retention: None,
         created_at: jiff::Timestamp::now(),
     };
     let described = describe(&entry, &session.state()?).await?;

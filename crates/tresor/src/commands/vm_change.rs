@@ -17,7 +17,7 @@ use crate::args::VmSetArgs;
 pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Problem> {
     if args.changes_nothing() {
         return Err(usage(
-            "Nothing to change: give --qmp, --agent, --no-agent, --exclude or --include.",
+            "Nothing to change: give --qmp, --agent, --no-agent, --exclude, --include, --keep-… or --keep-all.",
         ));
     }
     let catalog = session.catalog().await?;
@@ -37,6 +37,13 @@ pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Proble
     }
     for disk in args.include {
         move_disk(disk, &mut vm.excluded_disks, &mut vm.included_disks);
+    }
+    if args.keep_all {
+        vm.retention = None;
+    }
+    // All rules together: one that is not named is not set any more.
+    if let Some(rules) = args.keep.rules() {
+        vm.retention = Some(rules);
     }
     if moved {
         // The VM itself must answer: what it was when it was last seen says nothing of a new place.
@@ -60,6 +67,7 @@ pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Proble
     let result = json!({
         "name": vm.name, "id": vm.id, "qmp_socket": vm.qmp_socket, "agent_socket": vm.agent_socket,
         "excluded_disks": vm.excluded_disks, "included_disks": vm.included_disks,
+        "retention": vm.retention,
     });
     session
         .output

@@ -29,15 +29,17 @@ pub(super) async fn remove(session: &Session, args: VmRemoveArgs) -> Result<(), 
     let expire = if args.delete_points {
         let place = find_vault(&catalog, args.access.vault.as_deref(), Some(&vm)).await?;
         let vault = open_vault(&place, &args.access).await?;
-        let points = points_of(&vault, vm.id).await?;
-        confirm(&vm, &points, args.yes)?;
-        Some((vault, points))
+        let (points, held) = points_of(&vault, vm.id).await?;
+        confirm(&vm, &points, &held, args.yes)?;
+        Some((vault, points, held))
     } else {
         None
     };
     let bitmaps = take_bitmaps_out(session, &vm).await;
     let mut expired = Vec::new();
-    if let Some((vault, points)) = expire {
+    let mut kept = Vec::new();
+    if let Some((vault, points, held)) = expire {
+        kept = held;
         for point in points {
             let marked = vault.expire(point.id).await;
             marked.map_err(|error| vault_problem(&error, vault.location()))?;
@@ -48,6 +50,7 @@ pub(super) async fn remove(session: &Session, args: VmRemoveArgs) -> Result<(), 
     removed.map_err(|error| Problem::from(&error))?;
     let result = json!({
         "name": vm.name, "id": vm.id, "vault": vm.vault, "expired": expired,
+        "held": kept.iter().map(|held| json!({ "point": held.0.id, "reason": held.1 })).collect::<Vec<_>>(),
         "removed_from_vm": bitmaps.as_ref().ok(),
         "left_in_vm": bitmaps.as_ref().err().map(|problem| &problem.cause),
     });
@@ -88,14 +91,31 @@ fn text(
     )
 }
 
-async fn points_of(vault: &Vault, vm: VmId) -> Result<Vec<PointSummary>, Problem> {
-    let mut points = open::points(vault).await?;
-    points.retain(|point| point.vm == vm);
-    Ok(points)
+/// A point that stays, and why.
+type Held = (PointSummary, String);
+
+/// The VM's points that may go, and those that something holds. Deleted ones are among them.
+async fn points_of(vault: &Vault, vm: VmId) -> Result<(Vec<PointSummary>, Vec<Held>), Problem> {
+    let list = open::list(vault).await?;
+    let (now, mut go, mut held) = (jiff::Timestamp::now(), Vec::new(), Vec::new());
+    let all = list.points.into_iter().chain(list.deleted);
+    for point in all.filter(|point| point.vm == vm) {
+        let marks = list.marks.get(&point.id);
+        match marks.and_then(|marks| marks.refuses(now)) {
+            Some(reason) => held.push((point, reason)),
+            None => go.push(point),
+        }
+    }
+    Ok((go, held))
 }
 
 /// Prints the plan; goes on only when it was agreed to.
-fn confirm(vm: &VmRecord, points: &[PointSummary], yes: bool) -> Result<(), Problem> {
+fn confirm(
+    vm: &VmRecord,
+    points: &[PointSummary],
+    held: &[Held],
+    yes: bool,
+) -> Result<(), Problem> {
     note(&format!(
         "These {} recovery points of {} ({}) will be marked as expired in vault {}:",
         points.len(),
@@ -110,6 +130,9 @@ fn confirm(vm: &VmRecord, points: &[PointSummary], yes: bool) -> Result<(), Prob
             point.taken_at,
             bytes(point.stored)
         ));
+    }
+    for (point, reason) in held {
+        note(&format!("  {} stays: {reason}", point.id));
     }
     if yes {
         return Ok(());

@@ -16,7 +16,11 @@ mod lab;
 mod old_qemu;
 mod problems;
 mod restore;
+mod retention;
 mod running;
 mod stopped;
 mod tracking;
 mod uefi;
+/// Recovery points without a VM.
+#[path = "../../../vault/tests/support/mod.rs"]
+mod vault_support;

@@ -7,8 +7,8 @@ use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
     Argon2Cost, Child, ChunkId, Commit, CommitBody, DamageMark, DataKey, DomainId, DomainKeys,
     ExpiryMark, FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot,
-    LeafChunk, Location, Node, NodeId, PackId, PackKind, PackWriter, RingHeader, Secret,
-    SessionBegin, SessionEnd, SlotKind, VaultHeader, frame,
+    LeafChunk, Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader,
+    Secret, SessionBegin, SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
 };
 use uuid::Uuid;
 
@@ -214,6 +214,45 @@ pub(crate) fn damaged() -> DamageMark {
     }
 }
 
+/// A point that is pinned and locked, one that is deleted, and one that is gone.
+pub(crate) fn states() -> [(&'static str, PointState); 3] {
+    let pinned = PointState {
+        vault: vault(),
+        session: session(),
+        number: 1,
+        made_ms: 1_764_000_000_005,
+        pinned: true,
+        immutable_until_ms: Some(1_764_600_000_000),
+        deleted_ms: None,
+        ended: false,
+    };
+    let deleted = PointState {
+        number: 2,
+        pinned: false,
+        deleted_ms: Some((1_764_000_000_006, 1_764_604_800_006)),
+        ..pinned
+    };
+    let ended = PointState {
+        number: 3,
+        ended: true,
+        ..deleted
+    };
+    [
+        ("state-pinned", pinned),
+        ("state-deleted", deleted),
+        ("state-ended", ended),
+    ]
+}
+
+pub(crate) fn lock() -> VaultLock {
+    VaultLock {
+        vault: vault(),
+        number: 1,
+        made_ms: 1_764_000_000_007,
+        min_days: 30,
+    }
+}
+
 /// Name of the golden file, and the bytes.
 pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let ids = ring().id_key(1).unwrap();
@@ -223,7 +262,7 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         lanes: 1,
     };
     let (pack, index) = pack();
-    vec![
+    let mut objects = vec![
         ("vault", header().encode()),
         ("key-ring", ring_object()),
         (
@@ -241,5 +280,8 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("session-abort", abort()),
         ("expired", expired().encode()),
         ("damaged", damaged().encode()),
-    ]
+        ("vault-lock", lock().encode()),
+    ];
+    objects.extend(states().map(|(name, state)| (name, state.encode())));
+    objects
 }

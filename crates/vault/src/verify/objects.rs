@@ -9,8 +9,8 @@ use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::SessionObject;
 use tresor_vault_format::{
-    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, SessionBegin,
-    SessionEnd, VaultHeader, name,
+    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, PointState,
+    SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
 };
 
 use crate::error::{Error, Result};
@@ -188,6 +188,18 @@ impl Check {
                 let mark = DamageMark::decode(bytes).map_err(wrong)?;
                 (name::damaged(&mark.pack), mark.vault)
             }
+            Kind::State => {
+                let state = PointState::decode(bytes).map_err(wrong)?;
+                if state.number > 1 {
+                    let before = name::state(state.session, state.number - 1);
+                    self.expect(before, None, object);
+                }
+                (name::state(state.session, state.number), state.vault)
+            }
+            Kind::Lock => {
+                let lock = VaultLock::decode(bytes).map_err(wrong)?;
+                (name::lock(lock.number), lock.vault)
+            }
             Kind::End => {
                 let end = SessionEnd::decode(bytes).map_err(wrong)?;
                 self.expect_of_end(&end, object);
@@ -252,6 +264,8 @@ enum Kind {
     End,
     Expired,
     Damaged,
+    State,
+    Lock,
 }
 
 impl Kind {
@@ -263,6 +277,8 @@ impl Kind {
             _ if name::parse_index_run(object).is_some() => Some(Self::Index),
             _ if name::parse_expired(object).is_some() => Some(Self::Expired),
             _ if name::parse_damaged(object).is_some() => Some(Self::Damaged),
+            _ if name::parse_state(object).is_some() => Some(Self::State),
+            _ if name::parse_lock(object).is_some() => Some(Self::Lock),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -272,9 +288,14 @@ impl Kind {
 
     fn limit(self) -> usize {
         match self {
-            Self::Vault | Self::Slot | Self::Ring | Self::Begin | Self::Expired | Self::Damaged => {
-                SMALL_OBJECT
-            }
+            Self::Vault
+            | Self::Slot
+            | Self::Ring
+            | Self::Begin
+            | Self::Expired
+            | Self::Damaged
+            | Self::State
+            | Self::Lock => SMALL_OBJECT,
             Self::Index => INDEX_LIMIT,
             Self::End => END_LIMIT,
         }

@@ -40,6 +40,8 @@ fn judge(kind: Kind, damage: Damage) -> (Row, &'static str) {
             "nothing speaks of a mark; the next verification puts it again",
         ),
         Kind::DamageMark => (ONLY_VERIFIED, "the name alone counts"),
+        Kind::PointState => point_state(damage),
+        Kind::VaultLock => vault_lock(damage),
     }
 }
 
@@ -119,15 +121,47 @@ fn end(damage: Damage) -> (Row, &'static str) {
     }
 }
 
+/// Of an ended point: its state says the same.
 fn expiry_mark(damage: Damage) -> (Row, &'static str) {
     match damage {
         Damage::Delete => (
-            [Unseen, Unseen, Unseen, Unseen, Right],
-            "nothing tells that there was a mark: the point is shown again",
+            [Right, Right, Unseen, Right, Right],
+            "the point's state says the same: it stays hidden; nothing counts marks",
         ),
         _ => (
             ONLY_VERIFIED,
             "the name alone counts: the point stays hidden",
+        ),
+    }
+}
+
+/// Of an ended point, so that a state that cannot be read shows.
+fn point_state(damage: Damage) -> (Row, &'static str) {
+    match damage {
+        Damage::Delete => (
+            [Right, Right, Unseen, Right, Right],
+            "the newest state: nothing tells that there was one. The mark hides the point still",
+        ),
+        _ => (
+            [Named, Unseen, Named, Unseen, Right],
+            "what cannot be read might hold the point: it is kept, and shown and restored again",
+        ),
+    }
+}
+
+fn vault_lock(damage: Damage) -> (Row, &'static str) {
+    match damage {
+        Damage::Delete => (
+            [Right, Right, Unseen, Right, Right],
+            "nothing counts locks: against whoever can delete only the storage's own lock helps",
+        ),
+        Damage::Replay => (
+            [Right; 5],
+            "an earlier lock of a vault with this id is a lock of this vault",
+        ),
+        _ => (
+            [Named, Right, Named, Right, Right],
+            "a lock that cannot be read holds every point",
         ),
     }
 }

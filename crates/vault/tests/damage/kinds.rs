@@ -18,9 +18,11 @@ pub(crate) enum Kind {
     End,
     ExpiryMark,
     DamageMark,
+    PointState,
+    VaultLock,
 }
 
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 12] = [
     Kind::Header,
     Kind::KeySlot,
     Kind::KeyRing,
@@ -31,6 +33,8 @@ pub(crate) const KINDS: [Kind; 10] = [
     Kind::End,
     Kind::ExpiryMark,
     Kind::DamageMark,
+    Kind::PointState,
+    Kind::VaultLock,
 ];
 
 impl Kind {
@@ -46,6 +50,8 @@ impl Kind {
             Self::End => "session end",
             Self::ExpiryMark => "expiry mark",
             Self::DamageMark => "damage mark",
+            Self::PointState => "point state",
+            Self::VaultLock => "vault lock",
         }
     }
 
@@ -60,6 +66,8 @@ impl Kind {
             Self::End => "TRESORSE",
             Self::ExpiryMark => "TRESORSX",
             Self::DamageMark => "TRESORDM",
+            Self::PointState => "TRESORST",
+            Self::VaultLock => "TRESORLK",
         }
     }
 
@@ -79,6 +87,8 @@ impl Kind {
             _ if name::parse_index_run(object).is_some() => Some(Self::IndexRun),
             _ if name::parse_expired(object).is_some() => Some(Self::ExpiryMark),
             _ if name::parse_damaged(object).is_some() => Some(Self::DamageMark),
+            _ if object.starts_with(name::STATES) => Some(Self::PointState),
+            _ if name::parse_lock(object).is_some() => Some(Self::VaultLock),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -86,9 +96,12 @@ impl Kind {
         }
     }
 
-    /// Whether all points need it.
+    /// Whether it is about all points.
     pub(crate) const fn is_shared(self) -> bool {
-        matches!(self, Self::Header | Self::KeySlot | Self::KeyRing)
+        matches!(
+            self,
+            Self::Header | Self::KeySlot | Self::KeyRing | Self::VaultLock
+        )
     }
 }
 

@@ -151,7 +151,7 @@ impl Case<'_> {
             read_all(vault, &point.disks[0].stream).await
         };
         match (read.await, self.kind) {
-            (Err(error), Kind::ExpiryMark)
+            (Err(error), Kind::ExpiryMark | Kind::PointState)
                 if matches!(error.kind(), ErrorKind::PointExpired { .. }) =>
             {
                 Verdict::Right
@@ -160,7 +160,7 @@ impl Case<'_> {
             (Ok(content), kind) => {
                 assert!(content == target.content, "wrong content was given out");
                 match kind {
-                    Kind::ExpiryMark => Verdict::Unseen,
+                    Kind::ExpiryMark | Kind::PointState => Verdict::Unseen,
                     _ => Verdict::Right,
                 }
             }
@@ -172,7 +172,7 @@ impl Case<'_> {
             vault.verify_point(self.target().point.id, |_| ()).await,
             self.kind,
         ) {
-            (Err(error), Kind::ExpiryMark)
+            (Err(error), Kind::ExpiryMark | Kind::PointState)
                 if matches!(error.kind(), ErrorKind::PointExpired { .. }) =>
             {
                 Verdict::Right
@@ -185,7 +185,7 @@ impl Case<'_> {
                     .all(|found| found.object == self.object);
                 if named { Verdict::Named } else { Verdict::Told }
             }
-            (Ok(_), Kind::ExpiryMark) => Verdict::Unseen,
+            (Ok(_), Kind::ExpiryMark | Kind::PointState) => Verdict::Unseen,
             (Ok(_), _) => Verdict::Right,
         }
     }

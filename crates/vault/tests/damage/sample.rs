@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
 use tresor_model::RecoveryPoint;
 use tresor_vault::{CreateOptions, KeyMaterial, Vault};
+use tresor_vault_format::{VaultLock, name};
 
 use crate::inflict::Damage;
 use crate::kinds::Kind;
@@ -65,6 +66,18 @@ async fn take(backend: &MemoryBackend, vault: &Vault, seed: u64, expire: bool) -
     }
 }
 
+/// A lock of no days: it holds nothing as long as it can be read.
+async fn lock(backend: &MemoryBackend, vault: &Vault) {
+    let lock = VaultLock {
+        vault: vault.id(),
+        number: 1,
+        made_ms: 0,
+        min_days: 0,
+    };
+    let name = ObjectName::new(name::lock(1)).unwrap();
+    backend.put(&name, lock.encode().into()).await.unwrap();
+}
+
 fn find(objects: &Objects, kind: Kind) -> (&String, &Bytes) {
     let mut found = objects.iter();
     found
@@ -75,6 +88,7 @@ fn find(objects: &Objects, kind: Kind) -> (&String, &Bytes) {
 impl Sample {
     pub(crate) async fn make() -> Self {
         let (backend, vault, recovery) = memory_vault().await;
+        lock(&backend, &vault).await;
         let (mut shown, mut expired) = (Vec::new(), Vec::new());
         for seed in 0..3 {
             shown.push(take(&backend, &vault, 1 + seed, false).await);
@@ -83,10 +97,12 @@ impl Sample {
         let mut options = CreateOptions::new(key());
         options.id = Some(vault.id());
         let twin = Arc::new(MemoryBackend::new());
-        Vault::create(Arc::clone(&twin) as _, options)
+        let (earlier, _) = Vault::create(Arc::clone(&twin) as _, options)
             .await
             .unwrap();
-        let (other, _, _) = memory_vault().await;
+        lock(&twin, &earlier).await;
+        let (other, stranger, _) = memory_vault().await;
+        lock(&other, &stranger).await;
         let sample = Self {
             objects: all(&backend).await,
             shown,
@@ -109,7 +125,7 @@ impl Sample {
     /// The backups to which an object of this kind belongs.
     pub(crate) fn backups(&self, kind: Kind) -> &[Backup] {
         match kind {
-            Kind::ExpiryMark => &self.expired,
+            Kind::ExpiryMark | Kind::PointState => &self.expired,
             _ => &self.shown,
         }
     }
