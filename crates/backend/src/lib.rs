@@ -8,6 +8,7 @@
 //! local directory carry a name of their own, are never listed, and are removed by
 //! [`Backend::sweep`].
 
+pub mod aligned;
 pub mod contract;
 mod error;
 pub mod local;

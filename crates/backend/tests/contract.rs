@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tresor_backend::contract::suite;
 use tresor_backend::sim::{Plan, SimFs};
-use tresor_backend::wrap::{Backoff, Fault, Faulty, Kept, Metered, Retrying, Throttled, Verb};
+use tresor_backend::wrap::{
+    Backoff, Fault, Faulty, Kept, Metered, Paced, Retrying, Throttled, Verb,
+};
 use tresor_backend::{Backend, ErrorKind, LocalBackend, MemoryBackend, ObjectName};
 
 const MIB: usize = 1 << 20;
@@ -62,6 +64,12 @@ async fn kept() {
 async fn throttled() {
     let rate = NonZeroU64::new(1 << 30).unwrap();
     examine(Throttled::new(MemoryBackend::new(), rate), MIB).await;
+}
+
+#[tokio::test]
+async fn paced() {
+    let rate = NonZeroU64::new(1 << 20).unwrap();
+    examine(Paced::new(MemoryBackend::new(), rate), MIB).await;
 }
 
 /// Every third call of a verb fails; each second of these takes effect, but its answer is lost.

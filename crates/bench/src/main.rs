@@ -6,8 +6,11 @@
 
 mod changes;
 mod commands;
+mod index;
 mod point;
+mod random;
 mod reader;
+mod scale;
 mod session;
 
 use std::{
@@ -74,6 +77,41 @@ enum Command {
     },
     /// Read the last recovery point back and check it
     Verify,
+    /// Read what is allocated of an image, as `cat` would
+    Cat {
+        /// The disk
+        #[arg(long)]
+        image: PathBuf,
+    },
+    /// Build a table of known chunks and look chunks up
+    Index {
+        /// Where the table goes, 48 bytes a chunk
+        #[arg(long, default_value = "target/bench")]
+        dir: PathBuf,
+        /// How many chunks
+        #[arg(long, default_value_t = 100_000_000)]
+        entries: u64,
+    },
+    /// Grow a vault, and say what opening, listing and committing cost
+    Scale {
+        /// Where its objects go
+        #[arg(long, default_value = "target/bench")]
+        dir: PathBuf,
+        /// How many recovery points
+        #[arg(long, default_value_t = 10_000)]
+        points: u64,
+    },
+    /// Read every object of the vault and check it, without the key
+    VerifyObjects,
+    /// Read 4 KiB at random places of the last recovery point, one after another
+    Random {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        reads: u64,
+        /// Chooses the places
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[tokio::main]
@@ -89,6 +127,11 @@ async fn main() -> Result<()> {
         }
         Command::Restore { to } => commands::restore(&vault, &to).await?,
         Command::Verify => commands::verify(&vault).await?,
+        Command::Cat { image } => session::cat(&image)?,
+        Command::Index { dir, entries } => return index::measure(&dir, entries),
+        Command::Scale { dir, points } => return scale::measure(&dir, points).await,
+        Command::VerifyObjects => commands::verify_objects(&vault).await?,
+        Command::Random { reads, seed } => random::measure(&vault, reads, seed).await?,
     };
     writeln!(io::stdout(), "{}", serde_json::to_string(&figures)?)?;
     Ok(())

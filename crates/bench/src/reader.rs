@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,15 +18,15 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::OFlags;
+use tresor_backend::aligned::{ALIGNMENT, AlignedPool};
 use tresor_disk::{DiskReader, Error, ErrorKind};
 use tresor_model::Extent;
 
-/// Direct reads begin, end and land at multiples of this: the page size, and no less than the
-/// block size of any disk.
-const ALIGNMENT: usize = 4096;
-
 /// Reads under way at once: enough to keep a disk busy, few enough to cost no memory.
-const PARALLELISM: usize = 4;
+const PARALLELISM: usize = 8;
+
+/// Buffers that wait for a read: what the vault holds of an image on its way.
+const BUFFERS: usize = 32;
 
 /// Reads an image file.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct FileReader {
 struct Shared {
     direct: Option<File>,
     cached: File,
-    buffers: Pool,
+    buffers: AlignedPool,
     read: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ impl FileReader {
         let shared = Shared {
             direct,
             cached: File::open(path)?,
-            buffers: Pool::default(),
+            buffers: AlignedPool::new(BUFFERS),
             read: AtomicU64::new(0),
         };
         Ok(Self {
@@ -100,64 +100,6 @@ impl Shared {
     }
 }
 
-/// Buffers that came back: fresh memory would cost a page fault every 4 KiB.
-#[derive(Debug, Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Pool {
-    /// An aligned buffer of `length` bytes, its content undefined.
-    fn take(&self, length: usize) -> Buffer {
-        let mut memory = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default();
-        if memory.len() < length + ALIGNMENT {
-            memory = vec![0; length + ALIGNMENT];
-        }
-        let start = memory.as_ptr().align_offset(ALIGNMENT);
-        Buffer {
-            memory,
-            start,
-            length,
-            pool: self.clone(),
-        }
-    }
-}
-
-/// A buffer that goes back to its pool when nobody has a piece of it any more.
-#[derive(Debug)]
-struct Buffer {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-    pool: Pool,
-}
-
-impl Buffer {
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
-        self.pool
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(memory);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,13 +133,5 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Host);
-    }
-
-    #[test]
-    fn buffers_are_used_again() {
-        let pool = Pool::default();
-        let first = pool.take(65_536).as_ref().as_ptr();
-        assert_eq!(pool.take(65_536).as_ref().as_ptr(), first);
-        assert_eq!(first.align_offset(ALIGNMENT), 0);
     }
 }

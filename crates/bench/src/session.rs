@@ -5,7 +5,7 @@
 //! here or above may anchor on where a data range begins: transfers widen to chunks at absolute
 //! offsets.
 
-use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rustix::{fs::SeekFrom, io::Errno};
@@ -16,7 +16,7 @@ use tresor_model::{
     Extent, ExtentSet, JobId, ReadMode, SnapshotTag, StreamName, TrackingLedger, TrackingSigns,
 };
 
-use crate::reader::FileReader;
+use crate::{commands::Figures, reader::FileReader};
 
 /// An image file, and which parts of it are to be looked at.
 pub(crate) struct FileSession {
@@ -112,6 +112,28 @@ impl Session for FileSession {
     }
 }
 
+/// Reads what is allocated of an image through the page cache, in pieces as `cat` reads.
+pub(crate) fn cat(image: &Path) -> io::Result<Figures> {
+    let file = File::open(image)?;
+    let whole = Extent::between(0, file.metadata()?.len());
+    let mut buffer = vec![0; 128 << 10];
+    let mut read = 0;
+    for extent in data_ranges(&file, whole)?.iter() {
+        let mut at = extent.start;
+        while at < extent.end() {
+            let left = usize::try_from(extent.end() - at).unwrap_or(usize::MAX);
+            let piece = left.min(buffer.len());
+            file.read_exact_at(&mut buffer[..piece], at)?;
+            at += piece as u64;
+        }
+        read += extent.length;
+    }
+    Ok(Figures {
+        read: Some(read),
+        ..Figures::default()
+    })
+}
+
 /// The ranges of a window that are no holes.
 fn data_ranges(file: &File, window: Extent) -> io::Result<ExtentSet> {
     let mut data = ExtentSet::default();
@@ -152,8 +174,6 @@ fn classify(changed: &ExtentSet, data: &ExtentSet, window: Extent) -> Vec<Change
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt as _;
-
     use super::*;
 
     fn set(ranges: &[(u64, u64)]) -> ExtentSet {

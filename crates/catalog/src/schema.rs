@@ -10,7 +10,8 @@ const STEPS: &[(i64, &str)] = &[
     (1, include_str!("../migrations/0001_first.sql")),
     (2, include_str!("../migrations/0002_machine.sql")),
     (3, include_str!("../migrations/0003_retention.sql")),
-    (4, include_str!("../migrations/0004_copies.sql")),
+    (4, include_str!("../migrations/0004_stores.sql")),
+    (5, include_str!("../migrations/0005_copies.sql")),
 ];
 
 /// The newest version this program knows.

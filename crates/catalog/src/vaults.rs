@@ -14,6 +14,8 @@ pub struct VaultRecord {
     pub id: VaultId,
     /// Where it lies.
     pub location: String,
+    /// How to reach it there, where that takes more than the location: JSON, never a secret.
+    pub settings: Option<String>,
     /// Where its key was found last (`file:/etc/…`, `credential`, `prompt`); a hint, never a key.
     pub key_source: String,
     /// When it was registered here.
@@ -27,14 +29,15 @@ impl Catalog {
     /// `AlreadyExists` when the name or the id is taken.
     pub async fn add_vault(&self, vault: &VaultRecord) -> Result<(), CatalogError> {
         let result = sqlx::query(
-            "INSERT INTO vaults (name, id, location, key_source, created_at) \
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO vaults (name, id, location, key_source, created_at, settings) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(&vault.name)
         .bind(vault.id.to_string())
         .bind(&vault.location)
         .bind(&vault.key_source)
         .bind(vault.created_at.as_microsecond())
+        .bind(vault.settings.as_ref())
         .execute(&self.pool)
         .await;
         match result {
@@ -125,6 +128,7 @@ fn decode(row: &Columns<'_>) -> Result<VaultRecord, CatalogError> {
         name: row.text("name")?,
         id: row.id("id")?,
         location: row.text("location")?,
+        settings: row.optional_text("settings")?,
         key_source: row.text("key_source")?,
         created_at: row.time("created_at")?,
     })

@@ -57,6 +57,7 @@ fn vault(name: &str) -> VaultRecord {
         name: name.to_owned(),
         id: VaultId::generate(),
         location: "/srv/vault o'clock".to_owned(),
+        settings: Some("{\"region\":\"eu\"}".to_owned()),
         key_source: "file:/etc/tresor/key".to_owned(),
         created_at: now(),
     }

@@ -241,7 +241,7 @@ fn pack(bytes: &[u8]) -> bool {
     contents.frames.iter().all(|found| {
         let start = found.location.offset as usize;
         let stored = bytes.get(start..start.saturating_add(found.location.length as usize));
-        stored.is_some_and(|stored| frame::open(&key, &found.location, stored.to_vec()).is_ok())
+        stored.is_some_and(|stored| frame::open(&key, &found.location, stored).is_ok())
     })
 }
 
@@ -258,7 +258,7 @@ fn sealed_frame(bytes: &[u8]) -> bool {
         offset: 48,
         length,
     };
-    frame::open(&key, &location, bytes.to_vec()).is_ok()
+    frame::open(&key, &location, bytes).is_ok()
 }
 
 /// A node of whatever content: the id is made to fit, as in a frame that a key holder sealed.

@@ -65,9 +65,18 @@ problems! {
         cause "Access to {object} in {location} failed: {reason}"
         remedy [
             "Look for I/O errors of the storage (`dmesg`, the server's log) and check the mount and its permissions.",
+            "For an object store, check that the bucket is there, the credentials (AWS_*, AZURE_*, GOOGLE_* in the environment, or the credentials file) and this machine's clock.",
             "Run `tresor verify` once it works again.",
         ]
         retry Helps fault Storage exit Storage;
+    VaultStorageUnfit { location, check, reason }
+        title "The storage does not keep what a vault relies on"
+        cause "{location} broke a promise: {check} ({reason})."
+        remedy [
+            "Look at the whole examination: `tresor vault doctor {location}`.",
+            "Use a server, or a newer version of this one, that honours conditional puts (`If-None-Match`) and whole, exact answers; a proxy in between must pass all headers on.",
+        ]
+        retry AfterRemedy fault Storage exit Storage;
     VaultDamaged { location, object, reason }
         title "The vault is damaged"
         cause "The object {object} in {location} is damaged or missing: {reason}"

@@ -34,6 +34,7 @@ mod monitor;
 mod program;
 mod run;
 mod spawn;
+pub mod stores;
 
 pub use accelerator::Accelerator;
 pub use assets::{Assets, Qemu, QemuProgram};

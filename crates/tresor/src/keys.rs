@@ -82,7 +82,7 @@ fn credential() -> Option<PathBuf> {
 }
 
 /// Reads a secret from a file that only its owner (this user or root) can read.
-fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |error: io::Error| {
         usage(format!(
             "The key file {} cannot be read: {error}.",

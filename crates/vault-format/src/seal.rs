@@ -74,6 +74,29 @@ impl SealKey {
             .open_in_place(nonce(purpose, counter), Aad::from(aad), buffer)
             .map_err(|_| Error::new(ErrorKind::SealBroken, part))
     }
+
+    /// Opens `sealed` into `out`; gives the plain bytes there.
+    pub(crate) fn open_to<'b>(
+        &self,
+        purpose: Purpose,
+        counter: u64,
+        aad: &[u8],
+        sealed: &[u8],
+        out: &'b mut Vec<u8>,
+        part: &'static str,
+    ) -> Result<&'b [u8]> {
+        let broken = Error::new(ErrorKind::SealBroken, part);
+        let split = sealed.len().checked_sub(TAG_LEN).ok_or(broken)?;
+        let (text, tag) = sealed.split_at(split);
+        // What an earlier frame left is overwritten.
+        out.resize(text.len(), 0);
+        let nonce = nonce(purpose, counter);
+        let opened = self
+            .0
+            .open_separate_gather(nonce, Aad::from(aad), text, tag, out);
+        opened.map_err(|_| broken)?;
+        Ok(out)
+    }
 }
 
 fn nonce(purpose: Purpose, counter: u64) -> Nonce {

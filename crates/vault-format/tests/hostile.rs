@@ -42,7 +42,7 @@ fn decode_all(bytes: &[u8]) -> usize {
         SessionEnd::open_record(bytes, &ring).is_ok(),
         PackTail::of_whole(bytes).is_ok_and(|tail| tail.open(&ring).is_ok()),
         TailLayout::decode(bytes, bytes.len() as u64).is_ok(),
-        frame::open(&key, &location, bytes.to_vec()).is_ok(),
+        frame::open(&key, &location, bytes).is_ok(),
         Node::decode(bytes, &leaf, 0, &ids).is_ok(),
         Node::decode(bytes, &inner, 1, &ids).is_ok(),
         Node::decode(bytes, &NodeId([0; 32]), 2, &ids).is_ok(),

@@ -15,7 +15,9 @@ use rustix::fs::SeekFrom;
 use tokio::sync::mpsc;
 use tresor_backend::{Backend, LocalBackend};
 use tresor_model::{Extent, RecoveryPoint, SessionId, StreamName, StreamRecord};
-use tresor_vault::{CHUNK_SIZE, CreateOptions, KeyMaterial, SessionOptions, StreamStats, Vault};
+use tresor_vault::{
+    CHUNK_SIZE, CreateOptions, KeyMaterial, Level, SessionOptions, StreamStats, Vault,
+};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -105,7 +107,7 @@ async fn back_up(
     let file = File::open(image)?;
     let size = file.metadata()?.len();
     let mut options = SessionOptions::new(SessionId::generate());
-    options.level = level;
+    options.level = Level::Fixed(level);
     let session = vault.begin_session(options).await?;
     let base = base.map(|point| &point.disks[0].stream);
     let mut writer = session.stream(StreamName::new("vda")?, size, base).await?;

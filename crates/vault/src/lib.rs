@@ -42,10 +42,12 @@ pub use copy::{
 pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
+pub use known::IndexProbe;
 pub use points::PointList;
 pub use read::{Copies, ExtentKind, Fetch, Instead, Piece, ReadAround, StreamReader};
 pub use session::{
-    DEFAULT_LEVEL, Ended, PointSummary, SessionOptions, StreamStats, StreamWriter, WriteSession,
+    DEFAULT_LEVEL, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,
+    StreamWriter, WriteSession,
 };
 pub use standing::{Deletion, PointMarks, Standing};
 pub use tresor_vault_format::RecoveryKey;

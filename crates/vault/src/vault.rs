@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tresor_backend::Backend;
+use tresor_backend::aligned::AlignedPool;
 use tresor_model::VaultId;
 use tresor_vault_format::limits::SMALL_OBJECT;
 use tresor_vault_format::{IdKey, KeyRing, RecoveryKey, Secret, VaultHeader, name};
@@ -16,6 +17,9 @@ use crate::pool::CpuPool;
 use crate::random::random;
 use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
 use crate::store::{PutOutcome, Store};
+
+/// Buffers for opened frames that wait for their next use, a MiB each: what a restore has under way.
+const FRAMES: usize = 32;
 
 /// A vault with its keys. Cheap to clone; clones share one thread pool and one cache.
 #[derive(Clone)]
@@ -38,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) cache: FrameCache,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) around: AroundLog,
+    /// Memory that frames are opened into.
+    pub(crate) frames: AlignedPool,
     master: Master,
 }
 
@@ -180,6 +186,7 @@ impl Vault {
             cache,
             elsewhere: Elsewhere::default(),
             around: AroundLog::default(),
+            frames: AlignedPool::new(FRAMES),
             master,
         };
         Ok(Self {

@@ -18,7 +18,7 @@ use super::{
     packages::ensure_installed,
     peers::{self, Peer, Place, Step},
     report::{Row, mib, print_table, read_json, write_json},
-    targets::{Kind, OURS, judge},
+    targets::{Kind, OURS, Verdict, judge},
 };
 use crate::{term::say, workspace};
 
@@ -28,7 +28,20 @@ const DISTURBED: f64 = 0.2;
 /// Runs the bench. Fails when a restored image differs from its source, or a tool fails; a missed
 /// target is said, and is no failure.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let tools = chosen(&options.only)?;
+    run_with(options, peers::all, |rows, images| {
+        let tools = peers::all();
+        let kind_of = |name: &str| kind_of(&tools, name);
+        judge(rows, kind_of, mib(images.changed.total()))
+    })
+}
+
+/// Runs tools on the images, prints what they took and how a judge finds that.
+pub(super) fn run_with(
+    options: &Options,
+    all: fn() -> Vec<Box<dyn Peer>>,
+    judge: impl Fn(&[Row], &ImageSet) -> Vec<Verdict>,
+) -> Result<()> {
+    let tools = chosen(all(), &options.only)?;
     let mut rows = match &options.peers_from {
         Some(path) => earlier_rows(path, &tools)?,
         None => Vec::new(),
@@ -42,7 +55,11 @@ pub(super) fn run(options: &Options) -> Result<()> {
         .copied()
         .collect();
     ensure_installed(&requirements, options.no_install)?;
-    if tools.iter().any(|tool| tool.name() == OURS) {
+    let of_the_worker = [OURS, peers::MODEL];
+    if tools
+        .iter()
+        .any(|tool| of_the_worker.contains(&tool.name()))
+    {
         build_worker()?;
     }
     let images = match &options.images {
@@ -67,7 +84,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         fs::remove_dir_all(place.dir).context("cannot remove a tool's store")?;
     }
     print_table(&rows)?;
-    print_verdicts(&rows, &images)?;
+    print_verdicts(&judge(&rows, &images))?;
     if let Some(path) = &options.json {
         write_json(&rows, path)?;
     }
@@ -75,8 +92,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn chosen(only: &[String]) -> Result<Vec<Box<dyn Peer>>> {
-    let all = peers::all();
+fn chosen(all: Vec<Box<dyn Peer>>, only: &[String]) -> Result<Vec<Box<dyn Peer>>> {
     let names: Vec<_> = all.iter().map(|tool| tool.name()).collect();
     if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         bail!(
@@ -136,7 +152,8 @@ fn measure_tool(tool: &dyn Peer, place: &Place<'_>, rows: &mut Vec<Row>) -> Resu
     for step in tool.steps(place) {
         let case = step.case;
         say(&format!("{}: {case}", tool.name()));
-        rows.push(measure_step(tool.name(), place, step).with_context(|| case.to_string())?);
+        let name = step.yardstick.unwrap_or(tool.name());
+        rows.push(measure_step(name, place, step).with_context(|| case.to_string())?);
     }
     Ok(())
 }
@@ -167,6 +184,8 @@ fn measure_step(tool: &str, place: &Place<'_>, step: Step) -> Result<Row> {
         read_mib: mib(phase.read),
         stored_mib: mib(grown),
         image_read_mib: own.as_ref().and_then(|own| own.read).map(mib),
+        flush_s: phase.flush_s,
+        latency_ms: own.as_ref().and_then(OwnFigures::latency_ms),
         note: note(
             &phase,
             cache,
@@ -186,6 +205,17 @@ struct OwnFigures {
     new: Option<u64>,
     /// Written to the vault for them.
     stored: Option<u64>,
+    /// How frames were coded.
+    levels: Option<String>,
+    /// Median and 99th percentile of reads.
+    median_us: Option<f64>,
+    p99_us: Option<f64>,
+}
+
+impl OwnFigures {
+    fn latency_ms(&self) -> Option<(f64, f64)> {
+        Some((self.median_us? / 1000.0, self.p99_us? / 1000.0))
+    }
 }
 
 fn own_figures(output: &str) -> Option<OwnFigures> {
@@ -211,6 +241,10 @@ fn note(
         ]
     }) {
         parts.extend(bytes.map(|bytes| format!("{name} {:.0} MiB", mib(bytes))));
+    }
+    parts.extend(own.and_then(|own| own.levels.clone()));
+    if let Some((median, p99)) = own.and_then(OwnFigures::latency_ms) {
+        parts.push(format!("median {median:.2} ms, p99 {p99:.2} ms"));
     }
     if restored {
         parts.push("identical".to_owned());
@@ -245,22 +279,23 @@ fn size_on_disk(dir: &Path) -> Result<u64> {
     Ok(total)
 }
 
-fn print_verdicts(rows: &[Row], images: &ImageSet) -> Result<()> {
+/// What a tool can be compared in.
+pub(super) fn kind_of(tools: &[Box<dyn Peer>], name: &str) -> Kind {
+    let tool = tools.iter().find(|tool| tool.name() == name);
+    tool.map_or(
+        Kind {
+            comparable: false,
+            compresses: false,
+        },
+        |tool| tool.kind(),
+    )
+}
+
+fn print_verdicts(verdicts: &[Verdict]) -> Result<()> {
     use std::io::Write as _;
-    let tools = peers::all();
-    let kind_of = |name: &str| {
-        let tool = tools.iter().find(|tool| tool.name() == name);
-        tool.map_or(
-            Kind {
-                comparable: false,
-                compresses: false,
-            },
-            |tool| tool.kind(),
-        )
-    };
     let mut out = std::io::stdout();
     writeln!(out)?;
-    for verdict in judge(rows, kind_of, mib(images.changed.total())) {
+    for verdict in verdicts {
         writeln!(out, "{verdict}")?;
     }
     Ok(())
@@ -272,12 +307,12 @@ mod tests {
 
     #[test]
     fn an_unknown_tool_is_refused_with_the_names_that_there_are() {
-        let Err(error) = chosen(&["brog".to_owned()]) else {
+        let Err(error) = chosen(peers::all(), &["brog".to_owned()]) else {
             panic!("`brog` was taken")
         };
         assert!(error.to_string().contains("borg"), "{error}");
-        assert_eq!(chosen(&["zstd".to_owned()]).unwrap().len(), 1);
-        assert_eq!(chosen(&[]).unwrap().len(), peers::all().len());
+        assert_eq!(chosen(peers::all(), &["zstd".to_owned()]).unwrap().len(), 1);
+        assert_eq!(chosen(peers::all(), &[]).unwrap().len(), peers::all().len());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod packages;
 mod peers;
 mod report;
 mod targets;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use clap::Args;
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Which one: `backup`, `guest-impact`
+    /// Which one: `backup`, `vault`, `index`, `scale`, `guest-impact`
     name: String,
     /// Take the images of this directory (day1.raw, day2.raw, day2.changed.json)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["size_gib", "seed"])]
@@ -45,10 +46,22 @@ pub(crate) struct Options {
 }
 
 /// The benches there are.
-const NAMES: [(&str, &str); 2] = [
+const NAMES: [(&str, &str); 5] = [
     (
         "backup",
         "full, day 2, restore and verify of a disk image, next to cp, zstd, restic, borg",
+    ),
+    (
+        "vault",
+        "the vault alone: full, re-read, incremental, restore, verify, random reads, next to restic, rustic, borg, a model of a 4 MiB chunk store, cp and cat",
+    ),
+    (
+        "index",
+        "memory and speed of the table of known chunks, with 100 million of them",
+    ),
+    (
+        "scale",
+        "open, list and commit as a vault grows to 10,000 recovery points of a TiB each",
     ),
     (
         "guest-impact",
@@ -61,6 +74,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     match options.name.as_str() {
         "backup" => backup::run(options),
         "guest-impact" => impact::run(options).await,
+        "vault" => vault::run(options),
+        "index" => vault::run_worker(options, &["--bin", "tresor-bench", "--", "index"]),
+        "scale" => vault::run_worker(options, &["--bin", "tresor-bench", "--", "scale"]),
         unknown => {
             let names: Vec<_> = NAMES
                 .iter()

@@ -11,9 +11,12 @@ use crate::{process::find, term::say};
 pub(super) struct Requirement {
     /// Its name.
     pub program: &'static str,
-    /// The Debian (and Ubuntu) package that has it.
+    /// The Debian (and Ubuntu) package that has it; or, behind [`CRATE`], the crate.
     pub package: &'static str,
 }
+
+/// Marks a package that `cargo install` builds, where distributions have none.
+pub(super) const CRATE: &str = "crate:";
 
 impl Requirement {
     /// Whether it is there.
@@ -45,13 +48,29 @@ pub(super) fn ensure_installed(requirements: &[Requirement], no_install: bool) -
         bail!("missing: install {packages}, or leave tools out with --only");
     }
     say(&format!("installing {packages}"));
-    let status = Command::new("apt-get")
-        .args(["-q", "install", "-y", "--no-install-recommends"])
-        .args(packages.split(' '))
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status()
-        .context("cannot run apt-get")?;
-    ensure!(status.success(), "apt-get could not install {packages}");
+    let (crates, debs): (Vec<_>, Vec<_>) = packages
+        .split(' ')
+        .partition(|package| package.starts_with(CRATE));
+    for package in crates {
+        let mut cargo = Command::new("cargo");
+        let name = package.trim_start_matches(CRATE);
+        install(cargo.args(["install", "--locked", name]), package)?;
+    }
+    if !debs.is_empty() {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-q", "install", "-y", "--no-install-recommends"])
+            .args(&debs)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        install(&mut apt, &debs.join(" "))?;
+    }
+    Ok(())
+}
+
+fn install(command: &mut Command, what: &str) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status();
+    let status = status.with_context(|| format!("cannot run {program}"))?;
+    ensure!(status.success(), "{program} could not install {what}");
     Ok(())
 }
 

@@ -38,6 +38,12 @@ pub(super) struct Row {
     /// Bytes read of the image alone, where the tool says so.
     #[serde(skip)]
     pub image_read_mib: Option<f64>,
+    /// Seconds that making its data durable took after its end.
+    #[serde(skip)]
+    pub flush_s: f64,
+    /// Median and 99th percentile of its reads in milliseconds, where they were timed.
+    #[serde(skip)]
+    pub latency_ms: Option<(f64, f64)>,
 }
 
 /// Bytes as MiB.
@@ -110,6 +116,8 @@ mod tests {
             stored_mib: 3.0,
             note: String::new(),
             image_read_mib: Some(1.0),
+            flush_s: 0.0,
+            latency_ms: None,
         };
         assert_eq!(
             serde_json::to_string(&[row]).unwrap(),

@@ -127,13 +127,13 @@ pub(super) fn judge(rows: &[Row], kind_of: impl Fn(&str) -> Kind, dirty_mib: f64
 /// Our name in the table.
 pub(super) const OURS: &str = "tresor";
 
-fn least<'a>(rows: &[&'a Row], value: impl Fn(&Row) -> f64) -> Option<&'a Row> {
+pub(super) fn least<'a>(rows: &[&'a Row], value: impl Fn(&Row) -> f64) -> Option<&'a Row> {
     rows.iter()
         .copied()
         .min_by(|left, right| value(left).total_cmp(&value(right)))
 }
 
-fn at_least(what: &str, figure: f64, limit: f64, basis: String) -> Verdict {
+pub(super) fn at_least(what: &str, figure: f64, limit: f64, basis: String) -> Verdict {
     Verdict {
         what: what.to_owned(),
         figure,
@@ -144,7 +144,13 @@ fn at_least(what: &str, figure: f64, limit: f64, basis: String) -> Verdict {
     }
 }
 
-fn at_most(what: &str, figure: f64, unit: &'static str, limit: f64, basis: String) -> Verdict {
+pub(super) fn at_most(
+    what: &str,
+    figure: f64,
+    unit: &'static str,
+    limit: f64,
+    basis: String,
+) -> Verdict {
     Verdict {
         what: what.to_owned(),
         figure,
@@ -171,6 +177,8 @@ mod tests {
             stored_mib,
             note: String::new(),
             image_read_mib: None,
+            flush_s: 0.0,
+            latency_ms: None,
         }
     }
 

@@ -34,6 +34,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-backend", Port),
     ("tresor-disk", Port),
     ("tresor-link", Port),
+    ("tresor-backend-object", Adapter),
     ("tresor-disk-qemu", Adapter),
     ("tresor-jobs", Engine),
     ("tresor-transfer", Engine),

@@ -48,6 +48,8 @@ const NEEDS: &[Need] = &[
     need("faketime", "faketime"),
     need("cc", "gcc"),
     need("python3", "python3-venv"),
+    need("node", "nodejs"),
+    need("npm", "npm"),
 ];
 
 /// Packages that QEMU is installed with.

@@ -15,6 +15,7 @@ mod kernel;
 mod python;
 mod qemu;
 mod sources;
+mod stores;
 mod workload;
 
 use std::{fs, path::PathBuf};
@@ -56,7 +57,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
 
     let missing = host::missing();
     if !install {
-        let mut absent = debs::absent(&dir);
+        let mut absent = [debs::absent(&dir), stores::absent(&dir)].concat();
         if !python::is_ready(&workspace) {
             absent.push("Python packages (into target/python)");
         }
@@ -72,6 +73,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
     }
     python::prepare(&workspace)?;
     let unpacked = debs::unpack(&dir, &mut apt)?;
+    stores::install(&dir, &python::program(&workspace))?;
     let workload = workload::build(&workspace, &dir)?;
     let images = image::build(&workspace, &dir, &unpacked, &workload).await?;
     let assets = Assets {

@@ -29,6 +29,11 @@ fn wanted() -> String {
     PACKAGES.join("\n")
 }
 
+/// Its interpreter.
+pub(super) fn program(workspace: &Path) -> PathBuf {
+    workspace.join("target/python/bin/python")
+}
+
 /// Whether all of it is there.
 pub(super) fn is_ready(workspace: &Path) -> bool {
     let dir = workspace.join("target/python");
@@ -48,7 +53,7 @@ pub(super) fn prepare(workspace: &Path) -> Result<()> {
             .arg(&dir),
     )?;
     capture(
-        Command::new(dir.join("bin/python"))
+        Command::new(program(workspace))
             .args([
                 "-m",
                 "pip",

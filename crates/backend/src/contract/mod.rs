@@ -43,6 +43,12 @@ impl Violation {
     pub fn check(&self) -> &'static str {
         self.check
     }
+
+    /// The backend's own error, if that is what broke the promise.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Error> {
+        self.source.as_ref()
+    }
 }
 
 impl fmt::Display for Violation {
@@ -64,6 +70,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 pub struct Check {
     /// What is promised, in a few words.
     pub name: &'static str,
+    /// Whether it removes objects as part of its examination.
+    pub deletes: bool,
     run: for<'a> fn(&'a Bench) -> Running<'a>,
 }
 
@@ -76,62 +84,77 @@ impl fmt::Debug for Check {
 /// All checks, in the order in which to run them.
 pub const CHECKS: &[Check] = &[
     Check {
+        deletes: false,
         name: "an object comes back as it was put",
         run: |bench| Box::pin(objects::round_trip(bench)),
     },
     Check {
+        deletes: false,
         name: "an empty object is an object",
         run: |bench| Box::pin(objects::empty(bench)),
     },
     Check {
+        deletes: false,
         name: "ranges are exact",
         run: |bench| Box::pin(objects::ranges(bench)),
     },
     Check {
+        deletes: false,
         name: "a get is bounded",
         run: |bench| Box::pin(objects::bounded_get(bench)),
     },
     Check {
+        deletes: false,
         name: "what is missing is not found",
         run: |bench| Box::pin(objects::missing(bench)),
     },
     Check {
+        deletes: false,
         name: "nothing is overwritten",
         run: |bench| Box::pin(objects::no_overwrite(bench)),
     },
     Check {
+        deletes: true,
         name: "deleting twice is deleting once",
         run: |bench| Box::pin(objects::delete_twice(bench)),
     },
     Check {
+        deletes: false,
         name: "a big object comes back",
         run: |bench| Box::pin(objects::big(bench)),
     },
     Check {
+        deletes: false,
         name: "every legal name works",
         run: |bench| Box::pin(names::all_legal(bench)),
     },
     Check {
+        deletes: false,
         name: "a list is sorted and complete",
         run: |bench| Box::pin(names::sorted_and_complete(bench)),
     },
     Check {
+        deletes: false,
         name: "a prefix ends at any byte",
         run: |bench| Box::pin(names::prefixes(bench)),
     },
     Check {
+        deletes: false,
         name: "a prefix leads nowhere else",
         run: |bench| Box::pin(names::hostile_prefixes(bench)),
     },
     Check {
+        deletes: false,
         name: "of racing puts one wins",
         run: |bench| Box::pin(races::one_winner(bench)),
     },
     Check {
+        deletes: false,
         name: "readers see no half object",
         run: |bench| Box::pin(races::no_half_object(bench)),
     },
     Check {
+        deletes: false,
         name: "a sweep takes no object",
         run: |bench| Box::pin(races::sweep_spares_objects(bench)),
     },
@@ -149,21 +172,37 @@ pub async fn suite(
 ) -> Result<(), Violation> {
     for (nth, check) in CHECKS.iter().enumerate() {
         // Names of their own: a directory keeps the directories that one check's names needed.
-        let bench = Bench {
-            backend: Arc::clone(&backend),
-            area: format!("{area}/{nth}"),
-            big_len,
-        };
-        let outcome = match (check.run)(&bench).await {
-            Ok(()) => bench.clear().await,
-            broken => broken,
-        };
-        outcome.map_err(|violation| Violation {
-            check: check.name,
-            ..violation
-        })?;
+        let area = format!("{area}/{nth}");
+        examine(check, &backend, area, big_len, true).await?;
     }
     Ok(())
+}
+
+/// Runs one check below `area`, and clears that up if `clear` says so: where deletes are refused,
+/// what was put stays.
+///
+/// # Errors
+/// The promise that is broken.
+pub async fn examine(
+    check: &Check,
+    backend: &Arc<dyn Backend>,
+    area: String,
+    big_len: usize,
+    clear: bool,
+) -> Result<(), Violation> {
+    let bench = Bench {
+        backend: Arc::clone(backend),
+        area,
+        big_len,
+    };
+    let outcome = match (check.run)(&bench).await {
+        Ok(()) if clear => bench.clear().await,
+        outcome => outcome,
+    };
+    outcome.map_err(|violation| Violation {
+        check: check.name,
+        ..violation
+    })
 }
 
 /// A backend under examination.

@@ -26,6 +26,7 @@
 
 mod backend;
 mod dir_fs;
+mod direct;
 mod failure;
 mod fs;
 mod paths;

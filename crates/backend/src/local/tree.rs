@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::{self, Errno};
 
+use super::direct;
 use super::fs::{Content, Entry, FileKind, Leftover, Published};
 use super::paths::parent_of;
 use crate::Part;
@@ -73,7 +74,7 @@ pub(super) fn create_temp(root: BorrowedFd<'_>, name: &str) -> io::Result<TempFi
 }
 
 pub(super) fn write(temp: &TempFile, body: &[u8]) -> io::Result<()> {
-    let mut rest = body;
+    let mut rest = &body[direct::write(&temp.fd, body)?..];
     while !rest.is_empty() {
         match io::write(&temp.fd, rest) {
             // Not in POSIX for files; a loop without end if it happened.
@@ -231,6 +232,9 @@ pub(super) fn read(root: BorrowedFd<'_>, path: &str, part: &Part) -> io::Result<
 }
 
 fn read_exactly(file: &OwnedFd, offset: u64, len: usize) -> io::Result<Bytes> {
+    if let Some(body) = direct::read(file, offset, len)? {
+        return Ok(Bytes::from_owner(body));
+    }
     let mut body = Vec::new();
     body.try_reserve_exact(len).map_err(|_| Errno::NOMEM)?;
     while body.len() < len {

@@ -6,6 +6,7 @@
 mod faulty;
 mod kept;
 mod metered;
+mod paced;
 mod read_only;
 mod retrying;
 mod throttled;
@@ -13,6 +14,7 @@ mod throttled;
 pub use faulty::{Fault, Faulty};
 pub use kept::Kept;
 pub use metered::{Metered, Usage, VerbUsage};
+pub use paced::Paced;
 pub use read_only::ReadOnly;
 pub use retrying::{Backoff, Retrying};
 pub use throttled::Throttled;

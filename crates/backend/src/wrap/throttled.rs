@@ -21,9 +21,15 @@ const BURST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Throttled<B> {
     inner: B,
-    bytes_per_second: NonZeroU64,
     /// Whether reading counts.
     reads: bool,
+    turns: Turns,
+}
+
+/// Hands out turns at a rate, in the order in which they are asked for.
+#[derive(Debug)]
+pub(super) struct Turns {
+    per_second: NonZeroU64,
     /// When all that was let through so far is paid for.
     paid_at: Mutex<Instant>,
 }
@@ -33,9 +39,8 @@ impl<B> Throttled<B> {
     pub fn new(inner: B, bytes_per_second: NonZeroU64) -> Self {
         Self {
             inner,
-            bytes_per_second,
             reads: true,
-            paid_at: Mutex::new(Instant::now()),
+            turns: Turns::new(bytes_per_second),
         }
     }
 
@@ -47,20 +52,8 @@ impl<B> Throttled<B> {
         }
     }
 
-    /// Books `bytes` and says until when to wait.
-    fn book(&self, now: Instant, bytes: u64) -> Instant {
-        let price = price(bytes, self.bytes_per_second);
-        let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was not used longer ago than the burst is lost.
-        let filled = now.checked_sub(BURST).unwrap_or(now);
-        let turn = (*paid_at).max(filled);
-        *paid_at = turn + price;
-        turn
-    }
-
     async fn wait_for(&self, bytes: u64) {
-        let turn = self.book(Instant::now(), bytes);
-        tokio::time::sleep_until(turn).await;
+        self.turns.wait_for(bytes).await;
     }
 
     async fn wait_after_reading(&self, body: &Bytes) {
@@ -70,10 +63,35 @@ impl<B> Throttled<B> {
     }
 }
 
-/// How long `bytes` take. At most a day: a caller's absurd range must not block all others.
-fn price(bytes: u64, bytes_per_second: NonZeroU64) -> Duration {
+impl Turns {
+    pub(super) fn new(per_second: NonZeroU64) -> Self {
+        Self {
+            per_second,
+            paid_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Books so much and says until when to wait.
+    fn book(&self, now: Instant, count: u64) -> Instant {
+        let price = price(count, self.per_second);
+        let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was not used longer ago than the burst is lost.
+        let filled = now.checked_sub(BURST).unwrap_or(now);
+        let turn = (*paid_at).max(filled);
+        *paid_at = turn + price;
+        turn
+    }
+
+    pub(super) async fn wait_for(&self, count: u64) {
+        let turn = self.book(Instant::now(), count);
+        tokio::time::sleep_until(turn).await;
+    }
+}
+
+/// How long so many take. At most a day: a caller's absurd range must not block all others.
+fn price(count: u64, per_second: NonZeroU64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(24 * 3600);
-    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second.get());
+    let nanos = u128::from(count) * 1_000_000_000 / u128::from(per_second.get());
     u64::try_from(nanos).map_or(LONGEST, |nanos| Duration::from_nanos(nanos).min(LONGEST))
 }
 

@@ -3,30 +3,34 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tresor_model::{Extent, StreamRecord};
-use tresor_vault::{ExtentKind, Piece, StreamReader, Vault};
+use tresor_vault::{ExtentKind, Fetch, Piece, StreamReader, Vault};
 
-use super::{ImageFormat, holder, journal::Journal, qcow2};
+use super::{
+    ImageFormat,
+    file::{ImageFile, Writes},
+    holder,
+    journal::Journal,
+    qcow2,
+};
 use crate::{Error, ErrorKind};
 
 /// Data is made durable and noted in windows of this many bytes.
 const WINDOW: u64 = 64 << 20;
 
-/// Reads of the vault that are under way at once.
-const FETCHES: usize = 8;
+/// Reads of the vault that are under way at once, for each of two windows.
+const FETCHES: usize = 4;
 
 /// Where a stream goes.
 #[derive(Debug, Clone)]
@@ -74,38 +78,43 @@ pub async fn restore_stream(
         let path = partial.clone();
         Error::new(ErrorKind::TargetInUse { path, holder }, &stream.name)
     })?;
-    let mut journal =
+    let journal =
         begin_partial(&file, &partial, stream, target.format).map_err(file_error(&partial))?;
+    let file = ImageFile::over(file, &partial);
     let reader = vault
         .reader(stream)
         .map_err(|error| Error::new(ErrorKind::Vault(error), &stream.name))?;
-    let mut image = Image {
-        file: Arc::new(file),
+    let image = Image {
+        file,
         path: &partial,
         format: target.format,
         stream,
         reader,
     };
 
-    let mut start = 0;
-    while start < stream.size {
-        let window = Extent::between(start, stream.size.min(start + WINDOW));
-        if journal.is_done(start) {
-            progress.resumed.fetch_add(window.length, Ordering::Relaxed);
-        } else if image.write_window(window, progress, cancel).await? {
-            image
-                .file
-                .sync_data()
-                .and_then(|()| journal.note(start))
-                .map_err(file_error(&partial))?;
+    let (done, ahead): (Vec<_>, Vec<_>) =
+        windows_of(stream.size).partition(|window| journal.is_done(window.start));
+    let resumed = done.iter().map(|window| window.length).sum();
+    progress.resumed.store(resumed, Ordering::Relaxed);
+    let mut ahead = ahead.into_iter();
+    let fetch = |window: Extent| (window, image.reader.fetch(window, FETCHES));
+    let mut noting = Noting::Idle(journal);
+    let mut current = ahead.next().map(fetch);
+    while let Some((window, pieces)) = current {
+        // The next window is read while this one is written, and made durable while the next one is.
+        current = ahead.next().map(fetch);
+        if image.write_window(pieces, progress, cancel).await? {
+            let noted = noting.begin(&image.file, window.start).await;
+            noting = noted.map_err(file_error(&partial))?;
         }
-        start = window.end();
-        progress.done.store(start, Ordering::Relaxed);
+        progress.done.store(window.end(), Ordering::Relaxed);
     }
+    let journal = noting.end().await.map_err(file_error(&partial))?;
+    progress.done.store(stream.size, Ordering::Relaxed);
     image.write_metadata().await?;
     // Hours may have passed: somebody may have made the file meanwhile, or started a VM on it.
     check_target(target).map_err(|kind| Error::new(kind, &stream.name))?;
-    take_over_owner(&image.file, &target.path);
+    take_over_owner(image.file.file(), &target.path);
     let publish = || -> io::Result<()> {
         image.file.sync_all()?;
         fs::rename(&partial, &target.path)?;
@@ -198,9 +207,41 @@ fn take_over_owner(file: &File, replaced: &Path) {
     }
 }
 
+/// The windows of a disk.
+fn windows_of(size: u64) -> impl Iterator<Item = Extent> {
+    let starts = (0..size.div_ceil(WINDOW)).map(|number| number * WINDOW);
+    starts.map(move |start| Extent::between(start, size.min(start + WINDOW)))
+}
+
+/// The journal, and the window that is made durable and noted right now.
+enum Noting {
+    Idle(Journal),
+    Busy(JoinHandle<io::Result<Journal>>),
+}
+
+impl Noting {
+    /// Waits for the window before, then begins with this one.
+    async fn begin(self, file: &ImageFile, window: u64) -> io::Result<Self> {
+        let mut journal = self.end().await?;
+        let file = file.clone();
+        Ok(Self::Busy(tokio::task::spawn_blocking(move || {
+            file.sync_data()?;
+            journal.note(window)?;
+            Ok(journal)
+        })))
+    }
+
+    async fn end(self) -> io::Result<Journal> {
+        match self {
+            Self::Idle(journal) => Ok(journal),
+            Self::Busy(noting) => noting.await.map_err(io::Error::other)?,
+        }
+    }
+}
+
 struct Image<'a> {
     path: &'a Path,
-    file: Arc<File>,
+    file: ImageFile,
     format: ImageFormat,
     stream: &'a StreamRecord,
     reader: StreamReader,
@@ -209,13 +250,13 @@ struct Image<'a> {
 impl Image<'_> {
     /// Writes the data of a window; says whether there was any.
     async fn write_window(
-        &mut self,
-        window: Extent,
+        &self,
+        mut pieces: Fetch,
         progress: &RestoreProgress,
         cancel: &CancellationToken,
     ) -> Result<bool, Error> {
         let base = self.format.data_start(self.stream.size);
-        let mut pieces = self.reader.fetch(window, FETCHES);
+        let mut writes = Writes::into(self.file.clone());
         let mut any = false;
         loop {
             let piece = tokio::select! {
@@ -225,24 +266,21 @@ impl Image<'_> {
                 }
                 piece = pieces.next() => piece,
             };
-            let Some(piece) = piece else { return Ok(any) };
-            let Piece {
-                offset,
-                bytes: data,
-            } = piece.map_err(|error| self.vault_error(error))?;
-            // A write of at most a frame into the page cache: not worth a thread's round trip.
-            self.file
-                .write_all_at(&data, base + offset)
-                .map_err(|error| self.file_error(error))?;
-            progress
-                .written
-                .fetch_add(data.len() as u64, Ordering::Relaxed);
+            let Some(piece) = piece else { break };
+            let Piece { offset, bytes } = piece.map_err(|error| self.vault_error(error))?;
+            let length = bytes.len() as u64;
+            let written = writes.begin(bytes, base + offset).await;
+            written.map_err(|error| self.file_error(error))?;
+            progress.written.fetch_add(length, Ordering::Relaxed);
             any = true;
         }
+        let written = writes.end().await;
+        written.map_err(|error| self.file_error(error))?;
+        Ok(any)
     }
 
     /// Writes what makes the file an image of its format.
-    async fn write_metadata(&mut self) -> Result<(), Error> {
+    async fn write_metadata(&self) -> Result<(), Error> {
         if self.format == ImageFormat::Raw {
             return Ok(());
         }
@@ -259,19 +297,19 @@ impl Image<'_> {
                 .collect();
             if let Some((at, bytes)) = metadata.l2_table(table, &data) {
                 self.file
-                    .write_all_at(&bytes, at)
+                    .write_at(&bytes, at)
                     .map_err(|error| self.file_error(error))?;
             }
         }
-        let file = Arc::clone(&self.file);
+        let file = &self.file;
         let write = |metadata: &mut qcow2::Metadata| -> io::Result<()> {
             let (at, bytes) = metadata.l1_table();
-            file.write_all_at(&bytes, at)?;
+            file.write_at(&bytes, at)?;
             for (at, bytes) in metadata.refcounts() {
-                file.write_all_at(&bytes, at)?;
+                file.write_at(&bytes, at)?;
             }
             file.sync_data()?;
-            file.write_all_at(&metadata.header(), 0)
+            file.write_at(&metadata.header(), 0)
         };
         write(&mut metadata).map_err(|error| self.file_error(error))
     }

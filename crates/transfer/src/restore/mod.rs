@@ -9,6 +9,7 @@
 //! The `.partial` file and its journal stay. The same restore goes on behind the last window that
 //! the journal names; a journal of another recovery point or format is discarded with its image.
 
+mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -17,7 +17,7 @@ pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use retention::{ExpireArgs, KeepArgs};
-pub(crate) use vault::{KeyArgs, VaultAccess, VaultCommand};
+pub(crate) use vault::{KeyArgs, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
 use std::path::PathBuf;

@@ -1,13 +1,13 @@
 //! Vaults, and what opens them.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
 /// Where the vault is and what opens it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VaultAccess {
-    /// Name or directory of the vault [default: the only one known, or the VM's]
+    /// Name, directory or URL of the vault [default: the only one known, or the VM's]
     #[arg(long, value_name = "VAULT", env = "TRESOR_VAULT")]
     pub(crate) vault: Option<String>,
 
@@ -33,25 +33,66 @@ pub(crate) struct KeyArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
+/// How to reach an object store. No secrets: those come from the environment, a file, or the
+/// machine's role.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Object stores")]
+pub(crate) struct StoreArgs {
+    /// URL of the server, when it is not the provider's own
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+
+    /// Region (S3) [default: AWS_REGION, else us-east-1]
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+
+    /// Storage account (Azure) [default: AZURE_STORAGE_ACCOUNT_NAME]
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+
+    /// File with the credentials, a NAME=VALUE a line as in the environment, readable by its owner
+    /// only [default: AWS_*, AZURE_* or GOOGLE_* of the environment, else the machine's role]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credentials_file: Option<PathBuf>,
+
+    /// File with further certificate authorities to trust, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Send at most so many requests per second
+    #[arg(long, value_name = "N")]
+    pub(crate) request_limit: Option<NonZeroU64>,
+
+    /// Accept a server without TLS: everybody on the way can see and change what is sent
+    #[arg(long)]
+    pub(crate) allow_http: bool,
+}
+
 /// `tresor vault …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Make a vault in an empty or new directory, and print its recovery key once
+    /// Make a vault in an empty or new directory or in an object store, and print its recovery key
+    /// once
     #[command(after_help = "\
 A vault on the same disk as the VMs is not a backup: it dies with them.
 
 Examples:
   tresor vault create /mnt/backup/vault
-  tresor vault create /mnt/backup/vault --name main --passphrase-file pass.txt")]
+  tresor vault create /mnt/backup/vault --name main --passphrase-file pass.txt
+  tresor vault create s3://bucket/vault --region eu-central-1
+  tresor vault create az://container/vault --account store1 --credentials-file azure.env")]
     Create {
-        /// The directory
+        /// The directory, or s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, gs://BUCKET/PREFIX
+        #[arg(value_name = "DIR|URL")]
         path: PathBuf,
-        /// The name by which this machine knows it [default: the directory's last component]
+        /// The name by which this machine knows it [default: the last component]
         #[arg(long)]
         name: Option<String>,
         /// Also let this passphrase open it (a file, readable by its owner only)
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Make a vault that is there known to this machine, after its catalog was lost or from another
     /// machine
@@ -59,13 +100,30 @@ Examples:
 Example:
   tresor vault add /mnt/backup/vault --key-file /root/recovery-key.txt")]
     Add {
-        /// The directory
+        /// The directory, or s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, gs://BUCKET/PREFIX
+        #[arg(value_name = "DIR|URL")]
         path: PathBuf,
-        /// The name by which this machine knows it [default: the directory's last component]
+        /// The name by which this machine knows it [default: the last component]
         #[arg(long)]
         name: Option<String>,
         #[command(flatten)]
         key: KeyArgs,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Examine a store: does it keep what a vault relies on, what do the credentials allow
+    ///
+    /// Works in an area of its own below the vault, or where one is to be; needs no key.
+    #[command(after_help = "\
+Examples:
+  tresor vault doctor
+  tresor vault doctor s3://bucket/vault --region eu-central-1")]
+    Doctor {
+        /// Name, directory or URL [default: the only vault that is known]
+        #[arg(value_name = "VAULT|DIR|URL")]
+        vault: Option<String>,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// The vaults this machine knows
     List,

@@ -32,9 +32,11 @@ impl OtherVaults {
         let vaults = catalog.vaults().await;
         let vaults = vaults.map_err(|error| Problem::from(&error))?;
         let others = vaults.iter().filter(|vault| vault.id != but.id());
-        let places = others.map(|vault| (VaultPlace::of(vault), no_options()));
+        let places: Result<Vec<_>, Problem> = others
+            .map(|vault| Ok((VaultPlace::of(vault)?, no_options())))
+            .collect();
         Ok(Arc::new(Self {
-            places: places.collect(),
+            places: places?,
             opened: OnceCell::new(),
         }))
     }
@@ -66,7 +68,7 @@ impl OtherVaults {
                         Ok(vault) => opened.push(vault),
                         Err(problem) => note(&format!(
                             "warning: {} is not looked into for copies: {problem}",
-                            place.path.display()
+                            place.location
                         )),
                     }
                 }

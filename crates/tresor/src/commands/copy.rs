@@ -93,10 +93,9 @@ async fn the_other(catalog: &Catalog, to: &VaultPlace) -> Result<VaultPlace, Pro
     let vaults = vaults.map_err(|error| Problem::from(&error))?;
     let mut others = vaults
         .iter()
-        .map(VaultPlace::of)
-        .filter(|vault| vault.path != to.path);
+        .filter(|vault| Some(&vault.name) != to.name.as_ref());
     match (others.next(), others.next()) {
-        (Some(only), None) => Ok(only),
+        (Some(only), None) => VaultPlace::of(only),
         _ => Err(usage("Say which vault to copy from with --from.")),
     }
 }

@@ -7,17 +7,18 @@ use std::{
 };
 
 use tresor_backend::{
-    Backend, LocalBackend,
+    Backend,
     wrap::{Kept, Throttled},
 };
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointList, PointSummary, Vault};
-use tresor_workflows::{storage_problem, vault_problem};
+use tresor_workflows::vault_problem;
 
+use super::location::Location;
 use crate::{
-    args::{PointSelector, VaultAccess},
+    args::{PointSelector, StoreArgs, VaultAccess},
     keys,
     output::note,
 };
@@ -33,29 +34,29 @@ pub(crate) const KEY_FILE: &str = "file:";
 pub(crate) struct VaultPlace {
     /// Its name, if this machine knows it.
     pub(crate) name: Option<String>,
-    /// Its directory.
-    pub(crate) path: PathBuf,
+    /// Where it lies.
+    pub(crate) location: Location,
     /// The key file that was made with it.
     key_file: Option<PathBuf>,
 }
 
 impl VaultPlace {
-    /// A directory that the catalog does not know.
-    pub(crate) fn at(path: PathBuf) -> Self {
+    /// A place that the catalog does not know.
+    pub(crate) fn at(location: Location) -> Self {
         Self {
             name: None,
-            path,
+            location,
             key_file: None,
         }
     }
 
-    pub(crate) fn of(entry: &VaultRecord) -> Self {
+    pub(crate) fn of(entry: &VaultRecord) -> Result<Self, Problem> {
         let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
-        Self {
+        Ok(Self {
             name: Some(entry.name.clone()),
-            path: entry.location.clone().into(),
+            location: Location::of(entry)?,
             key_file,
-        }
+        })
     }
 }
 
@@ -72,14 +73,16 @@ pub(crate) async fn find_vault(
     let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
     match wanted {
         Some(wanted) => {
-            let location = absolute(Path::new(wanted));
-            let known = vaults
-                .iter()
-                .find(|vault| vault.name == wanted || Path::new(&vault.location) == location);
-            Ok(known.map_or_else(|| VaultPlace::at(location.clone()), VaultPlace::of))
+            if let Some(known) = vaults.iter().find(|vault| vault.name == wanted) {
+                return VaultPlace::of(known);
+            }
+            let location = Location::read(Path::new(wanted), &StoreArgs::default())?;
+            let text = location.to_string();
+            let known = vaults.iter().find(|vault| vault.location == text);
+            known.map_or_else(|| Ok(VaultPlace::at(location)), VaultPlace::of)
         }
         None => match vaults.as_slice() {
-            [only] => Ok(VaultPlace::of(only)),
+            [only] => VaultPlace::of(only),
             [] => Err(usage(
                 "No vault is known here: say which with --vault, or make one with `tresor vault create`.",
             )),
@@ -111,22 +114,11 @@ pub(crate) async fn open_with(
     access: &VaultAccess,
     manner: Manner<'_>,
 ) -> Result<Vault, Problem> {
-    let location = place.path.display().to_string();
-    let backend = LocalBackend::open(&place.path)
-        .await
-        .map_err(|error| match error.kind() {
-            tresor_backend::ErrorKind::NotFound => Kind::VaultNotFound {
-                location: location.clone(),
-            }
-            .into(),
-            _ => storage_problem(&error, &location),
-        })?;
-    let backend: Arc<dyn Backend> = match manner.upload_limit {
-        Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
-        None => match manner.read_limit {
-            Some(limit) => Arc::new(Throttled::new(backend, limit)),
-            None => Arc::new(backend),
-        },
+    let location = place.location.to_string();
+    let backend = place.location.open(manner.upload_limit).await?;
+    let backend: Arc<dyn Backend> = match manner.read_limit {
+        Some(limit) => Arc::new(Throttled::new(backend, limit)),
+        None => backend,
     };
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.

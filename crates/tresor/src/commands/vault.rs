@@ -1,22 +1,20 @@
 //! `tresor vault …`
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
-use tresor_backend::LocalBackend;
 use tresor_catalog::{Catalog, VaultRecord};
 use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
-use tresor_workflows::{storage_problem, vault_problem};
+use tresor_workflows::vault_problem;
 use zeroize::Zeroizing;
 
 use super::{
-    open::{KEY_FILE, VaultPlace, absolute, find_vault, open_vault, points, usage},
+    doctor,
+    location::Location,
+    open::{KEY_FILE, VaultPlace, find_vault, open_vault, points, usage},
     session::{Session, print_problem},
     vault_lock,
 };
@@ -33,8 +31,17 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             path,
             name,
             passphrase_file,
-        } => create(session, &path, name, passphrase_file.as_deref()).await,
-        VaultCommand::Add { path, name, key } => add(session, &path, name, key).await,
+            store,
+        } => {
+            let location = Location::read(&path, &store)?;
+            create(session, location, name, passphrase_file.as_deref()).await
+        }
+        VaultCommand::Add {
+            path,
+            name,
+            key,
+            store,
+        } => add(session, Location::read(&path, &store)?, name, key).await,
         VaultCommand::Lock {
             vault,
             min_days,
@@ -47,6 +54,7 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             };
             vault_lock::lock(session, &access, min_days, yes).await
         }
+        VaultCommand::Doctor { vault, store } => doctor::run(session, vault, &store).await,
         VaultCommand::List => list(session).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
@@ -54,14 +62,14 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
 
 async fn create(
     session: &Session,
-    path: &Path,
+    place: Location,
     name: Option<String>,
     passphrase_file: Option<&Path>,
 ) -> Result<(), Problem> {
     let passphrase = passphrase_file.map(keys::passphrase).transpose()?;
-    let newcomer = Newcomer::check(session, path, name).await?;
+    let newcomer = Newcomer::check(session, place, name).await?;
     let (key_file, key) = newcomer.make_key_file()?;
-    let created = create_in(&newcomer.path, &newcomer.location, key, passphrase).await;
+    let created = create_in(&newcomer.place, key, passphrase).await;
     let (vault, recovery) = created.inspect_err(|_| {
         // The key opens nothing; a leftover would only make the next try fail.
         std::fs::remove_file(&key_file).ok();
@@ -87,7 +95,9 @@ async fn create(
             )
         })
         .map_err(print_problem)?;
-    warn_if_near(&newcomer.path);
+    if let Location::Directory(path) = &newcomer.place {
+        warn_if_near(path);
+    }
     Ok(())
 }
 
@@ -95,12 +105,12 @@ async fn create(
 /// opened it (the recovery key, say) need not stay here.
 async fn add(
     session: &Session,
-    path: &Path,
+    place: Location,
     name: Option<String>,
     key: KeyArgs,
 ) -> Result<(), Problem> {
-    let newcomer = Newcomer::check(session, path, name).await?;
-    let place = VaultPlace::at(newcomer.path.clone());
+    let newcomer = Newcomer::check(session, place, name).await?;
+    let place = VaultPlace::at(newcomer.place.clone());
     let vault = open_vault(&place, &VaultAccess { vault: None, key }).await?;
     let (key_file, key) = newcomer.make_key_file()?;
     let added = vault.add_key_slot(&key, &newcomer.name).await;
@@ -131,20 +141,20 @@ struct Newcomer {
     state: StateDir,
     catalog: Catalog,
     name: String,
-    path: PathBuf,
+    place: Location,
     location: String,
 }
 
 impl Newcomer {
     /// Neither its name nor its place may be taken.
-    async fn check(session: &Session, path: &Path, name: Option<String>) -> Result<Self, Problem> {
-        let path = absolute(path);
-        let location = path.display().to_string();
-        let last = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+    async fn check(
+        session: &Session,
+        place: Location,
+        name: Option<String>,
+    ) -> Result<Self, Problem> {
+        let location = place.to_string();
         let name = name
-            .or(last)
+            .or_else(|| place.short_name())
             .ok_or_else(|| usage("Give the vault a name with --name."))?;
         let state = session.state()?;
         let catalog = state.catalog().await?;
@@ -163,7 +173,7 @@ impl Newcomer {
             state,
             catalog,
             name,
-            path,
+            place,
             location,
         })
     }
@@ -185,6 +195,7 @@ impl Newcomer {
             name: self.name.clone(),
             id: vault.id(),
             location: self.location.clone(),
+            settings: self.place.settings(),
             key_source: format!("{KEY_FILE}{}", key_file.display()),
             created_at: jiff::Timestamp::now(),
         };
@@ -196,18 +207,25 @@ impl Newcomer {
 }
 
 async fn create_in(
-    path: &Path,
-    location: &str,
+    place: &Location,
     key: KeyMaterial,
     passphrase: Option<KeyMaterial>,
 ) -> Result<(Vault, RecoveryKey), Problem> {
-    let failed = |error| vault_problem(&error, location);
-    let backend = LocalBackend::create(path).await;
-    let backend = backend.map_err(|error| storage_problem(&error, location))?;
-    let options = CreateOptions::new(key);
-    let (vault, recovery) = Vault::create(Arc::new(backend), options)
+    let location = place.to_string();
+    let failed = |error| vault_problem(&error, &location);
+    let backend = place.create().await?;
+    let (vault, recovery) = Vault::create(backend.clone(), CreateOptions::new(key))
         .await
         .map_err(failed)?;
+    // A directory refuses by itself what it cannot keep. Of a server only its answers are known, and
+    // some accept a condition and ignore it. After the making: where deletes are refused, what the
+    // trial leaves would be in the way of it.
+    if let Location::Store(..) = place
+        && let Err(unfit) = doctor::try_out(&backend, &location).await
+    {
+        doctor::clear(&backend, "").await;
+        return Err(unfit);
+    }
     if let Some(passphrase) = passphrase {
         vault
             .add_key_slot(&passphrase, "passphrase")

@@ -93,7 +93,7 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
     }
     let place = find_vault(&catalog, asked.vault.as_deref(), None).await?;
     let Some(vault) = place.name else {
-        let location = place.path.display().to_string();
+        let location = place.location.to_string();
         return Err(Kind::VaultNotFound { location }.into());
     };
     let mut entry = VmRecord {

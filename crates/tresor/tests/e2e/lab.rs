@@ -198,6 +198,12 @@ impl Run {
         self.lines().pop().unwrap_or_default()
     }
 
+    /// All results of a run that must succeed.
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        self.ok();
+        self.lines()
+    }
+
     /// The problem of a run that must end with this one: code, exit code, remedy.
     pub(crate) fn raises(&self, code: &str) -> Value {
         let entry = Kind::ENTRIES.iter().find(|entry| entry.code == code);

@@ -19,6 +19,7 @@ mod restore;
 mod retention;
 mod running;
 mod stopped;
+mod stores;
 mod tracking;
 mod uefi;
 /// Recovery points without a VM.

@@ -35,7 +35,7 @@ pub struct FinishedPack {
 }
 
 impl PackWriter {
-    /// An empty pack; `capacity` is reserved at once.
+    /// An empty pack. `body` is the memory for its bytes; what is in it is dropped.
     ///
     /// # Errors
     /// When the ring has no key of the id's number.
@@ -44,10 +44,10 @@ impl PackWriter {
         kind: PackKind,
         writer: SessionId,
         ring: &KeyRing,
-        capacity: usize,
+        mut body: Vec<u8>,
     ) -> Result<Self> {
         let header = PackHeader { id, kind, writer };
-        let mut body = Vec::with_capacity(capacity);
+        body.clear();
         body.extend_from_slice(&header.encode());
         Ok(Self {
             header,

@@ -88,7 +88,8 @@ pub(crate) fn pack_id(byte: u8) -> PackId {
 pub(crate) fn pack() -> (Vec<u8>, IndexRun) {
     let ring = ring();
     let ids = ring.id_key(1).unwrap();
-    let mut writer = PackWriter::new(pack_id(6), PackKind::Data, session(), &ring, 0).unwrap();
+    let mut writer =
+        PackWriter::new(pack_id(6), PackKind::Data, session(), &ring, Vec::new()).unwrap();
     let mut entries = Vec::new();
     for (seeds, raw) in [(vec![1, 2, 3], false), (vec![4], true)] {
         let chunks: Vec<_> = seeds.into_iter().map(chunk).collect();

@@ -7,11 +7,13 @@
 
 mod cache;
 mod load;
+mod measure;
 mod packs;
 mod stored;
 mod table;
 
 pub(crate) use load::{entries_of, list_names, load, read_contents, read_run};
+pub use measure::IndexProbe;
 pub(crate) use packs::ListedPacks;
 pub(crate) use table::TablePack;
 

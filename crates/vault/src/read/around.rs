@@ -14,11 +14,12 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use tresor_model::{Extent, StreamName};
 use tresor_vault_format::limits::CHUNK_SIZE;
-use tresor_vault_format::{FrameLocation, LeafChunk, PackKind};
+use tresor_vault_format::{LeafChunk, PackKind};
 
 use crate::chunk::chunk_id;
 use crate::error::{Error, Result};
 use crate::read;
+use crate::read::open::bytes_to;
 use crate::read::reader::{CHUNK, StreamReader, verified};
 use crate::vault::Vault;
 
@@ -174,8 +175,8 @@ impl StreamReader {
 
     /// The chunk as its frame has it.
     pub(super) async fn chunk_at(&self, chunk: &LeafChunk) -> Result<Bytes> {
-        let frame: FrameLocation = chunk.frame;
-        let opened = read::frame(&self.vault, &frame, PackKind::Data).await?;
+        let needed = bytes_to(chunk.slot);
+        let opened = read::frame(&self.vault, &chunk.frame, PackKind::Data, needed).await?;
         verified(&self.vault, &opened, chunk)
     }
 

@@ -2,82 +2,122 @@
 //! and small reads of a disk come close to each other.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tresor_vault_format::{FrameLocation, PackKind, frame, name};
+use tresor_vault_format::limits::FRAME_LIMIT;
+use tresor_vault_format::{FrameLocation, PackKind, name};
 
 use crate::error::{Error, Result};
+use crate::read::open::{Memory, open};
 use crate::vault::Inner;
 
-/// Bytes that the cache may hold: some hundred frames of nodes beside eight of data.
-const LIMIT: usize = 16 << 20;
+/// Bytes of nodes that are kept: the manifest of some 20 GiB of a disk that is read all over.
+const TREE_LIMIT: usize = 16 << 20;
+/// Bytes of data that are kept: eight frames, for reads that come close to each other.
+const DATA_LIMIT: usize = 8 << 20;
 
-#[derive(Default)]
+/// What takes no longer than a few hundred µs to decompress is not worth a way to another thread and
+/// back, which would take as long on a machine with something to do.
+const AT_ONCE: usize = FRAME_LIMIT / 2;
+
+/// Nodes and data apart: reads all over a disk must not drive out the nodes that lead to it.
 pub(crate) struct FrameCache {
-    state: Mutex<State>,
+    tree: Mutex<State>,
+    data: Mutex<State>,
 }
 
-#[derive(Default)]
+impl Default for FrameCache {
+    fn default() -> Self {
+        Self {
+            tree: Mutex::new(State::new(TREE_LIMIT)),
+            data: Mutex::new(State::new(DATA_LIMIT)),
+        }
+    }
+}
+
 struct State {
     frames: HashMap<FrameLocation, (u64, Bytes)>,
     bytes: usize,
     clock: u64,
+    limit: usize,
 }
 
 impl FrameCache {
-    fn get(&self, location: &FrameLocation) -> Option<Bytes> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clock += 1;
-        let now = state.clock;
-        let (used, plain) = state.frames.get_mut(location)?;
-        *used = now;
+    fn of(&self, kind: PackKind) -> MutexGuard<'_, State> {
+        let state = match kind {
+            PackKind::Tree => &self.tree,
+            PackKind::Data => &self.data,
+        };
+        state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(limit: usize) -> Self {
+        Self {
+            frames: HashMap::new(),
+            bytes: 0,
+            clock: 0,
+            limit,
+        }
+    }
+
+    /// What is there of a frame: all of it, or its front.
+    fn get(&mut self, location: &FrameLocation) -> Option<Bytes> {
+        self.clock += 1;
+        let (used, plain) = self.frames.get_mut(location)?;
+        *used = self.clock;
         Some(plain.clone())
     }
 
-    fn insert(&self, location: FrameLocation, plain: Bytes) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clock += 1;
-        let now = state.clock;
-        state.bytes += plain.len();
-        if let Some((_, old)) = state.frames.insert(location, (now, plain)) {
-            state.bytes -= old.len();
+    fn insert(&mut self, location: FrameLocation, plain: Bytes) {
+        self.clock += 1;
+        self.bytes += plain.len();
+        if let Some((_, old)) = self.frames.insert(location, (self.clock, plain)) {
+            self.bytes -= old.len();
         }
-        while state.bytes > LIMIT {
+        while self.bytes > self.limit {
             // A few hundred entries at most: looking at all of them costs less than a read.
-            let oldest = state.frames.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = self.frames.iter().min_by_key(|(_, (used, _))| *used);
             let Some(oldest) = oldest.map(|(location, _)| *location) else {
                 break;
             };
-            if let Some((_, old)) = state.frames.remove(&oldest) {
-                state.bytes -= old.len();
+            if let Some((_, old)) = self.frames.remove(&oldest) {
+                self.bytes -= old.len();
             }
         }
     }
 }
 
-/// Reads and opens one frame.
-pub(crate) async fn frame(vault: &Inner, at: &FrameLocation, kind: PackKind) -> Result<Bytes> {
-    if let Some(plain) = vault.cache.get(at) {
-        return Ok(plain);
-    }
+/// Reads and opens one frame: its first `needed` bytes or more, where it has so many.
+pub(crate) async fn frame(
+    vault: &Arc<Inner>,
+    at: &FrameLocation,
+    kind: PackKind,
+    needed: usize,
+) -> Result<Bytes> {
+    let there = vault.cache.of(kind).get(at);
+    let needed = match there {
+        Some(plain) if plain.len() >= needed || plain.is_empty() => return Ok(plain),
+        // Somebody reads on: step by step would decompress its front again and again.
+        Some(_) => FRAME_LIMIT,
+        None => needed,
+    };
     let object = name::pack(&at.pack);
     let start = u64::from(at.offset);
     let stored = vault
         .store
         .get_range(&object, start..start + u64::from(at.length))
         .await?;
-    let key = vault
-        .ring
-        .pack_key(&at.pack, kind)
-        .map_err(|error| Error::format(&object, error))?;
-    let location = *at;
-    let opened = vault
-        .pool
-        .run(move || frame::open(&key, &location, Vec::from(stored)))
-        .await;
-    let opened = opened.map_err(|error| Error::system("open a frame").because(error))?;
-    let plain = Bytes::from(opened.map_err(|error| Error::format(&object, error))?);
-    vault.cache.insert(*at, plain.clone());
+    let (of, location) = (Arc::clone(vault), *at);
+    let open = move || open(&of, &location, kind, &stored, (needed, Memory::Own));
+    let plain = if needed <= AT_ONCE || kind == PackKind::Tree {
+        open()?
+    } else {
+        let opened = vault.pool.run(open).await;
+        opened.map_err(|error| Error::system("open a frame").because(error))??
+    };
+    vault.cache.of(kind).insert(*at, plain.clone());
     Ok(plain)
 }

@@ -7,9 +7,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tresor_model::Extent;
 use tresor_vault_format::limits::{CHUNK_SIZE, FRAME_LIMIT};
-use tresor_vault_format::{LeafChunk, PackKind, frame, name};
+use tresor_vault_format::{LeafChunk, PackKind, name};
 
 use crate::error::{Error, Result};
+use crate::read::open::{Memory, bytes_to, open};
 use crate::read::plan::{PlannedFrame, PlannedRead, plan_reads};
 use crate::read::reader::{LEAF, StreamReader, chunks_of, verified};
 use crate::tree::LostNode;
@@ -290,7 +291,10 @@ fn open_frame(
             error,
         }))
     };
-    let plain = match open(reader, wanted, stored) {
+    let needed = wanted.chunks.iter().map(|(_, chunk)| bytes_to(chunk.slot));
+    let needed = needed.max().unwrap_or(0);
+    let (vault, at) = (&reader.vault, &wanted.location);
+    let plain = match open(vault, at, PackKind::Data, stored, (needed, Memory::Lent)) {
         Ok(plain) => plain,
         Err(error) => {
             let chunks = wanted.chunks.iter();
@@ -321,15 +325,6 @@ fn open_frame(
     }
     pieces.extend(run.map(|run| Ok(run.cut(&plain, window))));
     pieces
-}
-
-fn open(reader: &StreamReader, wanted: &PlannedFrame, stored: &Bytes) -> Result<Bytes> {
-    let pack = &wanted.location.pack;
-    let key = reader.vault.ring.pack_key(pack, PackKind::Data);
-    let plain = key.and_then(|key| frame::open(&key, &wanted.location, stored.to_vec()));
-    plain
-        .map(Bytes::from)
-        .map_err(|error| Error::format(&name::pack(pack), error))
 }
 
 /// Chunks that follow each other.

@@ -10,6 +10,7 @@ mod cache;
 mod compare;
 mod elsewhere;
 mod fetch;
+mod open;
 mod plan;
 pub(crate) mod reader;
 

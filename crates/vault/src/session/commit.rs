@@ -111,6 +111,7 @@ impl WriteSession {
         let tree_packs = core.store_all().await?;
         let object = encode_commit(core, &point, tree_packs)?;
         put_commit(core, object).await?;
+        tracing::info!(session = %core.id, frames = %core.levels.counts(), "committed");
         #[cfg(test)]
         core.store_late().await?;
         Ok(point.id)

@@ -16,16 +16,23 @@ use crate::known::{self, KnownChunks};
 use crate::pool::CpuPool;
 use crate::session::SessionOptions;
 use crate::session::frames::OpenFrame;
+use crate::session::level::Levels;
 use crate::session::outbox::Outbox;
 use crate::session::packer::Packer;
 use crate::session::protocol::{PlantedBug, Protocol};
+use crate::session::spare::Spare;
 use crate::store::PutOutcome;
 use crate::vault::Inner;
+
+/// Memory of packs that were put and whose successors are not begun.
+const SPARE_PACKS: usize = 2;
 
 pub(crate) struct Core {
     pub(crate) vault: Arc<Inner>,
     pub(crate) id: SessionId,
-    pub(crate) level: i32,
+    pub(crate) levels: Levels,
+    /// Memory of frames that are filled.
+    pub(crate) plains: Spare,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) protocol: Protocol,
     pub(crate) heal: Heal,
@@ -68,16 +75,23 @@ impl Core {
         let pool = Arc::clone(&vault.pool);
         let workers = options.workers.unwrap_or(pool.threads()).clamp(1, 256);
         // A frame waits while another one is compressed on each thread.
-        let frames_max = u32::try_from(2 * workers).unwrap_or(2);
+        let frames_max = u32::try_from(4 * workers).unwrap_or(2);
         let first_error = Arc::new(OnceLock::new());
+        let bodies = Spare::new(SPARE_PACKS);
         let packer = |kind, size: usize| {
             let size = size.clamp(1, PACK_LIMIT / 2);
-            Packer::new(Arc::clone(vault), id, kind, size)
+            // Tree packs are few.
+            let spare = match kind {
+                PackKind::Data => bodies.clone(),
+                PackKind::Tree => Spare::new(0),
+            };
+            Packer::new(Arc::clone(vault), (id, kind), size, spare)
         };
         Ok(Arc::new(Self {
             id,
             heal: options.heal,
-            level: options.level.clamp(-7, 19),
+            levels: Levels::new(options.level),
+            plains: Spare::new(frames_max as usize + 1),
             known: Mutex::new(known),
             data: Mutex::new(packer(PackKind::Data, options.pack_size)),
             tree: tokio::sync::Mutex::new(TreePacks {
@@ -86,7 +100,7 @@ impl Core {
             }),
             frames: Arc::new(Semaphore::new(frames_max as usize)),
             frames_max,
-            outbox: Outbox::start(vault, id, Arc::clone(&first_error)),
+            outbox: Outbox::start(vault, id, bodies, Arc::clone(&first_error)),
             open_streams: AtomicUsize::new(0),
             open_frames: Mutex::default(),
             vault: Arc::clone(vault),

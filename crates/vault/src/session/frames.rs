@@ -2,6 +2,7 @@
 //!
 //! Each stream has a frame of its own: chunks that lie together on a disk are read together.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,11 +38,9 @@ impl FrameBuilder {
         let place = known.insert(id, frame, slot);
         drop(known);
         self.ids.push(id);
-        self.plain.reserve(if self.plain.is_empty() {
-            FRAME_LIMIT
-        } else {
-            0
-        });
+        if self.plain.is_empty() {
+            self.plain = core.plains.take(FRAME_LIMIT);
+        }
         self.plain.extend_from_slice(bytes);
         self.plain.resize(self.ids.len() * CHUNK_SIZE, 0);
         place
@@ -76,13 +75,17 @@ impl OpenFrame {
         else {
             return Ok(());
         };
+        let behind_storage = core.outbox.is_behind();
         core.outbox.has_room().await?;
+        let behind_compressors = core.frames.available_permits() == 0;
+        let level = core.levels.next(behind_compressors, behind_storage);
         let permit = Arc::clone(&core.frames).acquire_owned().await;
         let permit = permit.map_err(|_| Error::new(ErrorKind::Cancelled))?;
         core.check()?;
         let (core_of_job, stored) = (Arc::clone(core), Arc::clone(stored));
         core.pool.spawn(move || {
-            compress_and_pack(&core_of_job, number, &ids, &plain, &stored);
+            compress_and_pack(&core_of_job, number, &ids, (&plain, level), &stored);
+            core_of_job.plains.give(plain);
             // Only now: whoever holds all permits knows that every frame is in a pack.
             drop(permit);
         });
@@ -90,13 +93,26 @@ impl OpenFrame {
     }
 }
 
+thread_local! {
+    /// The coded bytes of the frame at hand.
+    static CODED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Runs on the pool.
-fn compress_and_pack(core: &Core, number: u32, ids: &[ChunkId], plain: &[u8], stored: &AtomicU64) {
-    let mut scratch = Vec::new();
-    let coded = frame::encode(plain, core.level, &mut scratch);
+fn compress_and_pack(
+    core: &Core,
+    number: u32,
+    ids: &[ChunkId],
+    (plain, level): (&[u8], i32),
+    stored: &AtomicU64,
+) {
+    let mut scratch = CODED.take();
+    let coded = frame::encode(plain, level, &mut scratch);
+    core.levels.count(coded.is_compressed().then_some(level));
     let size = u32::try_from(CHUNK_SIZE).unwrap_or(u32::MAX);
     let entries = ids.iter().map(|id| (id.0, size)).collect();
     let appended = core.data().append(&coded, entries);
+    CODED.set(scratch);
     match appended {
         Ok((location, full)) => {
             stored.fetch_add(u64::from(location.length), Ordering::Relaxed);

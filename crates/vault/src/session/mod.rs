@@ -22,13 +22,16 @@ mod commit;
 mod core;
 mod frames;
 mod leaves;
+mod level;
 mod outbox;
 mod packer;
 mod protocol;
+mod spare;
 mod stream;
 
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
+pub use level::{DEFAULT_LEVEL, Level, LevelCounts};
 pub(crate) use protocol::{PlantedBug, Protocol};
 pub use stream::{StreamStats, StreamWriter};
 
@@ -41,9 +44,6 @@ use crate::damage::Heal;
 use crate::error::{Error, Result};
 use crate::vault::Vault;
 
-/// zstd level that new sessions use; docs/adr/2026-11-23-compression-level.md has the figures.
-pub const DEFAULT_LEVEL: i32 = 2;
-
 /// How to write.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -51,8 +51,8 @@ pub struct SessionOptions {
     pub id: SessionId,
     /// Frames that may be compressed at once; `None`: one for each thread of the vault's pool.
     pub workers: Option<usize>,
-    /// zstd level, -7 to 19.
-    pub level: i32,
+    /// How hard to compress.
+    pub level: Level,
     /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
     /// next; `None`: all index runs are read, into memory.
     pub index_cache: Option<PathBuf>,
@@ -76,7 +76,7 @@ impl SessionOptions {
             id,
             workers: None,
             index_cache: None,
-            level: DEFAULT_LEVEL,
+            level: Level::Adaptive,
             pack_size: 32 << 20,
             tree_pack_size: 8 << 20,
             heal: Heal::default(),
@@ -107,6 +107,12 @@ impl WriteSession {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.core.id
+    }
+
+    /// How the frames so far were coded.
+    #[must_use]
+    pub fn levels(&self) -> LevelCounts {
+        self.core.levels.counts()
     }
 
     /// Begins a stream of `size` bytes. What is not written keeps the content of `base`; behind

@@ -14,6 +14,7 @@ use tresor_vault_format::{FinishedPack, IndexEntry, IndexHeader, IndexPack, Inde
 use crate::error::{Error, ErrorKind, Result};
 use crate::known;
 use crate::random::random;
+use crate::session::spare::Spare;
 use crate::vault::Inner;
 
 /// Packs on their way at once. Two hide the latency of a `put`; each costs memory.
@@ -42,6 +43,7 @@ impl Outbox {
     pub(crate) fn start(
         vault: &Arc<Inner>,
         session: SessionId,
+        bodies: Spare,
         first_error: Arc<OnceLock<Error>>,
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -50,6 +52,7 @@ impl Outbox {
         let sender = Sender {
             vault: Arc::clone(vault),
             session,
+            bodies,
             first_error,
             waiting: waiting.clone(),
             written,
@@ -78,6 +81,11 @@ impl Outbox {
         free.map(drop).map_err(|_| Error::new(ErrorKind::Cancelled))
     }
 
+    /// Whether the storage is behind: whoever fills a pack now has to wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        *self.waiting.borrow() >= AT_ONCE
+    }
+
     /// Waits until all packs sent so far are durable (and indexed, if so wanted), or one of them
     /// failed.
     pub(crate) async fn flush(&self, index: bool) -> Result<()> {
@@ -98,6 +106,8 @@ impl Outbox {
 struct Sender {
     vault: Arc<Inner>,
     session: SessionId,
+    /// Takes the memory of packs back.
+    bodies: Spare,
     first_error: Arc<OnceLock<Error>>,
     waiting: watch::Sender<usize>,
     written: watch::Sender<u32>,
@@ -140,12 +150,10 @@ impl Sender {
             contents,
         } = pack;
         let vault = Arc::clone(&self.vault);
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let bytes = self.bodies.lend(bytes);
         self.puts.spawn(async move {
-            let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            vault
-                .store
-                .put_new(&name::pack(&header.id), Bytes::from(bytes))
-                .await?;
+            vault.store.put_new(&name::pack(&header.id), bytes).await?;
             let pack = IndexPack {
                 id: header.id,
                 size,

@@ -8,6 +8,7 @@ use tresor_vault_format::{FinishedPack, FrameLocation, PackId, PackKind, PackWri
 
 use crate::error::{Error, Result};
 use crate::random::random;
+use crate::session::spare::Spare;
 use crate::vault::Inner;
 
 pub(crate) struct Packer {
@@ -16,21 +17,24 @@ pub(crate) struct Packer {
     kind: PackKind,
     /// Stored size at which a pack is closed.
     target: usize,
+    /// Memory of packs that were put.
+    spare: Spare,
     open: Option<PackWriter>,
 }
 
 impl Packer {
     pub(crate) fn new(
         vault: Arc<Inner>,
-        session: SessionId,
-        kind: PackKind,
+        (session, kind): (SessionId, PackKind),
         target: usize,
+        spare: Spare,
     ) -> Self {
         Self {
             vault,
             session,
             kind,
             target,
+            spare,
             open: None,
         }
     }
@@ -60,8 +64,8 @@ impl Packer {
         let ring = &self.vault.ring;
         let id = PackId::new(random()?, self.vault.epoch);
         // The pages of what is reserved and not used are never touched.
-        let capacity = self.target + first;
-        PackWriter::new(id, self.kind, self.session, ring, capacity)
+        let body = self.spare.take(self.target + first);
+        PackWriter::new(id, self.kind, self.session, ring, body)
             .map_err(|error| Error::format(&name::pack(&id), error))
     }
 

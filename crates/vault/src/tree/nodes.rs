@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tresor_model::StreamRecord;
-use tresor_vault_format::limits::FAN_OUT;
+use tresor_vault_format::limits::{FAN_OUT, FRAME_LIMIT};
 use tresor_vault_format::{Child, LeafChunk, Node, PackKind, name, parse_node_ref, root_level};
 
 use crate::error::{Error, Result};
@@ -43,10 +43,10 @@ pub(crate) async fn load(vault: &Arc<Inner>, child: &Child, level: u8) -> Result
     Err(error)
 }
 
-async fn load_at(vault: &Inner, child: &Child, level: u8) -> Result<Node> {
+async fn load_at(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
     let location = &child.location;
     let object = name::pack(&location.frame.pack);
-    let frame = read::frame(vault, &location.frame, PackKind::Tree).await?;
+    let frame = read::frame(vault, &location.frame, PackKind::Tree, FRAME_LIMIT).await?;
     let outside = || Error::damaged(&object, "a manifest node lies outside of its frame");
     let (at, size) = (location.at as usize, location.size as usize);
     let bytes = at

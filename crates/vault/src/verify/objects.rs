@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::vault::{default_workers, read_header};
 use crate::verify::{Progress, pack};
 
-/// Packs that are read at once: enough to keep a disk busy, 4 MiB of memory each.
+/// Packs that are read at once: enough to keep a disk busy, 8 MiB of memory each.
 const PACKS_AT_ONCE: usize = 4;
 
 /// An object that is not as it was written, or not there.

@@ -1,8 +1,10 @@
 //! Checking a pack without a key.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use tresor_vault_format::{
     HEADER_LEN, PackId, PackKind, PackTail, PublicFrame, TRAILER_LEN, TailLayout, name,
 };
@@ -13,6 +15,8 @@ use crate::store::Store;
 
 /// Bytes that are read at once.
 const READ: u64 = 4 << 20;
+/// Reads of a pack under way: one is hashed while the next one comes.
+const READS_AHEAD: usize = 2;
 
 /// Reads header and footers.
 pub(crate) async fn tail(store: &Store, id: PackId, size: u64) -> Result<PackTail> {
@@ -45,31 +49,39 @@ pub(crate) async fn check(
     let object = name::pack(&id);
     let tail = tail(store, id, size).await?;
     let frames: Arc<[PublicFrame]> = tail.frames().into();
-    let mut next = 0;
-    while let Some(first) = frames.get(next) {
-        let start = u64::from(first.location.offset);
-        let end_of = |frame: &PublicFrame| {
-            u64::from(frame.location.offset) + u64::from(frame.location.length)
-        };
-        let mut behind = next + 1;
-        while frames
-            .get(behind)
-            .is_some_and(|frame| end_of(frame) - start <= READ)
-        {
-            behind += 1;
-        }
-        let end = frames.get(behind - 1).map_or(start, end_of);
-        let bytes = store.get_range(&object, start..end).await?;
-        let (of, part) = (Arc::clone(&frames), next..behind);
-        let wrong = pool.run(move || first_wrong(&bytes, &of[part])).await;
-        let wrong = wrong.map_err(|error| Error::system("hash a pack").because(error))?;
-        if let Some(offset) = wrong {
+    let mut reads = stream::iter(plan_reads(&frames))
+        .map(async |(part, range)| {
+            let bytes = store.get_range(&object, range).await?;
+            let of = Arc::clone(&frames);
+            let wrong = pool.run(move || first_wrong(&bytes, &of[part])).await;
+            wrong.map_err(|error| Error::system("hash a pack").because(error))
+        })
+        .buffered(READS_AHEAD);
+    while let Some(wrong) = reads.next().await {
+        if let Some(offset) = wrong? {
             let reason = format!("the hash of the frame at byte {offset} does not match");
-            return Err(Error::damaged(object, reason));
+            return Err(Error::damaged(object.clone(), reason));
         }
-        next = behind;
     }
     Ok(tail.header().kind)
+}
+
+/// Which frames are read at once, and where they lie. Pure.
+fn plan_reads(frames: &[PublicFrame]) -> Vec<(Range<usize>, Range<u64>)> {
+    let end_of =
+        |frame: &PublicFrame| u64::from(frame.location.offset) + u64::from(frame.location.length);
+    let mut reads: Vec<(Range<usize>, Range<u64>)> = Vec::new();
+    for (number, frame) in frames.iter().enumerate() {
+        let end = end_of(frame);
+        match reads.last_mut() {
+            Some((part, range)) if end - range.start <= READ => {
+                part.end = number + 1;
+                range.end = end;
+            }
+            _ => reads.push((number..number + 1, u64::from(frame.location.offset)..end)),
+        }
+    }
+    reads
 }
 
 /// Runs on the pool. `bytes` are the frames, one behind another.

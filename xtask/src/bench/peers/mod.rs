@@ -5,7 +5,9 @@
 
 mod borg;
 mod copy;
+mod model;
 mod restic;
+mod rustic;
 mod tresor;
 mod zstd;
 
@@ -19,6 +21,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{images::ImageSet, packages::Requirement, targets::Kind};
+
+pub(super) use self::model::NAME as MODEL;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,8 @@ pub(super) enum Case {
     Restore,
     /// Everything in the store read and checked.
     Verify,
+    /// 4 KiB at random places of day 2, one after another.
+    Random,
 }
 
 impl fmt::Display for Case {
@@ -44,6 +50,7 @@ impl fmt::Display for Case {
             Self::Incremental => "incremental",
             Self::Restore => "restore",
             Self::Verify => "verify",
+            Self::Random => "random",
         })
     }
 }
@@ -80,6 +87,8 @@ impl Place<'_> {
 #[derive(Debug)]
 pub(super) struct Step {
     pub case: Case,
+    /// Who is measured, where that is not the tool itself but a yardstick on what it left.
+    pub yardstick: Option<&'static str>,
     /// Run before, not measured.
     pub before: Option<Command>,
     pub command: Command,
@@ -95,6 +104,7 @@ impl Step {
     fn new(case: Case, place: &Place<'_>, command: Command) -> Self {
         Self {
             case,
+            yardstick: None,
             before: None,
             command,
             store: place.store(),
@@ -141,7 +151,19 @@ pub(super) fn all() -> Vec<Box<dyn Peer>> {
         Box::new(borg::Borg::ZSTD),
         Box::new(borg::Borg::LZ4),
         Box::new(borg::Borg::FIXED),
-        Box::new(tresor::Tresor),
+        Box::new(tresor::Tresor::WHOLE),
+    ]
+}
+
+/// The tools that the vault is measured by, in their defaults, and a model of a chunk store.
+pub(super) fn of_the_vault() -> Vec<Box<dyn Peer>> {
+    vec![
+        Box::new(copy::Copy),
+        Box::new(restic::Restic),
+        Box::new(rustic::Rustic),
+        Box::new(borg::Borg::LZ4),
+        Box::new(model::Model),
+        Box::new(tresor::Tresor::VAULT),
     ]
 }
 
@@ -161,5 +183,7 @@ mod tests {
     fn names_are_unique() {
         let names: BTreeSet<_> = all().iter().map(|peer| peer.name()).collect();
         assert_eq!(names.len(), all().len());
+        let names: BTreeSet<_> = of_the_vault().iter().map(|peer| peer.name()).collect();
+        assert_eq!(names.len(), of_the_vault().len());
     }
 }

@@ -7,7 +7,19 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Case, Peer, Place, Requirement, Step, command};
 use crate::bench::targets::{Kind, OURS};
 
-pub(super) struct Tresor;
+/// How much of it is measured.
+pub(super) struct Tresor {
+    of_the_vault: bool,
+}
+
+impl Tresor {
+    /// What a user gets.
+    pub(super) const WHOLE: Self = Self {
+        of_the_vault: false,
+    };
+    /// Also what the vault can do by itself, beside what `cat` needs for the same bytes.
+    pub(super) const VAULT: Self = Self { of_the_vault: true };
+}
 
 impl Peer for Tresor {
     fn name(&self) -> &'static str {
@@ -56,7 +68,19 @@ impl Peer for Tresor {
         let mut restore = worker(place, "restore");
         let restored = place.restored().join("day2.raw");
         restore.arg("--to").arg(&restored);
-        vec![
+        let verify = if self.of_the_vault {
+            vec![
+                Step::new(Case::Verify, place, worker(place, "verify-objects"))
+                    .noting("all objects, without keys"),
+                yardstick(Case::Verify, place, cat_files(place)).noting("the vault's files"),
+                yardstick(Case::Reread, place, cat_extents(place)).noting("allocated extents"),
+                Step::new(Case::Random, place, worker(place, "random")),
+            ]
+        } else {
+            let verify = worker(place, "verify");
+            vec![Step::new(Case::Verify, place, verify).noting("point of day 2")]
+        };
+        let mut steps = vec![
             Step::new(Case::Full, place, full),
             Step {
                 before: Some(copy),
@@ -65,9 +89,32 @@ impl Peer for Tresor {
             },
             Step::new(Case::Incremental, place, incremental),
             Step::new(Case::Restore, place, restore).restoring(restored),
-            Step::new(Case::Verify, place, worker(place, "verify")).noting("point of day 2"),
-        ]
+        ];
+        steps.extend(verify);
+        steps
     }
+}
+
+/// A step that is not ours.
+fn yardstick(case: Case, place: &Place<'_>, command: Command) -> Step {
+    Step {
+        yardstick: Some("cat"),
+        ..Step::new(case, place, command)
+    }
+}
+
+fn cat_files(place: &Place<'_>) -> Command {
+    let script = "find \"$1\" -type f -print0 | xargs -0 cat >/dev/null";
+    let mut sh = command("sh", ["-c", script, "sh"]);
+    sh.arg(place.store());
+    sh
+}
+
+/// `cat` reads holes too: the worker reads as it does, but only what is allocated.
+fn cat_extents(place: &Place<'_>) -> Command {
+    let mut cat = worker(place, "cat");
+    cat.arg("--image").arg(&place.images.day2);
+    cat
 }
 
 fn worker(place: &Place<'_>, verb: &str) -> Command {

@@ -9,6 +9,7 @@ mod key;
 mod restore;
 mod state;
 mod storage;
+mod stores;
 mod tmpfs;
 mod vault;
 mod vm;

@@ -4,6 +4,8 @@
 //! head of 8 bytes (codec, plain length) and the coded bytes, so a frame can be opened by its
 //! location alone.
 
+mod sample;
+
 use std::cell::RefCell;
 
 use crate::codec::{Reader, len_u32};
@@ -42,6 +44,12 @@ impl Coded<'_> {
         HEAD_LEN + self.bytes.len() + TAG_LEN
     }
 
+    /// Whether it is stored in another form than its plain bytes.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.codec != Codec::Raw
+    }
+
     pub(crate) fn head(&self) -> [u8; HEAD_LEN] {
         let mut head = [0; HEAD_LEN];
         head[0] = match self.codec {
@@ -62,13 +70,15 @@ thread_local! {
 struct Contexts {
     compressor: Option<(i32, zstd::bulk::Compressor<'static>)>,
     decompressor: Option<zstd::bulk::Decompressor<'static>>,
+    /// For parts of frames.
+    stream: Option<zstd::zstd_safe::DCtx<'static>>,
 }
 
 /// Compresses the plain bytes of a frame (at most [`FRAME_LIMIT`]) into `scratch`, unless that
 /// gains too little.
 #[must_use]
 pub fn encode<'a>(plain: &'a [u8], level: i32, scratch: &'a mut Vec<u8>) -> Coded<'a> {
-    let compressed = compress(plain, level, scratch);
+    let compressed = sample::may_gain(plain) && compress(plain, level, scratch);
     // 3 %: less is not worth the time that reading it back costs.
     if compressed && scratch.len() < plain.len() - plain.len() / 32 {
         Coded {
@@ -106,33 +116,86 @@ fn compress(plain: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Opens a frame that was read from `location`: decrypts in place and decompresses.
+/// A frame whose seal held, and whose bytes are not yet decompressed.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsealed<'a> {
+    codec: Codec,
+    plain_len: usize,
+    coded: &'a [u8],
+}
+
+/// Opens the seal of a frame that was read from `location`; `scratch` takes the coded bytes.
 ///
 /// # Errors
 /// [`ErrorKind::SealBroken`] when these are not the bytes that were sealed for this place.
-pub fn open(key: &SealKey, location: &FrameLocation, mut stored: Vec<u8>) -> Result<Vec<u8>> {
+pub fn unseal<'a>(
+    key: &SealKey,
+    location: &FrameLocation,
+    stored: &[u8],
+    scratch: &'a mut Vec<u8>,
+) -> Result<Unsealed<'a>> {
     if stored.len() > FRAME_STORED_LIMIT {
         return Err(Error::new(ErrorKind::TooLarge, PART));
     }
     let offset = u64::from(location.offset);
-    let sealed = key.open(Purpose::Frame, offset, &[], &mut stored, PART)?;
+    let sealed = key.open_to(Purpose::Frame, offset, &[], stored, scratch, PART)?;
     let mut reader = Reader::new(sealed, PART);
-    let codec = reader.u8()?;
+    let codec = match reader.u8()? {
+        0 => Codec::Raw,
+        1 => Codec::Zstd,
+        _ => return Err(Error::malformed(PART)),
+    };
     reader.reserved(3)?;
     let plain_len = reader.len32(FRAME_LIMIT)?;
-    let coded_len = reader.remaining();
-    match codec {
-        0 if coded_len == plain_len => {
-            stored.truncate(HEAD_LEN + coded_len);
-            stored.drain(..HEAD_LEN);
-            Ok(stored)
+    let coded = &sealed[HEAD_LEN..];
+    if codec == Codec::Raw && coded.len() != plain_len {
+        return Err(Error::malformed(PART));
+    }
+    Ok(Unsealed {
+        codec,
+        plain_len,
+        coded,
+    })
+}
+
+impl Unsealed<'_> {
+    /// Length of its plain bytes, at most [`FRAME_LIMIT`].
+    #[must_use]
+    pub const fn plain_len(&self) -> usize {
+        self.plain_len
+    }
+
+    /// Fills `out`, which is at most as long as the plain bytes, with the first of them: no more
+    /// is decompressed than that takes.
+    ///
+    /// # Errors
+    /// When the coded bytes are not what the head says. What `out` holds then is undefined.
+    pub fn decode(&self, out: &mut [u8]) -> Result<()> {
+        match self.codec {
+            Codec::Raw => {
+                let first = self.coded.get(..out.len()).ok_or(Error::malformed(PART))?;
+                out.copy_from_slice(first);
+                Ok(())
+            }
+            Codec::Zstd if out.len() == self.plain_len => decompress(self.coded, out),
+            Codec::Zstd => decompress_first(self.coded, out),
         }
-        1 => decompress(&sealed[HEAD_LEN..], plain_len),
-        _ => Err(Error::malformed(PART)),
     }
 }
 
-fn decompress(coded: &[u8], plain_len: usize) -> Result<Vec<u8>> {
+/// Opens a frame that was read from `location`: all its plain bytes.
+///
+/// # Errors
+/// As for [`unseal`] and [`Unsealed::decode`].
+pub fn open(key: &SealKey, location: &FrameLocation, stored: &[u8]) -> Result<Vec<u8>> {
+    let mut scratch = Vec::new();
+    let unsealed = unseal(key, location, stored, &mut scratch)?;
+    let mut plain = vec![0; unsealed.plain_len()];
+    unsealed.decode(&mut plain)?;
+    Ok(plain)
+}
+
+fn decompress(coded: &[u8], out: &mut [u8]) -> Result<()> {
     ZSTD.with_borrow_mut(|contexts| {
         let decompressor = match &mut contexts.decompressor {
             Some(made) => made,
@@ -140,11 +203,38 @@ fn decompress(coded: &[u8], plain_len: usize) -> Result<Vec<u8>> {
                 none.insert(zstd::bulk::Decompressor::new().map_err(|_| Error::malformed(PART))?)
             }
         };
-        let mut plain = Vec::with_capacity(plain_len);
-        match decompressor.decompress_to_buffer(coded, &mut plain) {
-            Ok(len) if len == plain_len => Ok(plain),
+        match decompressor.decompress_to_buffer(coded, &mut *out) {
+            Ok(len) if len == out.len() => Ok(()),
             _ => Err(Error::malformed(PART)),
         }
+    })
+}
+
+/// Decompresses block by block, until `out` is full.
+fn decompress_first(coded: &[u8], out: &mut [u8]) -> Result<()> {
+    ZSTD.with_borrow_mut(|contexts| {
+        let stream = match &mut contexts.stream {
+            Some(made) => made,
+            none => {
+                let made = zstd::zstd_safe::DCtx::try_create();
+                none.insert(made.ok_or(Error::malformed(PART))?)
+            }
+        };
+        let reset = stream.reset(zstd::zstd_safe::ResetDirective::SessionOnly);
+        reset.map_err(|_| Error::malformed(PART))?;
+        let mut from = zstd::zstd_safe::InBuffer::around(coded);
+        let wanted = out.len();
+        let mut to = zstd::zstd_safe::OutBuffer::around(out);
+        while to.pos() < wanted {
+            let before = (from.pos, to.pos());
+            let step = stream.decompress_stream(&mut to, &mut from);
+            // The frame's end, or no progress: it is shorter than its head says.
+            match step {
+                Ok(left) if to.pos() == wanted || left > 0 && before != (from.pos, to.pos()) => {}
+                _ => return Err(Error::malformed(PART)),
+            }
+        }
+        Ok(())
     })
 }
 
