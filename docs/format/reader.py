@@ -244,8 +244,8 @@ class Vault:
             elif name.endswith(".end") and (found := self.end(name)):
                 need(all(len(self.pack(pack).data) == size for pack, size in found[2]), name, "a tree pack differs")
                 all(chunk for stream in found[1] for chunk in self.chunks(stream))
-            elif name.endswith(".begin") or name.startswith("expired/"):
-                cursor = self.checked(name, b"TRESORSB" if name.endswith(".begin") else b"TRESORSX")
+            elif name.endswith(".begin") or name.startswith(("expired/", "damaged/")):
+                cursor = self.checked(name, {"s": b"TRESORSB", "e": b"TRESORSX", "d": b"TRESORDM"}[name[0]])
                 vault, session, _at = cursor.ints("16s16sq")
                 cursor.end()
                 need(vault == self.id and session.hex() in name, name, "belongs elsewhere")

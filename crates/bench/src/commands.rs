@@ -95,6 +95,7 @@ pub(crate) async fn backup(
         .stream(disk.name.clone(), disk.size, base.as_ref())
         .await?;
     let transfer = Transfer {
+        lost: &[],
         session: &snapshot,
         disk,
         scope: match disk.read_mode {

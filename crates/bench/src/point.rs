@@ -29,6 +29,7 @@ pub(crate) fn of_disk(
         job: JobId::generate(),
         parent,
         sequence: 1,
+        copied_from: None,
         consistency: ConsistencyReport {
             achieved: Consistency::Crash,
             proof: "an image file that nobody writes".to_owned(),
@@ -48,6 +49,7 @@ pub(crate) fn of_disk(
         attachments: Vec::new(),
         facts: Vec::new(),
         warnings: Vec::new(),
+        damage_seen: Vec::new(),
     }
 }
 

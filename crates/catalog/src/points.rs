@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sqlx::{Any, Executor};
-use tresor_model::{Consistency, DiskStats, PointId, RecoveryPoint, VaultId, VmId};
+use tresor_model::{Consistency, CopiedFrom, DiskStats, PointId, RecoveryPoint, VaultId, VmId};
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object,
@@ -34,6 +34,8 @@ pub struct PointRecord {
     pub stored: u64,
     /// What was moved, by disk.
     pub stats: BTreeMap<String, DiskStats>,
+    /// The backup that it is a copy of.
+    pub copied_from: Option<CopiedFrom>,
 }
 
 impl PointRecord {
@@ -55,6 +57,7 @@ impl PointRecord {
                 .iter()
                 .map(|disk| (disk.stream.name.as_str().to_owned(), disk.stats))
                 .collect(),
+            copied_from: point.copied_from,
         }
     }
 }
@@ -143,13 +146,18 @@ impl Catalog {
         executor: impl Executor<'e, Database = Any>,
         point: &PointRecord,
     ) -> Result<(), CatalogError> {
+        let copied_from = point.copied_from.as_ref();
+        let copied_from = copied_from.map(|from| to_json(&self.place, from));
+        let copied_from = copied_from.transpose()?;
         sqlx::query(
             "INSERT INTO points (id, vault, vm, vm_name, taken_at, committed_at, consistency, \
-             size, stored, stats) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             size, stored, stats, copied_from) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (vault, id) DO UPDATE SET vm = excluded.vm, vm_name = excluded.vm_name, \
              taken_at = excluded.taken_at, committed_at = excluded.committed_at, \
              consistency = excluded.consistency, size = excluded.size, \
-             stored = excluded.stored, stats = excluded.stats",
+             stored = excluded.stored, stats = excluded.stats, \
+             copied_from = excluded.copied_from",
         )
         .bind(point.id.to_string())
         .bind(point.vault.to_string())
@@ -161,6 +169,7 @@ impl Catalog {
         .bind(count(point.size))
         .bind(count(point.stored))
         .bind(to_json(&self.place, &point.stats)?)
+        .bind(copied_from)
         .execute(executor)
         .await
         .map(|_| ())
@@ -180,5 +189,6 @@ fn decode(row: &Columns<'_>) -> Result<PointRecord, CatalogError> {
         size: row.unsigned("size")?,
         stored: row.unsigned("stored")?,
         stats: row.json("stats")?,
+        copied_from: row.optional_json("copied_from")?,
     })
 }

@@ -11,6 +11,7 @@ const STEPS: &[(i64, &str)] = &[
     (2, include_str!("../migrations/0002_machine.sql")),
     (3, include_str!("../migrations/0003_retention.sql")),
     (4, include_str!("../migrations/0004_stores.sql")),
+    (5, include_str!("../migrations/0005_copies.sql")),
 ];
 
 /// The newest version this program knows.

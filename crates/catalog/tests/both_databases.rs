@@ -173,6 +173,7 @@ async fn points(catalog: &Catalog, vault: VaultId) {
     let (web, db) = (VmId::generate(), VmId::generate());
     let at = now();
     let point = |vm, name: &str, age_s| PointRecord {
+        copied_from: None,
         id: PointId::from(SessionId::generate()),
         vault,
         vm,

@@ -2,9 +2,9 @@
 //! read as it is and once more with a check that fits: a forger makes one as well.
 
 use tresor_vault_format::{
-    DataKey, DomainId, DomainKeys, ExpiryMark, FrameLocation, IdKey, IndexHeader, IndexRun,
-    KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, PointState, RecoveryKey, Secret,
-    SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame, name,
+    DamageMark, DataKey, DomainId, DomainKeys, ExpiryMark, FrameLocation, IdKey, IndexHeader,
+    IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, PointState, RecoveryKey,
+    Secret, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame, name,
 };
 
 use crate::Target;
@@ -127,6 +127,13 @@ pub(crate) const TARGETS: &[Target] = &[
         times: 16,
         above: LITTLE,
         run: |bytes| forged(bytes, |bytes| ExpiryMark::decode(bytes).is_ok()),
+    },
+    Target {
+        name: "damage-mark",
+        what: "a damage mark",
+        times: 16,
+        above: LITTLE,
+        run: |bytes| forged(bytes, |bytes| DamageMark::decode(bytes).is_ok()),
     },
     Target {
         name: "pack-layout",

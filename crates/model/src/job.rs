@@ -12,6 +12,10 @@ pub enum JobKind {
     Restore,
     /// Reads a recovery point back and checks it.
     Verify,
+    /// Copies recovery points to another vault.
+    Copy,
+    /// Puts back into a vault what it has lost.
+    Repair,
 }
 
 /// Where a job is.

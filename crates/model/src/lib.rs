@@ -24,6 +24,6 @@ pub use machine::{
     Attachment, AttachmentRole, Firmware, HypervisorSource, MachineDefinition, MachineDisk,
     NetworkCard, TPM_STATE_FILES,
 };
-pub use point::{DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
+pub use point::{CopiedFrom, DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
 pub use reread::{RereadFraction, RereadFractionError, RereadRecord, RereadShare};
 pub use tracking::{HypervisorProcess, ReadMode, TrackingLedger, TrackingSigns};

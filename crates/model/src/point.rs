@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ConsistencyReport, Fact, JobId, MachineDefinition, PointId, ReadMode, RereadRecord, StreamName,
-    TrackingLedger, VmId,
+    TrackingLedger, VaultId, VmId,
 };
 
 /// Where a manifest node lies in a vault. See docs/format/manifest.md.
@@ -23,6 +23,17 @@ pub struct NodeRef {
     pub at: u32,
     /// Length of the node in bytes.
     pub size: u32,
+}
+
+/// Where a recovery point comes from that was copied from another vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedFrom {
+    /// The vault in which the backup was made; of a copy of a copy too.
+    pub vault: VaultId,
+    /// The recovery point there. All copies of one backup have the same.
+    pub point: PointId,
+    /// When it was copied.
+    pub at: Timestamp,
 }
 
 /// A restorable state of a VM. Immutable once committed.
@@ -48,6 +59,10 @@ pub struct RecoveryPoint {
     /// after points that are not seen. 0: made by a program that did not count.
     #[serde(default)]
     pub sequence: u64,
+    /// The backup that this is a copy of; `None`: it was made in this vault. Everything else but
+    /// the id and what was moved is as it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopiedFrom>,
     /// Achieved consistency and its evidence.
     pub consistency: ConsistencyReport,
     /// The machine.
@@ -62,6 +77,10 @@ pub struct RecoveryPoint {
     /// Warnings for whoever restores it, by problem code or in words.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Packs of this vault, by their ids in hex, that were marked as damaged when it was made: what
+    /// the point before had in them was looked for, and what was lost was read from the disk again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage_seen: Vec<String>,
 }
 
 /// A byte stream in a vault: a disk's content or an attachment's.

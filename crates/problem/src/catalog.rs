@@ -106,7 +106,7 @@ problems! {
         cause "The object {object} in {location} is damaged or missing: {reason}"
         remedy [
             "Run `tresor verify` to learn which recovery points are affected.",
-            "Bring the object back from a copy of the vault; the next backup stores missing data again.",
+            "Run `tresor repair`: it puts back what a copy in another vault has; the next backup stores again what the disks still have.",
         ]
         retry Never fault Storage exit Damage;
     ChunkDamaged { chunk, disk, offset, object, reason }
@@ -114,9 +114,18 @@ problems! {
         cause "Chunk {chunk} of disk {disk} at byte {offset} cannot be read: {object} is damaged or missing ({reason})."
         remedy [
             "Restore an older or newer recovery point: `tresor points list` shows them.",
-            "Bring {object} back from a copy of the vault, and run `tresor verify`.",
+            "Run `tresor verify`, then `tresor repair`: it puts back what a copy in another vault has; the next backup stores again what the disk still has.",
         ]
         retry Never fault Storage exit Damage;
+    RepairIncomplete { location, points, bytes }
+        title "Something in the vault stays lost"
+        cause "{points} recovery points of {location} cannot be read whole: {bytes} bytes are lost, and no copy that was found has them."
+        remedy [
+            "Name a vault with copies by `--from`: `tresor points list --vault VAULT` shows what is a copy.",
+            "Run `tresor backup`: what the VM's disks still have is stored again, for the old points too.",
+            "Restore another recovery point: those that the list does not name are whole.",
+        ]
+        retry AfterRemedy fault Storage exit Damage;
     SessionLost { session }
         title "Another process ended this backup's session"
         cause "Session {session} was declared dead while it was still writing: this process stood still for too long."

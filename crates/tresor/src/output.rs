@@ -105,6 +105,20 @@ pub(crate) fn note(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
+/// Says what was damaged and read elsewhere.
+pub(crate) fn note_around(around: &[tresor_vault::ReadAround]) {
+    for around in around {
+        note(&format!(
+            "warning: {} is damaged or missing ({}): {} in {} pieces were read from {}",
+            around.object,
+            around.reason,
+            bytes(around.bytes),
+            around.pieces,
+            around.instead,
+        ));
+    }
+}
+
 fn write_line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

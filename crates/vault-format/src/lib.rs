@@ -12,6 +12,7 @@
 //! - Encoders are deterministic: ids, salts and times come from the caller.
 
 mod codec;
+mod damaged;
 mod error;
 mod expired;
 pub mod frame;
@@ -28,6 +29,7 @@ mod session;
 mod stamp;
 mod state;
 
+pub use damaged::DamageMark;
 pub use error::{Error, ErrorKind, Result};
 pub use expired::ExpiryMark;
 pub use header::VaultHeader;

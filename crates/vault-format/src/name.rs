@@ -22,6 +22,8 @@ pub const PLANS: &str = "plans/";
 pub const SESSIONS: &str = "sessions/";
 /// Prefix of marks of points that have expired.
 pub const EXPIRED: &str = "expired/";
+/// Prefix of marks of packs that are damaged.
+pub const DAMAGED: &str = "damaged/";
 /// Prefix of states of points.
 pub const STATES: &str = "states/";
 /// Prefix of locks of the vault.
@@ -94,6 +96,18 @@ pub fn expired(session: SessionId) -> String {
 #[must_use]
 pub fn parse_expired(name: &str) -> Option<SessionId> {
     parse_session(name.strip_prefix(EXPIRED)?)
+}
+
+/// `damaged/<32 hex pack>`.
+#[must_use]
+pub fn damaged(pack: &PackId) -> String {
+    format!("{DAMAGED}{pack}")
+}
+
+/// The pack in an object name of [`damaged`]'s form.
+#[must_use]
+pub fn parse_damaged(name: &str) -> Option<PackId> {
+    name.strip_prefix(DAMAGED)?.parse().ok()
 }
 
 /// `states/<32 hex session>-<8 hex number>`: of one session, the last in order is the newest.
@@ -182,6 +196,7 @@ mod tests {
             Some(SessionObject::End(session))
         );
         assert_eq!(parse_expired(&expired(session)), Some(session));
+        assert_eq!(parse_damaged(&damaged(&id)), Some(id));
         assert_eq!(parse_state(&state(session, 0xab)), Some((session, 0xab)));
         assert_eq!(
             parse_state(&state(session, 0xab).replace("-0000", "-")),
@@ -194,6 +209,7 @@ mod tests {
             assert_eq!(parse_session_object(odd), None);
             assert_eq!(parse_pack(odd), None);
             assert_eq!(parse_expired(odd), None);
+            assert_eq!(parse_damaged(odd), None);
             assert_eq!(parse_state(odd), None);
             assert_eq!(parse_lock(odd), None);
         }

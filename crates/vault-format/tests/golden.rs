@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tresor_vault_format::{
-    ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind, PackTail,
-    PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, frame,
+    DamageMark, ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind,
+    PackTail, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, frame,
 };
 
 fn directory() -> PathBuf {
@@ -87,6 +87,8 @@ fn decoders_still_read_version_1() {
     );
     let expired = ExpiryMark::decode(&golden("expired")).unwrap();
     assert_eq!(expired, sample::expired());
+    let damaged = DamageMark::decode(&golden("damaged")).unwrap();
+    assert_eq!(damaged, sample::damaged());
     for (name, state) in sample::states() {
         assert_eq!(PointState::decode(&golden(name)).unwrap(), state);
     }

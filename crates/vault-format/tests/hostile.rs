@@ -6,8 +6,9 @@ mod sample;
 
 use proptest::prelude::*;
 use tresor_vault_format::{
-    ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId, PackKind,
-    PackTail, PointState, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame,
+    DamageMark, ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId,
+    PackKind, PackTail, PointState, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock,
+    frame,
 };
 
 /// Runs every decoder; gives how many took the bytes for good.
@@ -32,6 +33,7 @@ fn decode_all(bytes: &[u8]) -> usize {
         IndexHeader::decode(bytes).is_ok(),
         IndexRun::decode(bytes, &ring).is_ok(),
         ExpiryMark::decode(bytes).is_ok(),
+        DamageMark::decode(bytes).is_ok(),
         PointState::decode(bytes).is_ok(),
         VaultLock::decode(bytes).is_ok(),
         SessionBegin::decode(bytes).is_ok(),

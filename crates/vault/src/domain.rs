@@ -24,7 +24,8 @@ impl Vault {
 }
 
 impl Inner {
-    fn is_ours(&self, stream: &StreamRecord) -> bool {
+    /// Whether a stream is of the domain that is written to.
+    pub(crate) fn is_ours(&self, stream: &StreamRecord) -> bool {
         match root_pack(stream) {
             Ok(Some(pack)) => self.ring.is_of(pack.epoch(), self.domain),
             // What cannot be read is damage, which is another matter: reading it says so.

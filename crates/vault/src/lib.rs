@@ -16,6 +16,8 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod copy;
+mod damage;
 mod domain;
 mod error;
 mod keys;
@@ -38,11 +40,15 @@ mod vault;
 mod verify;
 mod zero;
 
+pub use copy::{
+    Base, CopyChoice, CopyOptions, CopyStats, PlannedCopy, ReadBack, copy_point, plan_copies,
+};
+pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use known::IndexProbe;
 pub use points::PointList;
-pub use read::{ExtentKind, Fetch, Piece, StreamReader};
+pub use read::{Copies, ExtentKind, Fetch, Instead, Piece, ReadAround, StreamReader};
 pub use rotate::HostDomain;
 pub use session::{
     DEFAULT_LEVEL, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,

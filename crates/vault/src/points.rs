@@ -1,6 +1,6 @@
 //! Listing and reading recovery points.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -39,6 +39,25 @@ impl Vault {
     /// # Errors
     /// When the storage fails. A damaged end object is an entry of the list, not an error of it.
     pub async fn points(&self) -> Result<PointList> {
+        Ok(self.read_points(false).await?.0)
+    }
+
+    /// All recovery points, also those that are deleted or gone but not yet removed, and the ids of
+    /// those that are one of both. Marks are not in the list.
+    ///
+    /// # Errors
+    /// As for [`Self::points`].
+    pub async fn points_ever(&self) -> Result<(PointList, HashSet<PointId>)> {
+        let (mut list, gone) = self.read_points(true).await?;
+        let away: Vec<PointSummary> = list.deleted.drain(..).chain(gone).collect();
+        let ids = away.iter().map(|point| point.id).collect();
+        list.points.extend(away);
+        list.points = in_order(list.points);
+        Ok((list, ids))
+    }
+
+    /// The list, and with `ever` those that are gone, of which it does not tell.
+    async fn read_points(&self, ever: bool) -> Result<(PointList, Vec<PointSummary>)> {
         let inner = &self.inner;
         let listed = inner.store.list(name::SESSIONS).await?;
         let marks = Marks::read(inner, None).await?;
@@ -51,14 +70,14 @@ impl Vault {
         });
         // Without a lock the end of a point that is gone need not be read.
         let ended: Vec<SessionId> = ended
-            .filter(|session| marks.lock.days > 0 || !marks.is_gone(*session, now))
+            .filter(|session| ever || marks.lock.days > 0 || !marks.is_gone(*session, now))
             .collect();
-        let mut list = PointList::default();
-        let locked = read_summaries(inner, ended, &marks, now, &mut list).await?;
+        let (mut list, mut gone) = (PointList::default(), Vec::new());
+        let locked = read_summaries(inner, ended, &marks, now, &mut list, &mut gone).await?;
         if !locked.is_empty() && inner.refresh_ring().await? {
             // Sealed by a key that is newer than what was read of the ring.
             let sessions = locked.into_iter().map(|(session, _)| session).collect();
-            let still = read_summaries(inner, sessions, &marks, now, &mut list).await?;
+            let still = read_summaries(inner, sessions, &marks, now, &mut list, &mut gone).await?;
             sort_out(inner, still, &mut list);
         } else {
             sort_out(inner, locked, &mut list);
@@ -66,7 +85,7 @@ impl Vault {
         list.damaged.extend(marks.damaged);
         list.points = in_order(list.points);
         list.deleted = in_order(list.deleted);
-        Ok(list)
+        Ok((list, gone))
     }
 
     /// The ids of all sessions that ever began or ended here.
@@ -127,14 +146,21 @@ impl Vault {
 }
 
 impl PointList {
-    fn add(&mut self, summary: PointSummary, marks: PointMarks, now: Timestamp) {
+    /// Gives a point back that is gone.
+    fn add(
+        &mut self,
+        summary: PointSummary,
+        marks: PointMarks,
+        now: Timestamp,
+    ) -> Option<PointSummary> {
         let id = summary.id;
         match marks.standing(now) {
             Standing::Live => self.points.push(summary),
             Standing::Deleted => self.deleted.push(summary),
-            Standing::Gone => return,
+            Standing::Gone => return Some(summary),
         }
         self.marks.insert(id, marks);
+        None
     }
 
     fn add_unreadable(&mut self, session: SessionId, error: Error) {
@@ -143,13 +169,15 @@ impl PointList {
     }
 }
 
-/// Reads what a list shows; gives the points for which there is no key.
+/// Reads what a list shows, and into `gone` what it does not show any more; gives the points for
+/// which there is no key.
 async fn read_summaries(
     inner: &Inner,
     sessions: Vec<SessionId>,
     marks: &Marks,
     now: Timestamp,
     list: &mut PointList,
+    gone: &mut Vec<PointSummary>,
 ) -> Result<Vec<(SessionId, Error)>> {
     let mut locked = Vec::new();
     let mut summaries = stream::iter(sessions)
@@ -159,7 +187,7 @@ async fn read_summaries(
         match found {
             Ok(Some((summary, ended_ms))) => {
                 let marks = marks.of(session).with(marks.lock, Some(ended_ms));
-                list.add(summary, marks, now);
+                gone.extend(list.add(summary, marks, now));
             }
             Ok(None) => {}
             Err(error) if matches!(error.kind(), ErrorKind::KeyMissing { .. }) => {
@@ -261,6 +289,7 @@ mod tests {
             size: 0,
             stored: 0,
             warnings: 0,
+            copied_from: None,
         }
     }
 

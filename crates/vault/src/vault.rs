@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyMaterial, Master};
 use crate::pool::CpuPool;
 use crate::random::random;
-use crate::read::FrameCache;
+use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
 use crate::ring::{self, OpenRing, RingCell};
 use crate::store::{PutOutcome, Store};
 
@@ -26,6 +26,8 @@ const FRAMES: usize = 32;
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) inner: Arc<Inner>,
+    /// What its readers turn to when something is lost.
+    pub(crate) copies: Option<Arc<dyn Copies>>,
 }
 
 pub(crate) struct Inner {
@@ -43,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) ids: IdKey,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) cache: FrameCache,
+    pub(crate) elsewhere: Elsewhere,
+    pub(crate) around: AroundLog,
     /// Memory that frames are opened into.
     pub(crate) frames: AlignedPool,
     pub(crate) master: Master,
@@ -194,11 +198,14 @@ impl Vault {
             ids,
             pool,
             cache,
+            elsewhere: Elsewhere::default(),
+            around: AroundLog::default(),
             frames: AlignedPool::new(FRAMES),
             master,
         };
         Ok(Self {
             inner: Arc::new(inner),
+            copies: None,
         })
     }
 

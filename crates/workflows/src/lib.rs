@@ -1,4 +1,4 @@
-//! What Tresor does, as tables of sub-tasks: backup, restore, verify.
+//! What Tresor does, as tables of sub-tasks: backup, restore, verify, copy, repair.
 //!
 //! Each sub-task has an action, an undo and a time limit; the job engine records it before its
 //! effect and unwinds in reverse order. Nothing here knows of the command line or of SQL.
@@ -11,7 +11,9 @@
 //!   as abandoned, which costs at most a full read.
 
 pub mod backup;
+pub mod copy;
 pub mod reconcile;
+pub mod repair;
 pub mod restore;
 pub mod verify;
 

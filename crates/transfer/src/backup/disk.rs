@@ -43,6 +43,8 @@ pub struct Transfer<'a> {
     pub disk: &'a SnapshotDisk,
     /// What is read of it.
     pub scope: Scope<'a>,
+    /// What the vault has lost of the point before: read whether it has changed or not.
+    pub lost: &'a [Extent],
     /// Sets the pace of the reads.
     pub pacer: &'a Pacer,
     /// Counts the bytes passed over, for progress; the disk's size is 100 %.
@@ -140,7 +142,10 @@ impl Transfer<'_> {
             Scope::Changed(_) => self.session.extents(name, window).await,
             Scope::Everything => self.session.content(name, window).await,
         };
-        let listed = listed.map_err(|error| snapshot_error(error, self.disk))?;
+        let mut listed = listed.map_err(|error| snapshot_error(error, self.disk))?;
+        if matches!(self.scope, Scope::Changed(_)) {
+            listed.extend(again(self.lost, window));
+        }
         // What is not listed keeps the content of the point before, which nobody vouches for here.
         if matches!(self.scope, Scope::Everything) && leaves_gaps(&listed, window) {
             let step = "list all of a disk";
@@ -207,6 +212,16 @@ impl Transfer<'_> {
             item = items.next() => item.transpose(),
         }
     }
+}
+
+/// What is to be read again of a window.
+fn again(lost: &[Extent], window: Extent) -> impl Iterator<Item = ChangedExtent> {
+    let lost = lost.iter().map(move |lost| lost.intersect(&window));
+    lost.filter(|extent| !extent.is_empty())
+        .map(|extent| ChangedExtent {
+            extent,
+            kind: tresor_disk::ExtentKind::Data,
+        })
 }
 
 /// The vault's counts, what the tracking listed, and what was only compared.

@@ -5,6 +5,7 @@
 )]
 
 mod backup;
+mod copy;
 mod jobs;
 mod key;
 mod points;
@@ -13,6 +14,7 @@ mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
@@ -145,6 +147,31 @@ was. An interrupted restore goes on where it stopped when the same command is ru
     Restore(RestoreArgs),
     /// Read recovery points back and check every chunk
     Verify(VerifyArgs),
+    /// Copy recovery points to a second vault, on another disk or machine
+    #[command(after_help = "\
+Only what the other vault does not know is sent; a copy that was interrupted goes on when the same
+command is run again. Everything that is copied is verified. What the retention of the other vault has
+removed is not brought back.
+
+Examples:
+  tresor copy --from main --to offsite
+  tresor copy --to offsite web01 --newest 1 --read-back all
+  tresor copy --to offsite --dry-run
+
+When something in the first vault is lost, `tresor restore` reads it from the copy, and `tresor
+repair` puts it back.")]
+    Copy(CopyArgs),
+    /// Put back what a vault has lost, from copies in other vaults
+    #[command(after_help = "\
+Looks for what is missing, and for what `tresor verify` found damaged; says which recovery points
+are affected, and what is left afterwards. What the VMs' disks still have, the next backup stores
+again by itself.
+
+Examples:
+  tresor verify; tresor repair
+  tresor repair --vault main --from /mnt/usb/vault --from-key-file recovery.txt
+  tresor repair --dry-run")]
+    Repair(RepairArgs),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

@@ -51,6 +51,7 @@ impl<'a> Held<'a> {
         let manner = Manner {
             upload_limit: args.upload_limit.and_then(mib_per_second),
             copies: Some(&state.sessions_cache()),
+            ..Manner::default()
         };
         let vault = open_with(&place, &args.access, manner).await?;
         let request = request(args, &vm, session)?;

@@ -181,6 +181,8 @@ fn kind_name(kind: JobKind) -> &'static str {
         JobKind::Backup => "backup",
         JobKind::Restore => "restore",
         JobKind::Verify => "verify",
+        JobKind::Copy => "copy",
+        JobKind::Repair => "repair",
     }
 }
 

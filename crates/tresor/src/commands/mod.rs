@@ -1,6 +1,8 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod copies;
+mod copy;
 mod debug;
 mod doctor;
 mod expire;
@@ -13,6 +15,7 @@ mod open;
 mod points;
 mod points_change;
 mod reconcile;
+mod repair;
 mod restore;
 mod session;
 mod vault;
@@ -39,6 +42,8 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Points(command) => points::run(command, &session).await,
         Command::Expire(args) => expire::run(args, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
+        Command::Copy(args) => copy::run(args, &session).await,
+        Command::Repair(args) => repair::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use tresor_backend::{Backend, wrap::Kept};
+use tresor_backend::{
+    Backend,
+    wrap::{Kept, Throttled},
+};
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
 use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
@@ -47,7 +50,7 @@ impl VaultPlace {
         }
     }
 
-    fn of(entry: &VaultRecord) -> Result<Self, Problem> {
+    pub(crate) fn of(entry: &VaultRecord) -> Result<Self, Problem> {
         let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
         Ok(Self {
             name: Some(entry.name.clone()),
@@ -98,6 +101,8 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
 pub(crate) struct Manner<'a> {
     /// Store at most so many bytes per second in it.
     pub(crate) upload_limit: Option<NonZeroU64>,
+    /// Move at most so many bytes per second from it and to it.
+    pub(crate) read_limit: Option<NonZeroU64>,
     /// Keep copies of the ends of sessions here: a backup looks at all of them, and their number
     /// grows. Not for whoever looks for damage.
     pub(crate) copies: Option<&'a Path>,
@@ -111,6 +116,10 @@ pub(crate) async fn open_with(
 ) -> Result<Vault, Problem> {
     let location = place.location.to_string();
     let backend = place.location.open(manner.upload_limit).await?;
+    let backend: Arc<dyn Backend> = match manner.read_limit {
+        Some(limit) => Arc::new(Throttled::new(backend, limit)),
+        None => backend,
+    };
     let failed = |error| vault_problem(&error, &location);
     // Whoever has no vault there needs no key for it.
     let id = Vault::identify(backend.clone()).await.map_err(failed)?;
@@ -212,10 +221,20 @@ pub(crate) async fn point(
                 })?
         }
     };
-    vault
-        .point(id)
-        .await
-        .map_err(|error| vault_problem(&error, vault.location()))
+    let failed = |error| vault_problem(&error, vault.location());
+    match vault.point(id).await {
+        // A copy answers to the id of what it is a copy of.
+        Err(error) if matches!(error.kind(), tresor_vault::ErrorKind::PointNotFound { .. }) => {
+            let all = points(vault).await?;
+            let copy_of =
+                |point: &&PointSummary| point.copied_from.is_some_and(|from| from.point == id);
+            match all.iter().find(copy_of) {
+                Some(copy) => vault.point(copy.id).await.map_err(failed),
+                None => Err(failed(error)),
+            }
+        }
+        found => found.map_err(failed),
+    }
 }
 
 /// A path that still means the same when it is read in another directory.

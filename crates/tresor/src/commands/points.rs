@@ -70,6 +70,7 @@ async fn list(
                 "stored",
                 "warnings",
                 "marks",
+                "copy of",
             ],
             &rows,
             |row| {
@@ -83,6 +84,9 @@ async fn list(
                     bytes(point.stored),
                     point.warnings.to_string(),
                     marks(&row.marks),
+                    point
+                        .copied_from
+                        .map_or_else(String::new, |from| from.point.to_string()),
                 ]
             },
             "there are no recovery points",
@@ -140,6 +144,12 @@ fn text(point: &RecoveryPoint) -> String {
         consistency.achieved,
         consistency.proof,
     );
+    if let Some(from) = point.copied_from {
+        text.push_str(&format!(
+            "  a copy, made at {}, of recovery point {} in vault {}\n",
+            from.at, from.point, from.vault
+        ));
+    }
     if let Some(frozen) = consistency.frozen_us {
         text.push_str(&format!("  guest held for {}\n", micros(frozen)));
     }

@@ -8,17 +8,19 @@ use tresor_transfer::restore::ImageFormat;
 use tresor_workflows::restore::{self, RestoreContext, RestoreRequest};
 
 use super::{
+    copies::OtherVaults,
     open,
     session::{Session, print_problem},
 };
 use crate::{
     args::{self, RestoreArgs},
-    output::{bytes, plain_table},
+    output::{bytes, note_around, plain_table},
 };
 
 pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
+    let others = OtherVaults::known(&catalog, &vault).await?;
     let request = RestoreRequest {
         point: open::point(&catalog, &vault, &args.point).await?,
         to: open::absolute(&args.to),
@@ -29,6 +31,7 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
         }),
         overwrite: args.overwrite,
     };
+    let vault = vault.with_copies(others.copies(vault.id(), &request.point));
     let make = |job: JobId| {
         (
             restore::plan(job, &request),
@@ -42,7 +45,11 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     let (plan, mut ctx) = make(JobId::generate());
     runner.run(plan, &mut ctx).await?;
 
-    let result = json!({ "point": request.point.id, "to": request.to, "files": ctx.restored });
+    let around = vault.read_around();
+    note_around(&around);
+    let result = json!({
+        "point": request.point.id, "to": request.to, "files": ctx.restored, "read_around": around,
+    });
     session
         .output
         .result("restore", &result, || text(&request, &ctx))

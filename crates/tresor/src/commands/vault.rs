@@ -251,7 +251,8 @@ fn warn_if_near(path: &Path) {
     if device(path) == device(Path::new("/")) {
         note(
             "warning: the vault lies on this machine's root file system. If VMs are on the same \
-             disk, it is lost together with them: keep the vault on another disk or machine.",
+             disk, it is lost together with them: keep the vault on another disk or machine, or a \
+             second one there, which `tresor copy` keeps up to date (docs/second-copy.md).",
         );
     }
 }

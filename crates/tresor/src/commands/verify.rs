@@ -4,6 +4,7 @@ use serde_json::json;
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
+use tresor_vault::Vault;
 use tresor_workflows::verify::{self, VerifyContext};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     args::VerifyArgs,
-    output::{bytes, note},
+    output::{bytes, note, note_around},
 };
 
 pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Problem> {
@@ -46,17 +47,38 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
             ));
         }
     }
+    mark(&vault, &ctx).await;
+    let around = vault.read_around();
+    note_around(&around);
     verified?;
     let read: u64 = ctx.reports.iter().map(|(_, report)| report.bytes).sum();
-    let result = json!({ "points": points, "bytes": read });
+    let result = json!({ "points": points, "bytes": read, "read_around": around });
     session
         .output
         .result("verify", &result, || {
             format!(
-                "{} recovery points verified: {} read, no damage",
+                "{} recovery points verified: {} read, {}",
                 points.len(),
-                bytes(read)
+                bytes(read),
+                match around.len() {
+                    0 => "no damage".to_owned(),
+                    many => format!("nothing lost; {many} damaged objects are superseded"),
+                }
             )
         })
         .map_err(print_problem)
+}
+
+/// Leaves word of what is damaged, so that the next backup stores it again. A vault that cannot be
+/// written to now is told by the next verification.
+async fn mark(vault: &Vault, ctx: &VerifyContext) {
+    let reports = ctx.reports.iter().map(|(_, report)| report);
+    let lost = reports.flat_map(|report| &report.damaged_objects);
+    let around = vault.read_around();
+    let objects = lost.chain(around.iter().map(|around| &around.object));
+    if let Err(error) = vault.mark_damaged(objects.map(String::as_str)).await {
+        note(&format!(
+            "warning: what is damaged could not be marked in the vault: {error}"
+        ));
+    }
 }

@@ -1,6 +1,6 @@
 //! A backup that does not come to its end.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use crate::{
     lab::{Lab, VM, assert_unharmed, bitmaps, finish},
@@ -67,6 +67,44 @@ async fn a_killed_backup_is_unwound_by_the_next_one() {
     let killed = jobs.iter().find(|job| job["state"] == "failed").unwrap();
     lab.records("JobAbandoned", killed["job"].as_str().unwrap())
         .await;
+    lab.run(&["verify"]).await.ok();
+}
+
+/// Size of the packs of a vault, and how many there are.
+fn packs(lab: &Lab) -> (u64, usize) {
+    let dirs = fs::read_dir(lab.vault().join("packs"));
+    let files = dirs.into_iter().flatten().flat_map(|dir| {
+        let files = fs::read_dir(dir.unwrap().path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len())
+    });
+    files.fold((0, 0), |(bytes, number), size| (bytes + size, number + 1))
+}
+
+/// kill -9 in the middle of a first backup: the next one sends what is missing.
+#[tokio::test]
+async fn a_killed_first_backup_goes_on() {
+    let guest = guest_with_data().await;
+    let lab = Lab::with(&guest).await;
+    // Slow enough to be killed in the middle: a pack every two seconds.
+    let mut child = backup_until(&lab, &["--upload-limit", "16"], "Take snapshot").await;
+    while packs(&lab).1 < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it was too fast");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    signal(child.id().unwrap(), "KILL");
+    child.wait().await.unwrap();
+    let (there, _) = packs(&lab);
+    assert!(there >= 64 << 20, "{there}");
+    let point = lab.backup().await;
+    let total = |what: &str| point["total"][what].as_u64().unwrap();
+    let (all, sent) = (packs(&lab).0, packs(&lab).0 - there);
+    // What was under way when it was killed is sent again, no more: two packs and the open one.
+    assert!(total("stored") <= sent, "{point}");
+    let data = total("read") - total("zero");
+    assert!(
+        total("new") + there <= data + (8 << 20),
+        "{there} of {all} were there: {point}"
+    );
     lab.run(&["verify"]).await.ok();
 }
 

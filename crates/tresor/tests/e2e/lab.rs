@@ -142,10 +142,17 @@ impl Lab {
 
     /// Restores the newest point into a new directory, as raw images.
     pub(crate) async fn restore_raw(&self, point: &str, to: &str) -> PathBuf {
+        self.restore_raw_of("vault", point, to).await
+    }
+
+    /// The same from the vault of that name.
+    pub(crate) async fn restore_raw_of(&self, vault: &str, point: &str, to: &str) -> PathBuf {
         let to = self.path(to);
         self.run(&[
             "restore",
             point,
+            "--vault",
+            vault,
             "--to",
             to.to_str().unwrap(),
             "--format",

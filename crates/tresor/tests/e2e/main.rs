@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod consistency;
+mod copies;
 mod damage;
 mod disks;
 mod domains;

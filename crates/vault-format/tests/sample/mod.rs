@@ -5,10 +5,10 @@
 use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
-    Argon2Cost, Child, ChunkId, Commit, CommitBody, DataKey, DomainId, DomainKeys, ExpiryMark,
-    FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot, LeafChunk,
-    Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader, Secret,
-    SessionBegin, SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
+    Argon2Cost, Child, ChunkId, Commit, CommitBody, DamageMark, DataKey, DomainId, DomainKeys,
+    ExpiryMark, FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot,
+    LeafChunk, Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader,
+    Secret, SessionBegin, SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
 };
 use uuid::Uuid;
 
@@ -207,6 +207,14 @@ pub(crate) fn expired() -> ExpiryMark {
     }
 }
 
+pub(crate) fn damaged() -> DamageMark {
+    DamageMark {
+        vault: vault(),
+        pack: pack_id(6),
+        found_ms: 1_764_000_000_005,
+    }
+}
+
 /// A point that is pinned and locked, one that is deleted, and one that is gone.
 pub(crate) fn states() -> [(&'static str, PointState); 3] {
     let pinned = PointState {
@@ -272,6 +280,7 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("session-commit", commit()),
         ("session-abort", abort()),
         ("expired", expired().encode()),
+        ("damaged", damaged().encode()),
         ("vault-lock", lock().encode()),
     ];
     objects.extend(states().map(|(name, state)| (name, state.encode())));

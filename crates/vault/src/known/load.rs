@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! A chunk counts as known only if its pack is listed, in its full size, *now*: a pack that was
-//! lost is stored again by the next backup. Index runs name only packs that were durable before
+//! lost is stored again by the next backup, and so is one that somebody has marked as damaged. Index runs name only packs that were durable before
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
 //! *seen*, so they are settled before anything may depend on them.
 //!
@@ -236,7 +236,7 @@ fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
     })
 }
 
-async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
+pub(crate) async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
     let listed = vault.store.list(prefix).await?;
     Ok(listed
         .into_iter()
@@ -246,7 +246,10 @@ async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
 
 /// `None` when the run is damaged: its packs' footers say the same. `Some(None)` when it is of
 /// another domain.
-async fn read_run(vault: &Arc<Inner>, object: String) -> Result<Option<Option<IndexRun>>> {
+pub(crate) async fn read_run(
+    vault: &Arc<Inner>,
+    object: String,
+) -> Result<Option<Option<IndexRun>>> {
     let Some(bytes) = vault.store.find(&object, INDEX_LIMIT).await? else {
         return Ok(None);
     };
@@ -309,6 +312,26 @@ async fn read_footer(vault: &Inner, id: PackId, size: u64) -> Result<Option<Pack
         }
         PackKind::Tree => Ok(None),
     }
+}
+
+/// What is in packs of either kind; those whose footers cannot be read are left out.
+pub(crate) async fn read_contents(
+    vault: &Arc<Inner>,
+    packs: Vec<(PackId, u64)>,
+) -> Result<Vec<PackContents>> {
+    stream::iter(packs)
+        .map(async |(id, size)| {
+            let tail = match pack::tail(&vault.store, id, size).await {
+                Ok(tail) => tail,
+                Err(error) if error.object_and_reason().is_some() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            Ok(tail.open(&vault.ring).ok())
+        })
+        .buffer_unordered(vault.store.parallelism())
+        .try_filter_map(async |found| Ok(found))
+        .try_collect()
+        .await
 }
 
 /// What a pack holds, as index entries.

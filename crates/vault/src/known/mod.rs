@@ -12,8 +12,10 @@ mod packs;
 mod stored;
 mod table;
 
-pub(crate) use load::{entries_of, load};
+pub(crate) use load::{entries_of, list_names, load, read_contents, read_run};
 pub use measure::IndexProbe;
+pub(crate) use packs::ListedPacks;
+pub(crate) use table::TablePack;
 
 use std::collections::HashMap;
 

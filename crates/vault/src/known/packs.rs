@@ -1,24 +1,32 @@
-//! The packs that are in the vault now.
+//! The packs that are in the vault now, and that nobody has found damaged.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tresor_vault_format::{PackId, name};
 
+use crate::damage::marked_packs;
 use crate::error::Result;
 use crate::known::table::TablePack;
 use crate::vault::Inner;
 
-/// Listed packs with the sizes of their objects.
+/// Listed packs with the sizes of their objects, without those that are marked as damaged.
 #[derive(Debug, Default)]
-pub(super) struct ListedPacks(HashMap<PackId, u64>);
+pub(crate) struct ListedPacks(HashMap<PackId, u64>);
 
 impl ListedPacks {
-    pub(super) async fn list(vault: &Inner) -> Result<Self> {
+    pub(crate) async fn list(vault: &Inner) -> Result<Self> {
+        let marked = marked_packs(vault).await?;
         let listed = vault.store.list(name::PACKS).await?;
         let packs = listed
             .iter()
             .filter_map(|meta| Some((name::parse_pack(meta.name.as_str())?, meta.size)));
-        Ok(Self(packs.collect()))
+        let sound = packs.filter(|(pack, _)| !marked.contains(pack));
+        Ok(Self(sound.collect()))
+    }
+
+    /// Whether there is such a pack.
+    pub(crate) fn has_id(&self, pack: &PackId) -> bool {
+        self.0.contains_key(pack)
     }
 
     /// The numbers of the data keys that sealed them.
@@ -46,7 +54,7 @@ impl ListedPacks {
     }
 
     /// Those that `covered` does not tell of.
-    pub(super) fn without(&self, covered: impl Iterator<Item = TablePack>) -> Vec<(PackId, u64)> {
+    pub(crate) fn without(&self, covered: impl Iterator<Item = TablePack>) -> Vec<(PackId, u64)> {
         let covered: HashSet<PackId> = covered
             .filter(|pack| self.has(pack))
             .map(|pack| pack.id)

@@ -7,12 +7,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tresor_model::Extent;
 use tresor_vault_format::limits::{CHUNK_SIZE, FRAME_LIMIT};
-use tresor_vault_format::{PackKind, name};
+use tresor_vault_format::{LeafChunk, PackKind, name};
 
 use crate::error::{Error, Result};
 use crate::read::open::{Memory, bytes_to, open};
 use crate::read::plan::{PlannedFrame, PlannedRead, plan_reads};
 use crate::read::reader::{LEAF, StreamReader, chunks_of, verified};
+use crate::tree::LostNode;
 
 const CHUNK: u64 = CHUNK_SIZE as u64;
 /// Leaves that are planned together: 16 MiB of the stream, so that frames are read once and
@@ -71,6 +72,27 @@ impl StreamReader {
     }
 }
 
+impl StreamReader {
+    /// The same for these chunks only.
+    pub(crate) fn fetch_chunks(&self, chunks: Vec<(u64, LeafChunk)>, parallelism: usize) -> Fetch {
+        let parallelism = parallelism.clamp(1, 64);
+        let (sender, pieces) = mpsc::channel(parallelism);
+        let planner = Planner {
+            reader: Arc::new(self.clone()),
+            window: Extent::between(0, self.size),
+            sender,
+            reads: Arc::new(Semaphore::new(parallelism)),
+        };
+        let work = async move {
+            planner.start(chunks).await;
+        };
+        Fetch {
+            pieces,
+            planner: tokio::spawn(work),
+        }
+    }
+}
+
 type Sender = mpsc::Sender<Result<Piece>>;
 
 struct Planner {
@@ -87,26 +109,34 @@ impl Planner {
         while next * LEAF < self.window.end() {
             let (chunks, behind) = self.gather(next).await;
             next = behind;
-            for read in plan_reads(chunks) {
-                let Ok(permit) = Arc::clone(&self.reads).acquire_owned().await else {
-                    return;
-                };
-                if self.sender.is_closed() {
-                    return;
-                }
-                let (reader, window) = (Arc::clone(&self.reader), self.window);
-                let sender = self.sender.clone();
-                tokio::spawn(async move {
-                    perform(&reader, window, read, &sender).await;
-                    drop(permit);
-                });
+            if !self.start(chunks).await {
+                return;
             }
         }
     }
 
+    /// Sets the reads of these chunks going. False: nobody takes the pieces any more.
+    async fn start(&self, chunks: Vec<(u64, LeafChunk)>) -> bool {
+        for read in plan_reads(chunks) {
+            let Ok(permit) = Arc::clone(&self.reads).acquire_owned().await else {
+                return false;
+            };
+            if self.sender.is_closed() {
+                return false;
+            }
+            let (reader, window) = (Arc::clone(&self.reader), self.window);
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                perform(&reader, window, read, &sender).await;
+                drop(permit);
+            });
+        }
+        true
+    }
+
     /// The chunks of the next leaves, and the leaf behind them. A node that is lost is reported,
     /// and what lies below it skipped.
-    async fn gather(&self, mut next: u64) -> (Vec<(u64, tresor_vault_format::LeafChunk)>, u64) {
+    async fn gather(&self, mut next: u64) -> (Vec<(u64, LeafChunk)>, u64) {
         let mut chunks = Vec::new();
         for _ in 0..LEAVES_AT_ONCE {
             if next * LEAF >= self.window.end() {
@@ -125,13 +155,34 @@ impl Planner {
                 }
                 Ok(None) => next = u64::MAX / LEAF,
                 Err(lost) => {
-                    // The receiver may be gone; then the caller's check ends the loop.
-                    let _gone = self.sender.send(Err(self.reader.lost_node(&lost))).await;
+                    if !self.send_from_copy(&lost).await {
+                        // The receiver may be gone; then the caller's check ends the loop.
+                        let _gone = self.sender.send(Err(self.reader.lost_node(&lost))).await;
+                    }
                     next = lost.end.max(next + 1);
                 }
             }
         }
         (chunks, next)
+    }
+
+    /// Sends what lies below a lost node from a copy. False: there is none, or it is damaged too.
+    async fn send_from_copy(&self, lost: &LostNode) -> bool {
+        let Some((copy, place)) = self.reader.copy().await else {
+            return false;
+        };
+        let below = Extent::between(lost.first * LEAF, lost.end.saturating_mul(LEAF));
+        let range = below.intersect(&self.window);
+        let mut pieces = copy.fetch(range, self.reads.available_permits());
+        while let Some(piece) = pieces.next().await {
+            let Ok(piece) = piece else { return false };
+            if self.sender.send(Ok(piece)).await.is_err() {
+                return true;
+            }
+        }
+        let error = self.reader.lost_node(lost);
+        self.reader.note_copied(&error, place, range);
+        true
     }
 }
 
@@ -155,7 +206,7 @@ async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, 
             }
             return;
         }
-        Err(error) => return report(reader, &read.frames, &error, sender).await,
+        Err(error) => return report(reader, window, &read.frames, &error, sender).await,
     };
     for frame in read.frames {
         let start = (frame.location.offset - read.range.start) as usize;
@@ -166,11 +217,16 @@ async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, 
             .pool
             .run(move || open_frame(&of, window, &frame, &part))
             .await;
-        let pieces = match opened {
-            Ok(pieces) => pieces,
-            Err(error) => vec![Err(Error::system("open a frame").because(error))],
+        let Ok(pieces) = opened else {
+            let error = Error::system("open a frame");
+            let _gone = sender.send(Err(error)).await;
+            return;
         };
         for piece in pieces {
+            let piece = match piece {
+                Ok(piece) => Ok(piece),
+                Err(lost) => instead(reader, window, *lost).await,
+            };
             if sender.send(piece).await.is_err() {
                 return;
             }
@@ -178,13 +234,47 @@ async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, 
     }
 }
 
-async fn report(reader: &StreamReader, frames: &[PlannedFrame], error: &Error, sender: &Sender) {
+/// A chunk that cannot be read where its leaf says.
+struct LostChunk {
+    offset: u64,
+    chunk: LeafChunk,
+    error: Error,
+}
+
+async fn report(
+    reader: &StreamReader,
+    window: Extent,
+    frames: &[PlannedFrame],
+    error: &Error,
+    sender: &Sender,
+) {
     for (offset, chunk) in frames.iter().flat_map(|frame| &frame.chunks) {
-        let lost = reader.lost_chunk(*offset, chunk, error.clone());
-        if sender.send(Err(lost)).await.is_err() {
+        let lost = LostChunk {
+            offset: *offset,
+            chunk: *chunk,
+            error: error.clone(),
+        };
+        let piece = instead(reader, window, lost).await;
+        if sender.send(piece).await.is_err() {
             return;
         }
     }
+}
+
+/// The chunk from another place, if it can be had.
+async fn instead(reader: &StreamReader, window: Extent, lost: LostChunk) -> Result<Piece> {
+    let LostChunk {
+        offset,
+        chunk,
+        error,
+    } = lost;
+    let plain = reader.chunk_around(offset, &chunk, error).await?;
+    let run = Run {
+        offset,
+        slot: 0,
+        chunks: 1,
+    };
+    Ok(run.cut(&plain, window))
 }
 
 /// Runs on the pool. Chunks that follow each other in stream and frame become one piece.
@@ -193,7 +283,14 @@ fn open_frame(
     window: Extent,
     wanted: &PlannedFrame,
     stored: &Bytes,
-) -> Vec<Result<Piece>> {
+) -> Vec<std::result::Result<Piece, Box<LostChunk>>> {
+    let lost = |offset: u64, chunk: &LeafChunk, error: Error| {
+        Err(Box::new(LostChunk {
+            offset,
+            chunk: *chunk,
+            error,
+        }))
+    };
     let needed = wanted.chunks.iter().map(|(_, chunk)| bytes_to(chunk.slot));
     let needed = needed.max().unwrap_or(0);
     let (vault, at) = (&reader.vault, &wanted.location);
@@ -202,7 +299,7 @@ fn open_frame(
         Err(error) => {
             let chunks = wanted.chunks.iter();
             return chunks
-                .map(|(offset, chunk)| Err(reader.lost_chunk(*offset, chunk, error.clone())))
+                .map(|(offset, chunk)| lost(*offset, chunk, error.clone()))
                 .collect();
         }
     };
@@ -210,7 +307,7 @@ fn open_frame(
     let mut run: Option<Run> = None;
     for (offset, chunk) in &wanted.chunks {
         if let Err(error) = verified(&reader.vault, &plain, chunk) {
-            pieces.push(Err(reader.lost_chunk(*offset, chunk, error)));
+            pieces.push(lost(*offset, chunk, error));
             continue;
         }
         let slot = u64::from(chunk.slot);

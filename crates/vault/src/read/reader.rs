@@ -6,15 +6,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tresor_model::{Extent, StreamName, StreamRecord};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
-use tresor_vault_format::{ChunkId, LeafChunk, PackKind, name};
+use tresor_vault_format::{ChunkId, LeafChunk, name};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::read;
-use crate::read::open::bytes_to;
+use crate::read::around::CopyOf;
 use crate::tree::{LeafCursor, LostNode};
 use crate::vault::{Inner, Vault};
 
-pub(super) const CHUNK: u64 = CHUNK_SIZE as u64;
+pub(crate) const CHUNK: u64 = CHUNK_SIZE as u64;
 pub(crate) const LEAF: u64 = CHUNK * FAN_OUT as u64;
 
 /// What a range of a stream is.
@@ -33,6 +32,7 @@ pub struct StreamReader {
     pub(crate) name: StreamName,
     pub(crate) size: u64,
     pub(crate) tree: Arc<LeafCursor>,
+    pub(super) copy_of: Option<Arc<CopyOf>>,
 }
 
 impl Vault {
@@ -46,6 +46,10 @@ impl Vault {
             name: stream.name.clone(),
             size: stream.size,
             tree: Arc::new(LeafCursor::new(stream)?),
+            copy_of: self
+                .copies
+                .clone()
+                .map(|copies| Arc::new(CopyOf::new(copies))),
         })
     }
 }
@@ -66,8 +70,18 @@ impl StreamReader {
         let end = offset.saturating_add(length as u64).min(self.size);
         let window = Extent::between(offset, end);
         let length = usize::try_from(window.length).map_err(|_| too_large())?;
+        let chunks = match self.chunks(window).await {
+            Ok(chunks) => chunks,
+            Err(error) => match self.copy().await {
+                Some((copy, place)) if error.is_damage() => {
+                    self.note_copied(&error, place, window);
+                    return Box::pin(copy.read_at(offset, length)).await;
+                }
+                _ => return Err(error),
+            },
+        };
         let mut out = BytesMut::zeroed(length);
-        for (at, chunk) in self.chunks(window).await? {
+        for (at, chunk) in chunks {
             let plain = self.chunk(at, &chunk).await?;
             let part = Extent {
                 start: at,
@@ -93,8 +107,17 @@ impl StreamReader {
             Some((last, of)) if *of == kind => *last = Extent::between(last.start, end),
             _ => extents.push((Extent::between(start, end), kind)),
         };
+        let chunks = match self.chunks(window).await {
+            Ok(chunks) => chunks,
+            Err(error) => match self.copy().await {
+                Some((copy, _)) if error.is_damage() => {
+                    return Box::pin(copy.extents(window)).await;
+                }
+                _ => return Err(error),
+            },
+        };
         let mut at = window.start;
-        for (start, _) in self.chunks(window).await? {
+        for (start, _) in chunks {
             let data = Extent {
                 start,
                 length: CHUNK,
@@ -131,17 +154,9 @@ impl StreamReader {
     }
 
     async fn chunk(&self, at: u64, chunk: &LeafChunk) -> Result<Bytes> {
-        let opened = read::frame(
-            &self.vault,
-            &chunk.frame,
-            PackKind::Data,
-            bytes_to(chunk.slot),
-        )
-        .await;
-        let frame = opened.map_err(|error| self.lost_chunk(at, chunk, error))?;
-        match verified(&self.vault, &frame, chunk) {
+        match self.chunk_at(chunk).await {
             Ok(plain) => Ok(plain),
-            Err(error) => Err(self.lost_chunk(at, chunk, error)),
+            Err(error) => self.chunk_around(at, chunk, error).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tresor_model::{Consistency, PointId, RecoveryPoint, SessionId, VmId};
+use tresor_model::{Consistency, CopiedFrom, PointId, RecoveryPoint, SessionId, VaultId, VmId};
 use tresor_vault_format::limits::END_LIMIT;
 use tresor_vault_format::{Commit, CommitBody, Outcome, SessionEnd, name};
 
@@ -54,6 +54,9 @@ pub struct PointSummary {
     pub stored: u64,
     /// Number of warnings.
     pub warnings: u32,
+    /// The backup that it is a copy of; `None`: it was made in this vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopiedFrom>,
 }
 
 impl PointSummary {
@@ -61,6 +64,13 @@ impl PointSummary {
     #[must_use]
     pub fn age(&self) -> (u64, Timestamp, PointId) {
         (self.sequence, self.taken_at, self.id)
+    }
+
+    /// The backup that it is, or is a copy of: all copies of one have the same.
+    #[must_use]
+    pub fn origin(&self, vault: VaultId) -> (VaultId, PointId) {
+        let copied = self.copied_from.map(|from| (from.vault, from.point));
+        copied.unwrap_or((vault, self.id))
     }
 
     fn of(point: &RecoveryPoint) -> Self {
@@ -77,6 +87,7 @@ impl PointSummary {
             size: point.disks.iter().map(|disk| disk.stream.size).sum(),
             stored: point.disks.iter().map(|disk| disk.stats.stored).sum(),
             warnings: count(point.warnings.len()),
+            copied_from: point.copied_from,
         }
     }
 }
@@ -129,7 +140,7 @@ impl Vault {
 
 impl Core {
     /// I2, the last part of it: packs, index, tree packs.
-    async fn store_all(&self) -> Result<Vec<(tresor_vault_format::PackId, u32)>> {
+    pub(crate) async fn store_all(&self) -> Result<Vec<(tresor_vault_format::PackId, u32)>> {
         self.wait_for_frames().await?;
         if !self.protocol.has(PlantedBug::EndBeforePacks) {
             self.checkpoint().await?;

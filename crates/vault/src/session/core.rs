@@ -10,6 +10,7 @@ use tresor_model::SessionId;
 use tresor_vault_format::limits::PACK_LIMIT;
 use tresor_vault_format::{FrameLocation, PackId, PackKind, SessionBegin, name};
 
+use crate::damage::Heal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::known::{self, KnownChunks};
 use crate::pool::CpuPool;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) plains: Spare,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) protocol: Protocol,
+    pub(crate) heal: Heal,
     known: Mutex<KnownChunks>,
     data: Mutex<Packer>,
     tree: tokio::sync::Mutex<TreePacks>,
@@ -87,6 +89,7 @@ impl Core {
         };
         Ok(Arc::new(Self {
             id,
+            heal: options.heal,
             levels: Levels::new(options.level),
             plains: Spare::new(frames_max as usize + 1),
             known: Mutex::new(known),

@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use tresor_model::{SessionId, StreamName, StreamRecord};
 
+use crate::damage::Heal;
 use crate::error::{Error, Result};
 use crate::vault::Vault;
 
@@ -60,6 +61,8 @@ pub struct SessionOptions {
     pub pack_size: usize,
     /// Stored size in bytes at which a tree pack is closed: by default the leaves of 14 GiB.
     pub tree_pack_size: usize,
+    /// What is written anew because it is damaged; nothing by default.
+    pub heal: Heal,
     /// A defect to build in, for the test of the simulation.
     #[cfg(test)]
     pub(crate) planted: Option<PlantedBug>,
@@ -76,6 +79,7 @@ impl SessionOptions {
             level: Level::Adaptive,
             pack_size: 32 << 20,
             tree_pack_size: 8 << 20,
+            heal: Heal::default(),
             #[cfg(test)]
             planted: None,
         }

@@ -6,10 +6,12 @@
 //!   its root.
 //! - A node is sealed before its parent is encoded, because the parent holds its location.
 
+mod diff;
 mod nodes;
 mod writer;
 
-pub(crate) use nodes::{LeafCursor, LostNode, load, root_child};
+pub(crate) use diff::{Change, Diff};
+pub(crate) use nodes::{LeafCursor, LostNode, leaves_below, load, root_child};
 pub(crate) use writer::TreeWriter;
 
 use tresor_vault_format::LeafChunk;

@@ -7,7 +7,7 @@ use tresor_vault_format::limits::{FAN_OUT, FRAME_LIMIT};
 use tresor_vault_format::{Child, LeafChunk, Node, PackKind, name, parse_node_ref, root_level};
 
 use crate::error::{Error, Result};
-use crate::read;
+use crate::read::{self, Instead};
 use crate::vault::Inner;
 
 /// The root as a child; `None` for a stream of zeros.
@@ -21,8 +21,29 @@ pub(crate) fn root_child(stream: &StreamRecord) -> Result<Option<Child>> {
     Ok(Some(Child { id, location }))
 }
 
-/// Reads one node.
+/// Reads one node; where its hint is broken, from another place in the vault.
 pub(crate) async fn load(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
+    let error = match load_at(vault, child, level).await {
+        Err(error) if error.object_and_reason().is_some() => error,
+        loaded => return loaded,
+    };
+    let pack = &child.location.frame.pack;
+    let places = vault.elsewhere.of_node(vault, &child.id.0, pack).await;
+    for location in places.unwrap_or_default() {
+        let moved = Child {
+            id: child.id,
+            location,
+        };
+        if let Ok(node) = load_at(vault, &moved, level).await {
+            let bytes = u64::from(location.size);
+            vault.around.note(&error, Instead::Elsewhere, bytes);
+            return Ok(node);
+        }
+    }
+    Err(error)
+}
+
+async fn load_at(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
     let location = &child.location;
     let object = name::pack(&location.frame.pack);
     let frame = read::frame(vault, &location.frame, PackKind::Tree, FRAME_LIMIT).await?;
@@ -114,6 +135,6 @@ impl LeafCursor {
 }
 
 /// How many leaves a node covers.
-fn leaves_below(level: u8) -> u64 {
+pub(crate) fn leaves_below(level: u8) -> u64 {
     1 << (FAN_OUT.ilog2() * u32::from(level))
 }

@@ -36,6 +36,8 @@ struct OpenNode {
     /// Children that changed and are not yet in a frame.
     staged: Vec<Staged>,
     plain: Vec<u8>,
+    /// It is stored even if its content is what it was: it was lost, or what is below it has moved.
+    anew: bool,
 }
 
 struct Staged {
@@ -54,6 +56,7 @@ impl OpenNode {
             children,
             staged: Vec::new(),
             plain: Vec::new(),
+            anew: false,
         }
     }
 
@@ -119,21 +122,27 @@ impl TreeWriter {
         self.open_above(0, index).await?;
         let slot = slot_of(index);
         let before = self.last().children[slot];
+        let (lost, heals) = (self.is_lost(before), !self.core.heal.packs.is_empty());
         let keeps = update.contains(&ChunkUpdate::Keep);
         let mut leaf = match before {
-            Some(before) if keeps => load(&self.core.vault, &before, 0).await?,
+            Some(before) if (keeps || heals) && !lost => load(&self.core.vault, &before, 0).await?,
             _ => Node::empty(0),
         };
+        let mut anew = lost;
         if let Node::Leaf(chunks) = &mut leaf {
             for (chunk, update) in chunks.iter_mut().zip(update.iter()) {
                 match update {
                     ChunkUpdate::Keep => {}
                     ChunkUpdate::Zero => *chunk = None,
-                    ChunkUpdate::Data(data) => *chunk = Some(*data),
+                    ChunkUpdate::Data(data) => {
+                        let heal = &self.core.heal;
+                        anew |= chunk.is_some_and(|old| heal.has_pack(&old.frame.pack));
+                        *chunk = Some(*data);
+                    }
                 }
             }
         }
-        self.replace(slot, &leaf).await
+        self.replace(slot, &leaf, anew).await
     }
 
     /// Makes whole leaves zero.
@@ -179,15 +188,19 @@ impl TreeWriter {
         while self.last().level > level + 1 {
             let child_level = self.last().level - 1;
             let child_index = index >> (BITS * u32::from(child_level - level));
-            let children = match self.last().children[slot_of(child_index)] {
-                None => Box::new([None; FAN_OUT]),
-                Some(child) => match load(&self.core.vault, &child, child_level).await? {
+            let before = self.last().children[slot_of(child_index)];
+            let lost = self.is_lost(before);
+            let children = match before {
+                Some(child) if !lost => match load(&self.core.vault, &child, child_level).await? {
                     Node::Inner(_, children) => children,
                     Node::Leaf(_) => return Err(Error::system("read an inner node")),
                 },
+                // What lies below a lost node is written anew, all of it.
+                _ => Box::new([None; FAN_OUT]),
             };
-            self.path
-                .push(OpenNode::new(child_level, child_index, children));
+            let mut node = OpenNode::new(child_level, child_index, children);
+            node.anew = lost;
+            self.path.push(node);
         }
         Ok(())
     }
@@ -197,25 +210,32 @@ impl TreeWriter {
         let Some(node) = self.path.pop() else {
             return Ok(());
         };
-        if node.is_unchanged() {
+        if node.is_unchanged() && !node.anew {
             return Ok(());
         }
         let slot = slot_of(node.index);
-        self.replace(slot, &Node::Inner(node.level, node.children))
+        self.replace(slot, &Node::Inner(node.level, node.children), node.anew)
             .await
     }
 
-    /// Makes a node the child of the last open one, unless it is the same as before.
-    async fn replace(&mut self, slot: usize, node: &Node) -> Result<()> {
+    fn is_lost(&self, child: Option<Child>) -> bool {
+        let lost = &self.core.heal.nodes;
+        child.is_some_and(|child| lost.contains(&child.id))
+    }
+
+    /// Makes a node the child of the last open one, unless it is the same as before, and not to be
+    /// stored anew.
+    async fn replace(&mut self, slot: usize, node: &Node, anew: bool) -> Result<()> {
         if node.is_empty() {
             self.last().children[slot] = None;
             return Ok(());
         }
         let (id, bytes) = node.encode(&self.core.vault.ids);
         let parent = self.last();
-        if parent.children[slot].is_some_and(|before| before.id == id) {
+        if !anew && parent.children[slot].is_some_and(|before| before.id == id) {
             return Ok(());
         }
+        parent.anew |= anew;
         if parent.plain.len() + bytes.len() > FRAME_SIZE {
             self.store_staged().await?;
         }

@@ -9,8 +9,8 @@ use tresor_model::{SessionId, VaultId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::SessionObject;
 use tresor_vault_format::{
-    ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, PointState, SessionBegin,
-    SessionEnd, VaultHeader, VaultLock, name,
+    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, PointState,
+    SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
 };
 
 use crate::error::{Error, Result};
@@ -184,6 +184,10 @@ impl Check {
                 let mark = ExpiryMark::decode(bytes).map_err(wrong)?;
                 (name::expired(mark.session), mark.vault)
             }
+            Kind::Damaged => {
+                let mark = DamageMark::decode(bytes).map_err(wrong)?;
+                (name::damaged(&mark.pack), mark.vault)
+            }
             Kind::State => {
                 let state = PointState::decode(bytes).map_err(wrong)?;
                 if state.number > 1 {
@@ -259,6 +263,7 @@ enum Kind {
     Begin,
     End,
     Expired,
+    Damaged,
     State,
     Lock,
 }
@@ -271,6 +276,7 @@ impl Kind {
             _ if object.starts_with(name::RINGS) => Some(Self::Ring),
             _ if name::parse_index_run(object).is_some() => Some(Self::Index),
             _ if name::parse_expired(object).is_some() => Some(Self::Expired),
+            _ if name::parse_damaged(object).is_some() => Some(Self::Damaged),
             _ if name::parse_state(object).is_some() => Some(Self::State),
             _ if name::parse_lock(object).is_some() => Some(Self::Lock),
             _ => match name::parse_session_object(object)? {
@@ -287,6 +293,7 @@ impl Kind {
             | Self::Ring
             | Self::Begin
             | Self::Expired
+            | Self::Damaged
             | Self::State
             | Self::Lock => SMALL_OBJECT,
             Self::Index => INDEX_LIMIT,

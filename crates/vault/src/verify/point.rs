@@ -1,8 +1,11 @@
 //! Reading a recovery point back.
 
+use std::collections::BTreeSet;
+
 use tresor_model::{Extent, PointId, StreamName};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::read::ReadAround;
 use crate::vault::Vault;
 use crate::verify::Progress;
 
@@ -37,6 +40,10 @@ pub struct PointReport {
     pub damaged: Vec<DamagedChunk>,
     /// How much cannot be read, in all.
     pub damaged_count: u64,
+    /// All objects that should hold it.
+    pub damaged_objects: BTreeSet<String>,
+    /// Damaged objects whose content was read elsewhere.
+    pub around: Vec<ReadAround>,
 }
 
 impl Vault {
@@ -78,6 +85,7 @@ impl Vault {
             report.streams += 1;
         }
         progress(Progress { done: total, total });
+        report.around = self.read_around();
         Ok(report)
     }
 }
@@ -96,6 +104,7 @@ impl PointReport {
             return Err(error.clone());
         };
         self.damaged_count += 1;
+        self.damaged_objects.insert(object.clone());
         if self.damaged.len() < LISTED {
             self.damaged.push(DamagedChunk {
                 chunk: chunk.clone(),

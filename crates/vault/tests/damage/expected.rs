@@ -35,6 +35,11 @@ fn judge(kind: Kind, damage: Damage) -> (Row, &'static str) {
         Kind::Begin => (ONLY_VERIFIED, "says nothing that a point needs"),
         Kind::End => end(damage),
         Kind::ExpiryMark => expiry_mark(damage),
+        Kind::DamageMark if damage == Damage::Delete => (
+            [Right, Right, Unseen, Right, Right],
+            "nothing speaks of a mark; the next verification puts it again",
+        ),
+        Kind::DamageMark => (ONLY_VERIFIED, "the name alone counts"),
         Kind::PointState => point_state(damage),
         Kind::VaultLock => vault_lock(damage),
     }

@@ -17,11 +17,12 @@ pub(crate) enum Kind {
     Begin,
     End,
     ExpiryMark,
+    DamageMark,
     PointState,
     VaultLock,
 }
 
-pub(crate) const KINDS: [Kind; 11] = [
+pub(crate) const KINDS: [Kind; 12] = [
     Kind::Header,
     Kind::KeySlot,
     Kind::KeyRing,
@@ -31,6 +32,7 @@ pub(crate) const KINDS: [Kind; 11] = [
     Kind::Begin,
     Kind::End,
     Kind::ExpiryMark,
+    Kind::DamageMark,
     Kind::PointState,
     Kind::VaultLock,
 ];
@@ -47,6 +49,7 @@ impl Kind {
             Self::Begin => "session begin",
             Self::End => "session end",
             Self::ExpiryMark => "expiry mark",
+            Self::DamageMark => "damage mark",
             Self::PointState => "point state",
             Self::VaultLock => "vault lock",
         }
@@ -62,6 +65,7 @@ impl Kind {
             Self::Begin => "TRESORSB",
             Self::End => "TRESORSE",
             Self::ExpiryMark => "TRESORSX",
+            Self::DamageMark => "TRESORDM",
             Self::PointState => "TRESORST",
             Self::VaultLock => "TRESORLK",
         }
@@ -82,6 +86,7 @@ impl Kind {
             _ if object.starts_with(name::RINGS) => Some(Self::KeyRing),
             _ if name::parse_index_run(object).is_some() => Some(Self::IndexRun),
             _ if name::parse_expired(object).is_some() => Some(Self::ExpiryMark),
+            _ if name::parse_damaged(object).is_some() => Some(Self::DamageMark),
             _ if object.starts_with(name::STATES) => Some(Self::PointState),
             _ if name::parse_lock(object).is_some() => Some(Self::VaultLock),
             _ => match name::parse_session_object(object)? {

@@ -123,6 +123,7 @@ pub(crate) fn point(session: SessionId, disks: Vec<StreamRecord>) -> RecoveryPoi
         job,
         parent: None,
         sequence: 1,
+        copied_from: None,
         consistency: ConsistencyReport {
             achieved: Consistency::Crash,
             proof: String::new(),
@@ -151,6 +152,7 @@ pub(crate) fn point(session: SessionId, disks: Vec<StreamRecord>) -> RecoveryPoi
         attachments: Vec::new(),
         facts: Vec::new(),
         warnings: Vec::new(),
+        damage_seen: Vec::new(),
     }
 }
 

@@ -68,12 +68,14 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
         job: ctx.job,
         parent: base.map(|parent| parent.id),
         sequence: next_sequence(last, ctx.services.vault.has_all_domains(), now),
+        copied_from: None,
         consistency: handed_over(ctx.consistency.clone(), "a consistency report")?,
         machine: described.machine.clone(),
         disks: std::mem::take(&mut ctx.disks),
         attachments: std::mem::take(&mut ctx.attachments),
         facts: std::mem::take(&mut ctx.facts),
         warnings: std::mem::take(&mut ctx.warnings),
+        damage_seen: std::mem::take(&mut ctx.damage_seen),
     })
 }
 

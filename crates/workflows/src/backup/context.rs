@@ -13,8 +13,8 @@ use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
 use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
-    Consistency, ConsistencyReport, DiskRecord, Fact, JobId, MachineDefinition, RecoveryPoint,
-    RereadFraction, StreamName, StreamRecord, VmId,
+    Consistency, ConsistencyReport, DiskRecord, Extent, Fact, JobId, MachineDefinition,
+    RecoveryPoint, RereadFraction, StreamName, StreamRecord, VmId,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
@@ -103,6 +103,10 @@ pub struct BackupContext {
     pub(super) is_elsewhere: bool,
     /// Name of each disk in the parent, for those that are there.
     pub(super) bases: BTreeMap<StreamName, StreamName>,
+    /// What each of the parent's disks has lost in the vault: it is read from the disk again.
+    pub(super) lost: BTreeMap<StreamName, Vec<Extent>>,
+    /// Packs that are marked as damaged now.
+    pub(super) damage_seen: Vec<String>,
     pub(super) facts: Vec<Fact>,
     /// What the guest's writes took before anything of ours was in their way.
     pub(super) usual_write: Option<Duration>,
@@ -132,6 +136,8 @@ impl BackupContext {
             parent: None,
             is_elsewhere: false,
             bases: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            damage_seen: Vec::new(),
             seen: None,
             facts: Vec::new(),
             usual_write: None,

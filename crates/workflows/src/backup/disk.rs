@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tresor_disk::{Session, SnapshotDisk};
 use tresor_jobs::Scope;
 use tresor_model::{
-    DiskRecord, DiskStats, ReadMode, RereadRecord, RereadShare, StreamRecord, TrackingLedger,
+    DiskRecord, DiskStats, Extent, ReadMode, RereadRecord, RereadShare, StreamRecord,
+    TrackingLedger,
 };
 use tresor_problem::{Kind, Problem};
 use tresor_transfer::{
@@ -112,6 +113,7 @@ impl Mover<'_> {
             session: self.snapshot,
             disk,
             scope: what,
+            lost: base.map_or(&[][..], |base| lost_of(ctx, base)),
             pacer: self.pacer,
             done: &done,
             cancel: self.scope.cancel(),
@@ -139,6 +141,11 @@ impl Mover<'_> {
             Err(error) => Err(transfer_problem(&error, ctx)),
         }
     }
+}
+
+/// What the vault has lost of the stream that is built on.
+fn lost_of<'a>(ctx: &'a BackupContext, base: &StreamRecord) -> &'a [Extent] {
+    ctx.lost.get(&base.name).map_or(&[], Vec::as_slice)
 }
 
 fn contradicted(

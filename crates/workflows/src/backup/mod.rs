@@ -16,6 +16,7 @@ mod commit;
 mod context;
 mod disk;
 mod disks;
+mod heal;
 mod impact;
 mod ladder;
 mod prepare;

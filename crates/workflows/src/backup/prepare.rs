@@ -14,6 +14,7 @@ use super::{
     BackupContext,
     context::BackupRequest,
     disks::{apply_policy, bases, choose_disks, warnings},
+    heal::heal,
     impact::Baseline,
     session_of, tag_of,
 };
@@ -73,6 +74,7 @@ impl SubTask<BackupContext> for Prepare {
 
         let mut options = SessionOptions::new(session_of(ctx.job));
         options.index_cache.clone_from(&ctx.request.index_cache);
+        options.heal = heal(ctx, scope, parent.as_ref()).await?;
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
         ctx.usual_write = baseline.end(provider.as_ref()).await;

@@ -38,10 +38,10 @@ const END: usize = 128;
 
 /// A pack that entries of a table lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TablePack {
-    pub(super) id: PackId,
+pub(crate) struct TablePack {
+    pub(crate) id: PackId,
     /// Size of the object in bytes.
-    pub(super) size: u32,
+    pub(crate) size: u32,
 }
 
 /// Where the bytes of a table are.
