@@ -326,7 +326,7 @@ pub(crate) async fn read_contents(
                 Err(error) if error.object_and_reason().is_some() => return Ok(None),
                 Err(error) => return Err(error),
             };
-            Ok(tail.open(&vault.ring).ok())
+            Ok(tail.open(&vault.ring.get().ring).ok())
         })
         .buffer_unordered(vault.store.parallelism())
         .try_filter_map(async |found| Ok(found))
