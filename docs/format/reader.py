@@ -244,11 +244,11 @@ class Vault:
             elif name.endswith(".end") and (found := self.end(name)):
                 need(all(len(self.pack(pack).data) == size for pack, size in found[2]), name, "a tree pack differs")
                 all(chunk for stream in found[1] for chunk in self.chunks(stream))
-            elif name.endswith(".begin") or name.startswith(("expired/", "damaged/")):
-                cursor = self.checked(name, {"s": b"TRESORSB", "e": b"TRESORSX", "d": b"TRESORDM"}[name[0]])
-                vault, session, _at = cursor.ints("16s16sq")
-                cursor.end()
-                need(vault == self.id and session.hex() in name, name, "belongs elsewhere")
+            elif name.endswith(".begin") or name[:2] in ("ex", "da", "st", "lo"):
+                magic = dict(se=b"SB", ex=b"SX", da=b"DM", st=b"ST", lo=b"LK")[name[:2]]
+                cursor = self.checked(name, b"TRESOR" + magic)
+                fits = cursor.take(16) == self.id and (magic == b"LK" or cursor.take(16).hex() in name)
+                need(fits and len(cursor.data) == {b"ST": 82, b"LK": 42}.get(magic, 50), name, "belongs elsewhere")
         except Damaged as damaged:
             return str(damaged)
 def secrets(kind_of_key, key):
