@@ -9,6 +9,7 @@ mod freeze;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod vault;
 mod writers;
 
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts` or `endurance`
+    /// The soak: `freeze`, `interrupts`, `endurance` or `vault`
     name: String,
     /// How many times
     #[arg(long)]
@@ -40,6 +41,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
-        other => bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance"),
+        "vault" => vault::run(options),
+        other => {
+            bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance, vault")
+        }
     }
 }
