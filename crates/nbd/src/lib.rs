@@ -30,6 +30,9 @@ mod client;
 mod connection;
 mod error;
 mod flags;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod info;
 mod outstanding;

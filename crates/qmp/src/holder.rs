@@ -87,7 +87,7 @@ fn request(inode: u32) -> Vec<u8> {
 }
 
 /// The peer in an answer; `None` when it is an error, or says nothing of a peer.
-fn parse(answer: &[u8]) -> Option<u32> {
+pub(crate) fn parse(answer: &[u8]) -> Option<u32> {
     let word = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
     if word(4)? != BY_FAMILY {
         return None;

@@ -29,6 +29,9 @@ mod client;
 pub mod commands;
 mod connection;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod holder;
 mod message;
 

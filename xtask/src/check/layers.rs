@@ -41,6 +41,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-workflows", Workflow),
     ("tresor", Program),
     ("tresor-bench", Dev),
+    ("tresor-decoders", Dev),
     ("tresor-testkit", Dev),
     ("tresor-guest-workload", Dev),
     ("tresor-e2e", Dev),

@@ -3,6 +3,7 @@
 //! Each rule gives a list of complaints, each with what to do. All are shown before it fails.
 
 mod format;
+mod golden;
 mod layers;
 mod length;
 mod problems;
@@ -17,14 +18,16 @@ pub(crate) fn run(write: bool) -> Result<()> {
     let root = workspace::root()?;
     if write {
         problems::write(&root)?;
+        golden::write(&root)?;
         format::write(&root)?;
     }
-    let rules: [(&str, Vec<String>); 5] = [
+    let rules: [(&str, Vec<String>); 6] = [
         ("layers", layers::complaints(&root)?),
         ("length", length::complaints(&root)?),
         ("problems", problems::complaints(&root)?),
         ("raised", raised::complaints(&root)?),
         ("format", format::complaints(&root)?),
+        ("golden", golden::complaints(&root)?),
     ];
     let mut count = 0;
     for (rule, complaints) in rules {

@@ -47,6 +47,7 @@ const NEEDS: &[Need] = &[
     need("nbdinfo", "libnbd-bin"),
     need("faketime", "faketime"),
     need("cc", "gcc"),
+    need("python3", "python3-venv"),
 ];
 
 /// Packages that QEMU is installed with.

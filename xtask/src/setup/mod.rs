@@ -12,6 +12,7 @@ mod distro;
 mod host;
 mod image;
 mod kernel;
+mod python;
 mod qemu;
 mod sources;
 mod workload;
@@ -55,7 +56,11 @@ pub(crate) async fn run(install: bool) -> Result<()> {
 
     let missing = host::missing();
     if !install {
-        return report(&missing, &debs::absent(&dir), &distro);
+        let mut absent = debs::absent(&dir);
+        if !python::is_ready(&workspace) {
+            absent.push("Python packages (into target/python)");
+        }
+        return report(&missing, &absent, &distro);
     }
     let mut apt = LazyApt {
         dir: dir.join("apt"),
@@ -65,6 +70,7 @@ pub(crate) async fn run(install: bool) -> Result<()> {
     if !missing.is_empty() {
         host::install(&missing, apt.get()?, &distro)?;
     }
+    python::prepare(&workspace)?;
     let unpacked = debs::unpack(&dir, &mut apt)?;
     let workload = workload::build(&workspace, &dir)?;
     let images = image::build(&workspace, &dir, &unpacked, &workload).await?;
@@ -102,7 +108,7 @@ fn report(missing: &host::Missing, absent: &[&str], distro: &Distro) -> Result<(
     }
     if !absent.is_empty() {
         say(&format!(
-            "not yet downloaded into target/guest: {}",
+            "not yet downloaded into target: {}",
             absent.join(", ")
         ));
     }

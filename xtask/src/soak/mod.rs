@@ -6,6 +6,7 @@
 mod endurance;
 mod figures;
 mod freeze;
+mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
@@ -19,17 +20,21 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance` or `vault`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `fuzz` or `vault`
     name: String,
-    /// How many times
-    #[arg(long)]
+    /// How many times (all but fuzz)
+    #[arg(long, default_value_t = 0)]
     runs: u64,
+    /// How long each target runs (fuzz)
+    #[arg(long)]
+    minutes: Option<f64>,
     /// What the runs are derived from
     #[arg(long)]
     seed: u64,
-    /// Do only this run of the schedule (interrupts): what a report says to reproduce a failure
-    #[arg(long, value_name = "RUN")]
-    only: Option<usize>,
+    /// Do only this run of the schedule (interrupts; what a report says to reproduce a failure), or
+    /// only this target (fuzz)
+    #[arg(long, value_name = "RUN|TARGET")]
+    only: Option<String>,
     /// Where the report goes [default: docs/reports/DATE-soak-NAME.md]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -37,13 +42,17 @@ pub(crate) struct Options {
 
 /// Runs the soak of that name.
 pub(crate) async fn run(options: &Options) -> Result<()> {
+    if options.runs == 0 && options.name != "fuzz" {
+        bail!("how often? For example `--runs 100`");
+    }
     match options.name.as_str() {
+        "fuzz" => fuzz::run(options).await,
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
         "vault" => vault::run(options),
-        other => {
-            bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance, vault")
-        }
+        other => bail!(
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, fuzz, vault"
+        ),
     }
 }

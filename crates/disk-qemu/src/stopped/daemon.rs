@@ -63,22 +63,22 @@ impl Daemon {
             .and_then(|result| result)
             .map_err(failure::host(&step))?;
         let process = Arc::new(process);
-        let answers = timeout(START_LIMIT, connect(config, &monitor, &process)).await;
-        match answers.unwrap_or(Ok(None)) {
-            Ok(Some(client)) => Ok(Self {
-                client: Arc::new(client),
-                process,
-                socket,
-            }),
-            Ok(None) => {
-                let said = tokio::fs::read(&log).await.unwrap_or_default();
-                let said = said.get(..said.len().min(MAX_MESSAGE)).unwrap_or_default();
-                let said = String::from_utf8_lossy(said).trim().to_owned();
-                Err(Error::new(ErrorKind::Host, step)
-                    .because(format!("it does not answer: {said}")))
+        let why = match timeout(START_LIMIT, connect(config, &monitor, &process)).await {
+            Ok(Ok(Some(client))) => {
+                return Ok(Self {
+                    client: Arc::new(client),
+                    process,
+                    socket,
+                });
             }
-            Err(error) => Err(failure::qmp(&step)(error)),
-        }
+            Ok(Ok(None)) => match process.ended().await {
+                Some(status) => format!("it ended ({status})"),
+                None => "it ended".to_owned(),
+            },
+            Ok(Err(error)) => return Err(failure::qmp(&step)(error)),
+            Err(_elapsed) => format!("it does not answer within {} s", START_LIMIT.as_secs()),
+        };
+        Err(Error::new(ErrorKind::Host, step).because(format!("{why}: {}", said(&log).await)))
     }
 
     pub(super) fn client(&self) -> &Lease {
@@ -95,7 +95,9 @@ impl Daemon {
         let _answer = self.client.run(&Quit {}).await;
         let ended = timeout(END_LIMIT, self.process.ended()).await;
         let step = "wait for the storage daemon to end";
-        ended.map_err(|_elapsed| Error::new(ErrorKind::Timeout, step))
+        ended
+            .map(drop)
+            .map_err(|_elapsed| Error::new(ErrorKind::Timeout, step))
     }
 }
 
@@ -121,6 +123,13 @@ fn command(program: &Path, monitor: &Path, log: &Path) -> std::io::Result<Comman
         // Ctrl-C at a terminal is for us: we end it when its work is undone.
         .process_group(0);
     Ok(command)
+}
+
+/// What it wrote, the beginning of it.
+async fn said(log: &Path) -> String {
+    let said = tokio::fs::read(log).await.unwrap_or_default();
+    let said = said.get(..said.len().min(MAX_MESSAGE)).unwrap_or_default();
+    String::from_utf8_lossy(said).trim().to_owned()
 }
 
 /// Connects as soon as it listens; `None` when it has ended.

@@ -9,7 +9,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus},
     sync::{
         OnceLock,
         mpsc::{Sender, channel},
@@ -29,8 +29,8 @@ use crate::sys;
 #[derive(Debug)]
 pub(super) struct Process {
     pidfd: OwnedFd,
-    /// Closed when it has ended.
-    alive: watch::Receiver<()>,
+    /// How it ended; closed when it has.
+    alive: watch::Receiver<Option<ExitStatus>>,
 }
 
 impl Process {
@@ -41,10 +41,10 @@ impl Process {
         let id = i32::try_from(child.id()).map_err(io::Error::other)?;
         let pid = Pid::from_raw(id).ok_or(io::ErrorKind::InvalidData)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty());
-        let (living, alive) = watch::channel(());
+        let (living, alive) = watch::channel(None);
         std::thread::spawn(move || {
-            reap(child);
-            drop(living);
+            let status = reap(child);
+            let _unwanted = living.send(status);
         });
         Ok(Self {
             pidfd: pidfd?,
@@ -79,10 +79,11 @@ impl Process {
         self.ends_within(Duration::ZERO)
     }
 
-    /// Waits for its end.
-    pub(super) async fn ended(&self) {
+    /// Waits for its end; says how it ended, if that could be learned.
+    pub(super) async fn ended(&self) -> Option<ExitStatus> {
         let mut alive = self.alive.clone();
         while alive.changed().await.is_ok() {}
+        *alive.borrow()
     }
 }
 
@@ -100,9 +101,13 @@ impl Drop for Process {
 }
 
 /// Takes the end of a child, so that it does not stay as a zombie.
-fn reap(mut child: Child) {
-    if let Err(error) = child.wait() {
-        tracing::warn!(%error, "the end of a storage daemon cannot be awaited");
+fn reap(mut child: Child) -> Option<ExitStatus> {
+    match child.wait() {
+        Ok(status) => Some(status),
+        Err(error) => {
+            tracing::warn!(%error, "the end of a storage daemon cannot be awaited");
+            None
+        }
     }
 }
 

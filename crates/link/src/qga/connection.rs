@@ -191,13 +191,13 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
 
 /// An answer of an earlier session may have been cut after its delimiter: what counts is behind
 /// the last one. Pure.
-fn behind_delimiter(line: &[u8]) -> &[u8] {
+pub(super) fn behind_delimiter(line: &[u8]) -> &[u8] {
     let from = line.iter().rposition(|byte| *byte == DELIMITER);
     &line[from.map_or(0, |at| at + 1)..]
 }
 
 /// What an answer means. Pure.
-fn decide_answer(command: &str, mut answer: Value) -> Result<Value, QuiesceError> {
+pub(super) fn decide_answer(command: &str, mut answer: Value) -> Result<Value, QuiesceError> {
     if let Some(value) = answer.get_mut("return") {
         return Ok(value.take());
     }

@@ -67,7 +67,7 @@ pub(super) fn decide_has_hook(seen: &Seen) -> Option<bool> {
 }
 
 /// Decodes a note; `None` when it is none of a known kind.
-fn parse(bytes: &[u8]) -> Option<Note> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Note> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,

@@ -8,6 +8,9 @@ mod adapter;
 mod commands;
 mod connection;
 mod evidence;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod thaw;
 
 pub use adapter::QemuGuestAgent;

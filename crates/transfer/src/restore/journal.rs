@@ -82,7 +82,7 @@ impl Journal {
 }
 
 /// The windows of a journal's text; `None` when it is about something else.
-fn parse(text: &str, subject: &str) -> Option<BTreeSet<u64>> {
+pub(super) fn parse(text: &str, subject: &str) -> Option<BTreeSet<u64>> {
     if text.is_empty() {
         return Some(BTreeSet::new());
     }

@@ -9,6 +9,9 @@
 //! The `.partial` file and its journal stay. The same restore goes on behind the last window that
 //! the journal names; a journal of another recovery point or format is discarded with its image.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod in_use;
 mod journal;

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tresor_testkit::{Guest, compare_images, run};
 
 use crate::{
@@ -226,6 +227,10 @@ async fn a_killed_backup_lets_the_images_go() {
 async fn what_a_killed_backup_left_is_ended_through_the_started_vm() {
     let (mut guest, lab) = stopped_with_much_to_read().await;
     kill_in_transfer(&lab).await;
+    // Nobody holds the start back any more; the storage daemon ends with the killed backup.
+    for disk in guest.disks() {
+        wait_until_free(&disk.path).await;
+    }
     guest.restart().await.unwrap();
     let point = lab.backup().await;
     assert_eq!(modes(&point), ["incremental", "incremental"], "{point}");
@@ -293,19 +298,22 @@ async fn an_image_that_somebody_else_holds_is_left_alone() {
     let mut holder = tokio::process::Command::new("qemu-io")
         .args(["-f", "qcow2", image.to_str().unwrap()])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let held = async {
-        while run("qemu-img", &["info", image.to_str().unwrap()], LONG)
-            .await
-            .is_ok()
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LONG, held).await.expect("is held");
+    // It answers once the image is open. (Looking at the image's lock would be in its way.)
+    holder
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"length\n")
+        .await
+        .unwrap();
+    let mut answers = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let answer = tokio::time::timeout(LONG, answers.next_line()).await;
+    let answer = answer.expect("is held").unwrap();
+    assert!(answer.is_some_and(|line| line.contains("iB")));
     let problem = lab.run(&["backup", VM]).await.raises("DiskImageInUse");
     let who = problem["fields"]["holder"].as_str().unwrap();
     assert!(who.contains("qemu-io"), "{problem}");

@@ -22,9 +22,9 @@ use crate::{
     reconcile::{Cleared, Mode, ReconcileError, reconcile},
 };
 
-/// One copy may hold a guest write this long before the snapshot is given up. Windows' virtio
-/// drivers give up at 60 s.
-const FLEECING_TIMEOUT: Duration = Duration::from_secs(30);
+/// One copy may hold a guest write this long before the snapshot is given up. Linux gives a SCSI
+/// command 30 s before it resets the disk, Windows' virtio drivers 60 s.
+const FLEECING_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) struct Prepare;
 

@@ -1,10 +1,10 @@
 //! "Take snapshot": the ladder of ways to quiesce, and the swap.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tresor_disk::{PauseMode, VmState};
+use tresor_disk::{PauseMode, SnapshotProvider, VmState};
 use tresor_jobs::{Scope, SubTask};
 use tresor_link::{Freeze, FreezeRequest, QuiesceError, QuiesceErrorKind};
 use tresor_model::{ConsistencyReport, Fact, Rung};
@@ -164,16 +164,28 @@ async fn take_frozen(
         None => return handed_over(None, "the quiescer that froze"),
     };
     let snapshot = taken.map_err(|error| ctx.snapshot_problem(&error));
-    match thawed {
+    let left_frozen = match thawed {
         Ok(thaw) => {
             ctx.snapshot = Some(snapshot?);
-            Ok(ladder.frozen(freeze, &thaw))
+            return Ok(ladder.frozen(freeze, &thaw));
         }
-        Err(error) => Err(Kind::GuestLeftFrozen {
+        Err(error) => Kind::GuestLeftFrozen {
             vm: ctx.request.vm_name.clone(),
             reason: error.message,
-        }
-        .into()),
+        },
+    };
+    match snapshot {
+        // A guest that is gone is not frozen; that it went is the first cause (I10).
+        Err(problem) if has_ended(Arc::clone(&ctx.services.provider)).await => Err(problem),
+        _ => Err(left_frozen.into()),
+    }
+}
+
+/// Whether the VM's QEMU is there no more. One that cannot be asked may be there.
+async fn has_ended(provider: Arc<dyn SnapshotProvider>) -> bool {
+    match provider.describe().await {
+        Ok(vm) => matches!(vm.state, VmState::Stopped),
+        Err(error) => error.kind() == tresor_disk::ErrorKind::Unreachable,
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let program = build(&["kill-points"]).await?;
     let points = Lab::kill_points(&program).await?;
     let runs = usize::try_from(options.runs)?;
+    let only: Option<usize> = options.only.as_deref().map(str::parse).transpose()?;
     let turns = schedule(points.len(), runs, options.seed);
     let machine = Machine::observe(&Guest::builder().start().await?);
     let mut results = Results {
@@ -50,7 +51,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     };
     let mut lab = None;
     for (number, turn) in turns.iter().enumerate() {
-        if options.only.is_some_and(|only| only != number) {
+        if only.is_some_and(|only| only != number) {
             continue;
         }
         let point = &results.points[turn.point];

@@ -1,0 +1,229 @@
+//! The operations, and what each one makes of a damaged vault.
+
+use std::sync::Arc;
+
+use tresor_backend::MemoryBackend;
+use tresor_model::PointId;
+use tresor_vault::{Error, ErrorKind, Vault, verify_objects};
+
+use crate::kinds::Kind;
+use crate::sample::{Backup, Sample, TARGET};
+use crate::support::{back_up, key, read_all};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Operation {
+    List,
+    Restore,
+    VerifyObjects,
+    VerifyPoint,
+    NextBackup,
+}
+
+pub(crate) const OPERATIONS: [Operation; 5] = [
+    Operation::List,
+    Operation::Restore,
+    Operation::VerifyObjects,
+    Operation::VerifyPoint,
+    Operation::NextBackup,
+];
+
+impl Operation {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Restore => "restore",
+            Self::VerifyObjects => "verify objects",
+            Self::VerifyPoint => "verify point",
+            Self::NextBackup => "next backup",
+        }
+    }
+}
+
+/// What an operation makes of it. Wrong content is none of these: it fails the test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// The operation says that something is wrong, and which object.
+    Named,
+    /// It says that something is wrong, with a name that is not the object's.
+    Told,
+    /// It does what it does in a whole vault, rightly.
+    Right,
+    /// It does something else than in a whole vault, and does not call it damage.
+    Unseen,
+}
+
+/// What the vault is asked and answers.
+pub(crate) struct Case<'a> {
+    pub(crate) sample: &'a Sample,
+    pub(crate) kind: Kind,
+    pub(crate) backend: Arc<MemoryBackend>,
+    /// The object that was damaged.
+    pub(crate) object: &'a str,
+}
+
+impl Case<'_> {
+    fn target(&self) -> &Backup {
+        &self.sample.backups(self.kind)[TARGET]
+    }
+
+    fn judge(&self, error: &Error) -> Verdict {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        if text.contains(self.object) && self.object != "vault" {
+            return Verdict::Named;
+        }
+        match error.kind() {
+            ErrorKind::NotAVault => Verdict::Named,
+            ErrorKind::Damaged { object, .. } if object == self.object => Verdict::Named,
+            ErrorKind::PointNotFound { .. } => Verdict::Unseen,
+            _ => Verdict::Told,
+        }
+    }
+
+    pub(crate) async fn observe(&self, operation: Operation) -> Verdict {
+        if operation == Operation::VerifyObjects {
+            return self.verify_objects().await;
+        }
+        let vault = match Vault::open(self.backend.clone(), &key()).await {
+            Ok(vault) => vault,
+            Err(error) => return self.judge(&error),
+        };
+        match operation {
+            Operation::List => self.list(&vault).await,
+            Operation::Restore => self.restore(&vault).await,
+            Operation::VerifyPoint => self.verify_point(&vault).await,
+            Operation::NextBackup => self.next_backup(&vault).await,
+            Operation::VerifyObjects => self.verify_objects().await,
+        }
+    }
+
+    async fn verify_objects(&self) -> Verdict {
+        match verify_objects(self.backend.clone() as _, |_| ()).await {
+            Ok(report) => {
+                let named = report
+                    .damaged
+                    .iter()
+                    .any(|found| found.object == self.object);
+                match (named, report.damaged.is_empty(), report.open_sessions.len()) {
+                    (true, _, _) => Verdict::Named,
+                    (false, false, _) => Verdict::Told,
+                    (false, true, 0) if self.is_smaller(report.objects) => Verdict::Unseen,
+                    (false, true, 0) => Verdict::Right,
+                    (false, true, _) => Verdict::Unseen,
+                }
+            }
+            Err(error) => self.judge(&error),
+        }
+    }
+
+    /// Fewer objects than there were, and nobody minds.
+    fn is_smaller(&self, objects: u64) -> bool {
+        objects < self.sample.count()
+    }
+
+    async fn list(&self, vault: &Vault) -> Verdict {
+        let list = match vault.points().await {
+            Ok(list) => list,
+            Err(error) => return self.judge(&error),
+        };
+        if let Some(damaged) = list.damaged.first() {
+            return self.judge(damaged);
+        }
+        let mut ids: Vec<PointId> = list.points.iter().map(|point| point.id).collect();
+        let mut shown: Vec<PointId> = self.sample.shown.iter().map(|b| b.point.id).collect();
+        ids.sort();
+        shown.sort();
+        if ids == shown {
+            Verdict::Right
+        } else {
+            Verdict::Unseen
+        }
+    }
+
+    async fn restore(&self, vault: &Vault) -> Verdict {
+        let target = self.target();
+        let read = async {
+            let point = vault.point(target.point.id).await?;
+            read_all(vault, &point.disks[0].stream).await
+        };
+        match (read.await, self.kind) {
+            (Err(error), Kind::ExpiryMark)
+                if matches!(error.kind(), ErrorKind::PointExpired { .. }) =>
+            {
+                Verdict::Right
+            }
+            (Err(error), _) => self.judge(&error),
+            (Ok(content), kind) => {
+                assert!(content == target.content, "wrong content was given out");
+                match kind {
+                    Kind::ExpiryMark => Verdict::Unseen,
+                    _ => Verdict::Right,
+                }
+            }
+        }
+    }
+
+    async fn verify_point(&self, vault: &Vault) -> Verdict {
+        match (
+            vault.verify_point(self.target().point.id, |_| ()).await,
+            self.kind,
+        ) {
+            (Err(error), Kind::ExpiryMark)
+                if matches!(error.kind(), ErrorKind::PointExpired { .. }) =>
+            {
+                Verdict::Right
+            }
+            (Err(error), _) => self.judge(&error),
+            (Ok(report), _) if report.damaged_count > 0 => {
+                let named = report
+                    .damaged
+                    .iter()
+                    .all(|found| found.object == self.object);
+                if named { Verdict::Named } else { Verdict::Told }
+            }
+            (Ok(_), Kind::ExpiryMark) => Verdict::Unseen,
+            (Ok(_), _) => Verdict::Right,
+        }
+    }
+
+    /// A backup of the same content: good, or it says why it cannot be. `Unseen` when the point that
+    /// it commits is damaged.
+    async fn next_backup(&self, vault: &Vault) -> Verdict {
+        let target = self.target();
+        let session = tresor_vault::SessionOptions::new(tresor_model::SessionId::generate());
+        if let Err(error) = vault.begin_session(session).await {
+            return self.judge(&error);
+        }
+        let point = back_up(vault, &target.content).await;
+        let report = vault.verify_point(point.id, |_| ()).await.unwrap();
+        if report.damaged_count == 0 {
+            Verdict::Right
+        } else {
+            Verdict::Unseen
+        }
+    }
+
+    /// The other points, byte by byte: what is damaged is limited to what it touched.
+    pub(crate) async fn others_are_whole(&self, case: &str) {
+        // Whatever becomes of one slot, the other one opens.
+        let key = match self.kind {
+            Kind::KeySlot => &self.sample.recovery,
+            _ => &key(),
+        };
+        let Ok(vault) = Vault::open(self.backend.clone(), key).await else {
+            let alone = matches!(self.kind, Kind::Header | Kind::KeyRing);
+            assert!(alone, "{case}: does not open");
+            return;
+        };
+        for at in [TARGET - 1, TARGET + 1] {
+            let other = &self.sample.shown[at];
+            let point = vault.point(other.point.id).await.unwrap();
+            let content = read_all(&vault, &point.disks[0].stream).await.unwrap();
+            assert!(content == other.content, "{case}: another point is touched");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `cargo xtask soak fuzz`: every decoder under libFuzzer for some minutes each.
+//!
+//! The targets are the programs of `fuzz/`; they run on stable, without a sanitizer: Tresor's decoders
+//! are safe Rust, so what can go wrong is a panic, an endless loop, or too much memory, and all three
+//! end a target (the last one by its own count, see `crates/decoders`). What starts a target is its
+//! golden files and its texts in `fuzz/seeds`; what a run finds stays in `fuzz/corpus`, which is not
+//! committed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Options, report};
+use crate::{
+    process::{capture, tail},
+    term::say,
+    workspace,
+};
+
+const CARGO_FUZZ: &str = "0.13.2";
+const GOLDEN: &str = "crates/vault-format/testdata/v1";
+/// Above what any decoder may take: libFuzzer's own corpus and tables are in it as well.
+const RSS_LIMIT_MB: u32 = 1024;
+/// An input that takes longer is a finding.
+const INPUT_SECONDS: u32 = 10;
+
+/// What became of one target.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    target: String,
+    executions: u64,
+    /// Edges that were reached.
+    edges: u64,
+    /// Inputs worth keeping.
+    corpus: u64,
+    peak_mb: u64,
+    /// What it found, in words.
+    finding: Option<String>,
+}
+
+pub(super) async fn run(options: &Options) -> Result<()> {
+    let minutes = options
+        .minutes
+        .context("how long? For example `--minutes 10`")?;
+    let root = workspace::root()?;
+    let fuzzer = install(&root)?;
+    let targets: Vec<String> = targets(&root)?
+        .into_iter()
+        .filter(|target| options.only.as_ref().is_none_or(|only| only == target))
+        .collect();
+    if targets.is_empty() {
+        bail!("there is no such target; fuzz/Cargo.toml lists them");
+    }
+    let mut outcomes = Vec::new();
+    for target in &targets {
+        say(&format!("fuzzing {target}"));
+        outcomes.push(fuzz(&root, &fuzzer, target, minutes, options.seed)?);
+    }
+    report::publish(options, &text(options, minutes, &outcomes))?;
+    let found = outcomes.iter().filter(|o| o.finding.is_some()).count();
+    if found > 0 {
+        bail!("{found} targets found something; the inputs are in fuzz/artifacts");
+    }
+    Ok(())
+}
+
+/// cargo-fuzz of a known release, in `target/tools`.
+fn install(root: &Path) -> Result<PathBuf> {
+    let dir = root.join("target/tools/cargo-fuzz");
+    let program = dir.join("bin/cargo-fuzz");
+    if !program.exists() {
+        say("building cargo-fuzz");
+        capture(
+            cargo()
+                .args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ])
+                .arg("--root")
+                .arg(&dir),
+        )?;
+    }
+    Ok(program)
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The programs of `fuzz/`, in order of their names.
+fn targets(root: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root.join("fuzz/fuzz_targets"))? {
+        let path = entry?.path();
+        names.extend(
+            path.file_stem()
+                .and_then(|name| Some(name.to_str()?.to_owned())),
+        );
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Copies what starts a target into its corpus.
+fn seed(root: &Path, target: &str, corpus: &Path) -> Result<()> {
+    fs::create_dir_all(corpus)?;
+    let list = fs::read_to_string(root.join("fuzz/seeds/golden.txt"))?;
+    let mut files = Vec::new();
+    let prefixes = list.lines().filter_map(|line| line.split_once(' '));
+    for (_, prefix) in prefixes.filter(|(name, _)| *name == target) {
+        for entry in fs::read_dir(root.join(GOLDEN))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(prefix) {
+                files.push(path);
+            }
+        }
+    }
+    if let Ok(entries) = fs::read_dir(root.join("fuzz/seeds").join(target)) {
+        for entry in entries {
+            files.push(entry?.path());
+        }
+    }
+    for file in files {
+        let name = file.file_name().context("a seed has no name")?;
+        fs::copy(&file, corpus.join(name))?;
+    }
+    Ok(())
+}
+
+fn fuzz(root: &Path, fuzzer: &Path, target: &str, minutes: f64, number: u64) -> Result<Outcome> {
+    let corpus = root.join("fuzz/corpus").join(target);
+    seed(root, target, &corpus)?;
+    let output = Command::new(fuzzer)
+        .args(["fuzz", "run", "--sanitizer", "none", target])
+        .arg(&corpus)
+        .arg("--")
+        .arg(format!("-max_total_time={:.0}", (minutes * 60.0).max(1.0)))
+        // libFuzzer takes 0 for "choose one".
+        .arg(format!("-seed={}", number.max(1) & 0x7fff_ffff))
+        .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
+        .arg(format!("-timeout={INPUT_SECONDS}"))
+        .arg("-print_final_stats=1")
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", root.join("target/fuzz"))
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start cargo-fuzz")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut outcome = read(target, &said);
+    if !output.status.success() {
+        if outcome.executions == 0 && !said.contains("libFuzzer") {
+            bail!("{target} was not run:\n{}", tail(&said));
+        }
+        outcome.finding = Some(tail(&said));
+    } else if outcome.executions == 0 {
+        bail!("{target} executed nothing:\n{}", tail(&said));
+    }
+    Ok(outcome)
+}
+
+/// Takes the figures out of what libFuzzer prints.
+fn read(target: &str, said: &str) -> Outcome {
+    let stat = |name: &str| {
+        let line = said.lines().rev().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0)
+    };
+    let status = said.lines().rev().find(|line| line.contains(" cov: "));
+    let after = |name: &str| {
+        let rest = status
+            .and_then(|line| line.split_once(name))
+            .map(|(_, rest)| rest);
+        let digits = rest.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        digits
+            .flatten()
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(0)
+    };
+    Outcome {
+        target: target.to_owned(),
+        executions: stat("stat::number_of_executed_units:"),
+        edges: after(" cov: "),
+        corpus: after(" corp: "),
+        peak_mb: stat("stat::peak_rss_mb:"),
+        finding: None,
+    }
+}
+
+fn text(options: &Options, minutes: f64, outcomes: &[Outcome]) -> String {
+    let mut text = format!(
+        "# Soak: fuzz, {}\n\n`cargo xtask soak fuzz --minutes {minutes} --seed {}`\n\n\
+         Each decoder that reads what others wrote, under libFuzzer on stable Rust for {minutes} minutes.\n\
+         A panic, more memory than the target may hold, or {INPUT_SECONDS} s for one input is a finding.\n\
+         Peak memory is the process's, with libFuzzer's own tables. {} targets at 10 minutes each take\n\
+         {} hours on one processor.\n\n\
+         | target | executions | edges | corpus | peak, MiB | findings |\n|---|---|---|---|---|---|\n",
+        report::today(),
+        options.seed,
+        outcomes.len(),
+        (outcomes.len() * 10).div_ceil(60),
+    );
+    for outcome in outcomes {
+        let found = if outcome.finding.is_some() {
+            "**1**"
+        } else {
+            "0"
+        };
+        text.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {found} |\n",
+            outcome.target, outcome.executions, outcome.edges, outcome.corpus, outcome.peak_mb
+        ));
+    }
+    for outcome in outcomes {
+        if let Some(finding) = &outcome.finding {
+            text.push_str(&format!("\n## {}\n\n```\n{finding}\n```\n", outcome.target));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_from_what_libfuzzer_prints() {
+        let said = "#2\tINITED cov: 11 ft: 12 corp: 1/1b exec/s: 0 rss: 30Mb\n\
+                    #99\tDONE   cov: 120 ft: 300 corp: 45/2Kb lim: 4 exec/s: 9 rss: 31Mb\n\
+                    stat::number_of_executed_units: 12345\nstat::peak_rss_mb:              77\n";
+        let outcome = read("pack", said);
+        assert_eq!(
+            (
+                outcome.executions,
+                outcome.edges,
+                outcome.corpus,
+                outcome.peak_mb
+            ),
+            (12345, 120, 45, 77)
+        );
+        assert_eq!(read("pack", "error: nothing").executions, 0);
+    }
+}
