@@ -79,7 +79,9 @@ impl Moved {
 impl State {
     /// Whether there was anything new. Plans are small and few: all of them are read again.
     async fn refresh(&mut self, vault: &Inner) -> Result<bool> {
-        let names = PlanNames::list(vault).await?.plans;
+        let listed = PlanNames::list(vault).await?;
+        let mut names = listed.plans;
+        names.retain(|(number, _)| listed.claims.contains(number));
         if names == self.read {
             return Ok(false);
         }
@@ -87,6 +89,10 @@ impl State {
         self.footers.clear();
         self.parts = 0;
         for (number, collector) in names.iter().rev() {
+            // A plan without its claim says nothing: it goes when its number is done.
+            if !is_claimed(vault, *number, *collector).await? {
+                continue;
+            }
             let plan = match plans::read_plan(vault, *number, *collector).await {
                 Ok(plan) => plan,
                 Err(error) if error.object_and_reason().is_some() => {
@@ -153,6 +159,16 @@ impl State {
         self.parts += footer.as_ref().map_or(1, |parts| parts.len());
         self.footers.insert(target.pack, footer.clone());
         Ok(footer)
+    }
+}
+
+/// Whether that collector has the number. A claim that cannot be read keeps nobody from reading.
+async fn is_claimed(vault: &Inner, number: u32, collector: SessionId) -> Result<bool> {
+    match plans::read_claim(vault, number).await {
+        Ok(claim) => Ok(claim.collector == collector),
+        Err(error) if error.is_gone() => Ok(false),
+        Err(error) if error.object_and_reason().is_some() => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

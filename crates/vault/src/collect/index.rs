@@ -16,7 +16,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tresor_model::SessionId;
 use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{IndexEntry, IndexHeader, IndexPack, IndexRun, PackId, name};
-use uuid::Uuid;
 
 use super::propose::list_packs;
 use crate::error::{Error, Result};
@@ -142,7 +141,7 @@ impl<'a> Writer<'a> {
     fn new(vault: &'a Arc<Inner>) -> Result<Self> {
         Ok(Self {
             vault,
-            session: SessionId::from_uuid(Uuid::from_bytes(random()?)),
+            session: super::collectors_id()?,
             number: 0,
             packs: Vec::new(),
             entries: Vec::new(),

@@ -27,6 +27,7 @@ use tresor_model::SessionId;
 
 use crate::error::Result;
 use crate::plans::PlanNames;
+use crate::random::random;
 #[cfg(test)]
 use crate::session::PlantedBug;
 use crate::session::Protocol;
@@ -195,6 +196,12 @@ pub struct CollectReport {
     pub choice: Option<Choice>,
     /// The plan that was finished; `None` when there was nothing to do.
     pub collected: Option<Collected>,
+}
+
+/// An id for a collector and the index runs that it puts: a UUID of version 8, which no session has.
+fn collectors_id() -> Result<SessionId> {
+    let uuid = uuid::Builder::from_custom_bytes(random()?).into_uuid();
+    Ok(SessionId::from_uuid(uuid))
 }
 
 impl Vault {

@@ -10,7 +10,6 @@ use tresor_model::SessionId;
 use tresor_vault_format::{
     HEADER_LEN, Location, MovedTo, PackHeader, PackId, PackKind, Plan, PlanClaim, name,
 };
-use uuid::Uuid;
 
 use super::choose::{Candidate, choose_sparse};
 use super::index::free_a_run;
@@ -21,7 +20,6 @@ use super::{Choice, CollectOptions, CollectStep};
 use crate::error::{Error, Result};
 use crate::plans::{self, PlanNames};
 use crate::points::{Standing, read_record};
-use crate::random::random;
 use crate::session::PlantedBug;
 use crate::store::PutOutcome;
 use crate::vault::Inner;
@@ -256,7 +254,7 @@ pub(super) async fn claim(
     found: Found,
     progress: &(impl Fn(CollectStep) + Send + Sync),
 ) -> Result<Option<u32>> {
-    let collector = SessionId::from_uuid(Uuid::from_bytes(random()?));
+    let collector = super::collectors_id()?;
     let mut rewritten = rewrite::rewrite(
         vault,
         options,

@@ -30,7 +30,7 @@ pub(super) struct Log {
     /// Points that somebody has begun to expire.
     pub(super) expire_tried: BTreeSet<PointId>,
     pub(super) expired: BTreeSet<PointId>,
-    /// A collector found no room, and may have deleted index runs before there was a claim.
+    /// A collector may have found no room, and deleted index runs before there was a claim.
     pub(super) no_room: bool,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Actor {
     pub(super) fs: SimFs,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) planted: Option<PlantedBug>,
+    /// It finds the disk full.
+    fills: bool,
 }
 
 /// A vault on a new disk.
@@ -56,6 +58,7 @@ pub(super) async fn new_machine(
         fs: disk,
         log: Arc::default(),
         planted,
+        fills: false,
     })
 }
 
@@ -65,6 +68,14 @@ impl Actor {
         Self {
             fs: self.fs.process(plan),
             ..self.clone()
+        }
+    }
+
+    /// Another process, with that fate.
+    pub(super) fn fated(&self, fate: Fate) -> Self {
+        Self {
+            fills: fate.fills,
+            ..self.process(fate.plan)
         }
     }
 
@@ -139,11 +150,8 @@ impl Actor {
             pack_size: 4 * CHUNK_SIZE,
             ..CollectOptions::default()
         };
-        let collected = vault.collect(&options, |_| ()).await;
-        if collected.as_ref().is_err_and(Error::is_full) {
-            self.log.lock().unwrap().no_room = true;
-        }
-        collected
+        self.log.lock().unwrap().no_room |= self.fills;
+        vault.collect(&options, |_| ()).await
     }
 
     /// Reads a point as a restore does; gives what was wrong with it.
@@ -180,22 +188,31 @@ pub(super) fn content(rng: &mut Rng) -> Vec<u8> {
     (0..CHUNKS).flat_map(|_| chunk(rng)).collect()
 }
 
-/// What befalls a process, and whether it takes the machine along.
-pub(super) fn fate(rng: &mut Rng) -> (Plan, bool) {
+/// What befalls a process.
+pub(super) struct Fate {
+    pub(super) plan: Plan,
+    /// It takes the machine along.
+    pub(super) cuts: bool,
+    /// It finds the disk full.
+    pub(super) fills: bool,
+}
+
+pub(super) fn fate(rng: &mut Rng) -> Fate {
     let at = rng.below(CHANGES) as u64;
     let moment = match rng.coin() {
         true => Moment::Before,
         false => Moment::After,
     };
     let plan = Plan::default().interleave([1, 3, 3, 20][rng.below(4)]);
-    match rng.below(8) {
-        0 => (plan.cut_power(at, moment), true),
-        1 | 5 => (plan.kill(at, moment), false),
+    let (plan, cuts, fills) = match rng.below(8) {
+        0 => (plan.cut_power(at, moment), true, false),
+        1 | 5 => (plan.kill(at, moment), false, false),
         // A directory whose sync fails stops the file system for all.
-        2 => (plan.fail(at, std::io::ErrorKind::Other), true),
-        3 => (plan.full_from(at), false),
-        _ => (plan, false),
-    }
+        2 => (plan.fail(at, std::io::ErrorKind::Other), true, false),
+        3 => (plan.full_from(at), false, true),
+        _ => (plan, false, false),
+    };
+    Fate { plan, cuts, fills }
 }
 
 pub(super) fn session_id(rng: &mut Rng) -> SessionId {

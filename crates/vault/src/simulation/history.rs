@@ -24,19 +24,22 @@ pub(super) async fn history(seed: u64, planted: Option<PlantedBug>) -> Broken {
     let harmless = present(&machine, &made, &mut rng).await?;
 
     // A writer and a collector that find what the others left.
-    let (plan, cuts) = fate(&mut rng);
-    let plan = if rng.coin() { Plan::default() } else { plan };
-    let late = machine.process(plan);
+    let late_fate = fate(&mut rng);
+    let cuts = late_fate.cuts;
+    let late = match rng.coin() {
+        true => machine.process(Plan::default()),
+        false => machine.fated(late_fate),
+    };
     let base = made.last().map(|made| &made.record);
     let base = base.filter(|_| rng.coin());
     let id = session_id(&mut rng);
     let _outcome = late.back_up(id, content(&mut rng), base, 0).await;
-    let _outcome = machine
-        .process(fate(&mut rng).0)
-        .collect(0, rng.coin())
-        .await;
+    let last = fate(&mut rng);
+    let cuts = cuts || last.cuts;
+    let _outcome = machine.fated(last).collect(0, rng.coin()).await;
     if harmless && !cuts {
-        check(&machine.process(Plan::default())).await.ok();
+        // No power cut yet, nor a file system that stopped: whoever looks now sees a vault, too.
+        check(&machine.process(Plan::default())).await?;
     }
 
     let next = machine.boot(rng.next_u64());
@@ -80,9 +83,9 @@ async fn present(
 ) -> std::result::Result<bool, String> {
     let mut cuts = false;
     let mut process = |rng: &mut Rng| {
-        let (plan, cut) = fate(rng);
-        cuts |= cut;
-        machine.process(plan)
+        let fate = fate(rng);
+        cuts |= fate.cuts;
+        machine.fated(fate)
     };
     let writers = [process(rng), process(rng)];
     let (collectors, expirer) = ([process(rng), process(rng)], process(rng));

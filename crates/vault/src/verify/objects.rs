@@ -109,6 +109,7 @@ struct Check {
     collected: bool,
     /// Objects that plans which are there delete.
     condemned: BTreeSet<String>,
+    committed: BTreeSet<SessionId>,
 }
 
 /// What is said of an object.
@@ -117,6 +118,8 @@ struct Expected {
     by: String,
     /// It was so when the session ended; collect may have replaced it.
     history: bool,
+    /// Only these sessions' index runs say so.
+    runs: Vec<SessionId>,
 }
 
 impl Check {
@@ -143,15 +146,42 @@ impl Check {
     }
 
     fn expect(&mut self, object: String, size: Option<u64>, by: &str) {
-        let by = by.to_owned();
-        let history = false;
-        self.expected.insert(object, Expected { size, by, history });
+        let expected = Expected {
+            size,
+            by: by.to_owned(),
+            history: false,
+            runs: Vec::new(),
+        };
+        self.expected.insert(object, expected);
+    }
+
+    fn expect_by_run(&mut self, object: String, size: u64, by: &str, session: SessionId) {
+        let expected = self.expected.entry(object).or_insert_with(|| Expected {
+            size: Some(size),
+            by: by.to_owned(),
+            history: false,
+            runs: Vec::new(),
+        });
+        expected.runs.push(session);
+    }
+
+    /// A writer that was ended by somebody else goes on for a while, and may put an index run over
+    /// packs of its that collect has deleted.
+    fn may_have_slept(&self, runs: &[SessionId]) -> bool {
+        let slept = |session: &SessionId| {
+            // Version 8: a collector's.
+            session.as_uuid().get_version_num() != 8 && !self.committed.contains(session)
+        };
+        !runs.is_empty() && runs.iter().all(slept)
     }
 
     fn expect_unless_collected(&mut self, object: String, size: Option<u64>, by: &str) {
-        let by = by.to_owned();
-        let history = true;
-        let expected = Expected { size, by, history };
+        let expected = Expected {
+            size,
+            by: by.to_owned(),
+            history: true,
+            runs: Vec::new(),
+        };
         self.expected.entry(object).or_insert(expected);
     }
 
@@ -199,7 +229,8 @@ impl Check {
             Kind::Index => {
                 let (header, _) = IndexHeader::decode(bytes).map_err(wrong)?;
                 for pack in &header.packs {
-                    self.expect(name::pack(&pack.id), Some(u64::from(pack.size)), object);
+                    let (name, size) = (name::pack(&pack.id), u64::from(pack.size));
+                    self.expect_by_run(name, size, object, header.session);
                 }
                 (name::index_run(header.session, header.number), header.vault)
             }
@@ -228,6 +259,7 @@ impl Check {
     fn expect_of_end(&mut self, end: &SessionEnd, object: &str) {
         // A session may be aborted before its writer has begun it.
         if let Outcome::Committed(commit) = &end.outcome {
+            self.committed.insert(end.session);
             self.expect(name::session_begin(end.session), None, object);
             for number in 0..commit.index_runs {
                 let run = name::index_run(end.session, number);
@@ -274,8 +306,14 @@ impl Check {
             .map(|meta| (meta.name.as_str(), meta.size))
             .collect();
         for (object, expected) in std::mem::take(&mut self.expected) {
-            let Expected { size, by, history } = expected;
-            let may_be_gone = (history && self.collected) || self.condemned.contains(&object);
+            let Expected {
+                size,
+                by,
+                history,
+                runs,
+            } = expected;
+            let may_be_gone = (self.collected && (history || self.may_have_slept(&runs)))
+                || self.condemned.contains(&object);
             match (sizes.get(object.as_str()), size) {
                 (None, _) if may_be_gone => {}
                 (None, _) => self.damaged(&object, format!("it is missing; {by} speaks of it")),
