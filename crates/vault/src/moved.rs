@@ -65,14 +65,31 @@ impl Moved {
         id: &[u8; 32],
     ) -> Result<Option<Found>> {
         let mut state = self.state.lock().await;
-        if let Some(found) = state.search(vault, gone, id).await? {
-            return Ok(Some(found));
+        let found = state.search(vault, gone, id, 1).await?;
+        if !found.is_empty() {
+            return Ok(found.first().copied());
         }
         // Perhaps a collect has gone on since.
         if state.refresh(vault).await? {
-            return state.search(vault, gone, id).await;
+            return Ok(state.search(vault, gone, id, 1).await?.first().copied());
         }
         Ok(None)
+    }
+
+    /// Every place where [`Self::locate`] of anybody could find it: nodes of one id can have
+    /// different hints, so collect keeps what any of them needs.
+    pub(crate) async fn locate_all(
+        &self,
+        vault: &Inner,
+        gone: &PackId,
+        id: &[u8; 32],
+    ) -> Result<Vec<Found>> {
+        let mut state = self.state.lock().await;
+        let found = state.search(vault, gone, id, usize::MAX).await?;
+        if found.is_empty() && state.refresh(vault).await? {
+            return state.search(vault, gone, id, usize::MAX).await;
+        }
+        Ok(found)
     }
 }
 
@@ -118,7 +135,9 @@ impl State {
         vault: &Inner,
         gone: &PackId,
         id: &[u8; 32],
-    ) -> Result<Option<Found>> {
+        most: usize,
+    ) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
         let mut waiting = VecDeque::from([(*gone, u32::MAX)]);
         let mut seen = HashSet::from([*gone]);
         while let Some((pack, plan)) = waiting.pop_front() {
@@ -131,7 +150,10 @@ impl State {
                     Some(parts) => {
                         if let Some(location) = parts.get(id) {
                             let location = *location;
-                            return Ok(Some(Found { location, plan }));
+                            all.push(Found { location, plan });
+                            if all.len() >= most {
+                                return Ok(all);
+                            }
                         }
                     }
                     // Moved on, or gone for good.
@@ -139,7 +161,7 @@ impl State {
                 }
             }
         }
-        Ok(None)
+        Ok(all)
     }
 
     /// What a pack holds; `None` when it is not there, or cannot be read.

@@ -1,8 +1,9 @@
 //! Walking over all that a recovery point needs.
 //!
 //! # Invariants
-//! What is noted as live is where a reader finds it: at its hint while the pack is there, else where
-//! plans say that it has moved to. Whatever cannot be found is an error: it could be anywhere.
+//! What is noted as live is where a reader finds it: at its hint while the pack is there, else
+//! wherever plans say that it has moved to: all of these places, since nodes of one id may have
+//! different hints, and another reader may ask the plans in another order. Whatever cannot be found is an error: it could be anywhere.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -60,19 +61,22 @@ impl<'a> Walk<'a> {
         let level = level.map_err(|_| Error::misuse("streams are at most 4 PiB"))?;
         let mut waiting: Vec<(Child, u8)> = Vec::new();
         waiting.extend(root_child(stream)?.map(|root| (root, level)));
-        while let Some((mut child, level)) = waiting.pop() {
-            child.location = self.find(&child.location, &child.id.0).await?;
-            if !self.live.node(&child.location) {
-                continue;
-            }
-            match load_at(self.vault, &child, level).await? {
-                Node::Leaf(chunks) => {
-                    for chunk in chunks.iter().flatten() {
-                        self.chunk(chunk).await?;
-                    }
+        while let Some((child, level)) = waiting.pop() {
+            for location in self.find(&child.location, &child.id.0).await? {
+                if !self.live.node(&location) {
+                    continue;
                 }
-                Node::Inner(_, children) => {
-                    waiting.extend(children.iter().flatten().map(|child| (*child, level - 1)));
+                let id = child.id;
+                match load_at(self.vault, &Child { id, location }, level).await? {
+                    Node::Leaf(chunks) => {
+                        for chunk in chunks.iter().flatten() {
+                            self.chunk(chunk).await?;
+                        }
+                    }
+                    Node::Inner(_, children) => {
+                        let children = children.iter().flatten();
+                        waiting.extend(children.map(|child| (*child, level - 1)));
+                    }
                 }
             }
         }
@@ -84,28 +88,31 @@ impl<'a> Walk<'a> {
             self.live.chunk(chunk);
             return Ok(());
         }
-        let location = self.find(&chunk.location(), &chunk.id.0).await?;
-        let pack = location.frame.pack;
-        let found = chunk_at(chunk.id, &location);
-        let found = found.ok_or_else(|| Error::damaged(name::pack(&pack), "it is no chunk"))?;
-        self.live.chunk(&found);
+        for location in self.find(&chunk.location(), &chunk.id.0).await? {
+            let object = name::pack(&location.frame.pack);
+            let found = chunk_at(chunk.id, &location);
+            let found = found.ok_or_else(|| Error::damaged(object, "it is no chunk"))?;
+            self.live.chunk(&found);
+        }
         Ok(())
     }
 
-    /// Where a part is.
-    async fn find(&mut self, hint: &Location, id: &[u8; 32]) -> Result<Location> {
+    /// All places where a reader could find a part.
+    async fn find(&mut self, hint: &Location, id: &[u8; 32]) -> Result<Vec<Location>> {
         let pack = hint.frame.pack;
         if self.listed.contains_key(&pack) || self.newer.contains(&pack) {
-            return Ok(*hint);
+            return Ok(vec![*hint]);
         }
-        if let Some(found) = self.moved.locate(self.vault, &pack, id).await? {
-            self.hinted.insert((pack, found.location.frame.pack));
-            self.needs_older |= found.plan < self.older_than;
-            return Ok(found.location);
+        let found = self.moved.locate_all(self.vault, &pack, id).await?;
+        if !found.is_empty() {
+            let places = found.iter().map(|found| found.location.frame.pack);
+            self.hinted.extend(places.map(|place| (pack, place)));
+            self.needs_older |= found.iter().all(|found| found.plan < self.older_than);
+            return Ok(found.iter().map(|found| found.location).collect());
         }
         if self.vault.store.stat(&name::pack(&pack)).await?.is_some() {
             self.newer.insert(pack);
-            return Ok(*hint);
+            return Ok(vec![*hint]);
         }
         Err(Error::damaged(name::pack(&pack), "it is missing"))
     }

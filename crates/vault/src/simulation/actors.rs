@@ -217,5 +217,6 @@ pub(super) fn fate(rng: &mut Rng) -> Fate {
 
 pub(super) fn session_id(rng: &mut Rng) -> SessionId {
     let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-    SessionId::from_uuid(uuid::Uuid::from_u128(bits))
+    let uuid = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+    SessionId::from_uuid(uuid)
 }
