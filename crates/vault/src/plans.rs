@@ -55,6 +55,11 @@ impl PlanNames {
         self.claims.last().copied()
     }
 
+    /// The number that comes next.
+    pub(crate) fn next(&self) -> u32 {
+        self.newest().map_or(1, |newest| newest.saturating_add(1))
+    }
+
     /// The plan that is in effect.
     pub(crate) fn in_effect(&self) -> Option<u32> {
         self.newest().filter(|newest| !self.done.contains(newest))

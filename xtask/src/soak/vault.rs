@@ -77,8 +77,8 @@ fn text(options: &Options, outcome: &Outcome) -> String {
          (power cut, kill, failing operation or full disk at any change, or none); then a writer and\n\
          a collector that find what was left; a power cut; a check; collects until the vault rests; a\n\
          backup, a collect, a power cut and a check. The first runs also do one history for each\n\
-         moment of a killed writer and of a collector that is killed while a writer sleeps. What is\n\
-         checked is listed in `crates/vault/src/simulation/mod.rs`.\n\n\
+         moment of a killed writer and of a collector that is killed while a writer sleeps, and some\n\
+         of writers and collectors that meet a collect. What is checked is listed in `crates/vault/src/simulation/mod.rs`.\n\n\
          {done} of {runs} runs, seeds from {seed} on. {verdict}\n",
         today()
     );

@@ -25,13 +25,13 @@ use std::time::Duration;
 
 use tresor_model::SessionId;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plans::PlanNames;
 use crate::random::random;
 #[cfg(test)]
 use crate::session::PlantedBug;
 use crate::session::Protocol;
-use crate::vault::Vault;
+use crate::vault::{Inner, Vault};
 
 /// Age at which a session that has not ended is aborted: longer than the longest backup.
 pub const DEFAULT_MARGIN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -204,6 +204,12 @@ fn collectors_id() -> Result<SessionId> {
     Ok(SessionId::from_uuid(uuid))
 }
 
+/// Whether something was not found because another collector has deleted since: then what was seen
+/// is void, and there is its plan to finish.
+async fn is_overtaken(vault: &Inner, number: u32, error: &Error) -> Result<bool> {
+    Ok(error.object_and_reason().is_some() && PlanNames::list(vault).await?.next() != number)
+}
+
 impl Vault {
     /// What a collect would do now. Changes nothing; a plan in effect is left as it is.
     ///
@@ -214,7 +220,8 @@ impl Vault {
         options: &CollectOptions,
         progress: impl Fn(CollectStep) + Send + Sync,
     ) -> Result<Choice> {
-        let found = propose::look(&self.inner, options, &progress).await?;
+        let number = PlanNames::list(&self.inner).await?.next();
+        let found = propose::look(&self.inner, number, options, &progress).await?;
         Ok(found.choice)
     }
 
@@ -231,16 +238,27 @@ impl Vault {
     ) -> Result<CollectReport> {
         let vault = &self.inner;
         let mut report = CollectReport::default();
-        if let Some(number) = PlanNames::list(vault).await?.in_effect() {
-            progress(CollectStep::Resumes { number });
-            let resumed = finish::finish(vault, number, options, &progress).await?;
-            let unfinished = !resumed.waiting.is_empty();
-            report.resumed = Some(resumed);
-            if unfinished {
-                return Ok(report);
+        let found = loop {
+            // One list says both: that no plan is in effect, and which number comes next.
+            let names = PlanNames::list(vault).await?;
+            if let Some(number) = names.in_effect() {
+                progress(CollectStep::Resumes { number });
+                let resumed = finish::finish(vault, number, options, &progress).await?;
+                let unfinished = !resumed.waiting.is_empty();
+                report.resumed = Some(resumed);
+                if unfinished {
+                    return Ok(report);
+                }
+                continue;
             }
-        }
-        let found = propose::look(vault, options, &progress).await?;
+            let number = names.next();
+            match propose::look(vault, number, options, &progress).await {
+                Err(error) if is_overtaken(vault, number, &error).await? => {
+                    tracing::info!(number, %error, "another collector was faster: looked at again");
+                }
+                found => break found?,
+            }
+        };
         progress(CollectStep::Chosen(found.choice.clone()));
         report.choice = Some(found.choice.clone());
         if found.choice.is_empty() {

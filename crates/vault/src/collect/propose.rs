@@ -42,14 +42,18 @@ pub(super) struct Found {
     dropped: BTreeSet<SessionId>,
 }
 
-/// Steps 1 to 3.
+/// Steps 1 to 3. The list that gave the number showed that no plan is in effect: what a plan before
+/// has condemned is gone, and nothing goes unless somebody else takes the number.
 pub(super) async fn look(
     vault: &Arc<Inner>,
+    number: u32,
     options: &CollectOptions,
     progress: &(impl Fn(CollectStep) + Send + Sync),
 ) -> Result<Found> {
-    // First of all: a plan that is claimed from now on takes this number.
-    let number = PlanNames::list(vault).await?.newest().unwrap_or(0) + 1;
+    let number = match options.protocol().has(PlantedBug::NumberListedAgain) {
+        true => PlanNames::list(vault).await?.next(),
+        false => number,
+    };
     let listed = list_packs(vault).await?;
     // Behind the packs: the session of each of them is in the list.
     let standing = Standing::list(vault).await?;

@@ -30,6 +30,8 @@ pub(crate) enum PlantedBug {
     TrustsClock,
     /// A collector deletes what it condemned, whoever has committed meanwhile.
     NothingStruckOff,
+    /// A collector takes the number behind a plan that may be in effect.
+    NumberListedAgain,
     /// A collector claims before the packs with moved parts are durable.
     ClaimsBeforeMoved,
     /// A collector does not take over what older plans say of moved parts.

@@ -5,7 +5,7 @@
 //! Kinds of history, each from a seed alone: [`history`] mixes everything; [`succession`] kills a writer
 //! at each of its changes before another one builds on what it left; [`sleeper`] kills a collector at
 //! each of its changes while a writer sleeps; in [`bystander`] writers come while a plan is in effect,
-//! and whoever expires is killed before a collect.
+//! two collectors run at once, and whoever expires is killed before a collect.
 //!
 //! Invariants, checked on what the next boot finds ([`check`]):
 //! - every acknowledged recovery point that nobody expired is listed and restores byte-equal;
@@ -57,14 +57,16 @@ enum Kind {
     Succession,
     Sleeper,
     Bystander,
+    Rivals,
     HalfExpired,
     History,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Succession,
     Kind::Sleeper,
     Kind::Bystander,
+    Kind::Rivals,
     Kind::HalfExpired,
     Kind::History,
 ];
@@ -80,6 +82,7 @@ impl Kind {
             Self::Bystander if seed < bystander::SEEDS => {
                 alone(bystander::bystander(seed, planted))
             }
+            Self::Rivals if seed < bystander::SEEDS => alone(bystander::rivals(seed, planted)),
             Self::HalfExpired if seed < bystander::HALF_EXPIRED => {
                 alone(bystander::half_expired(seed, planted))
             }
@@ -115,6 +118,11 @@ fn a_writer_that_sleeps_through_a_killed_collect_loses_cleanly() {
 #[test]
 fn writers_that_come_while_a_plan_is_in_effect_are_safe() {
     holds(Kind::Bystander);
+}
+
+#[test]
+fn one_of_two_collectors_finishes_what_the_other_has_claimed() {
+    holds(Kind::Rivals);
 }
 
 #[test]

@@ -33,6 +33,7 @@ planted! {
     no_second_list_is_found NoSecondList
     trusts_clock_is_found TrustsClock
     nothing_struck_off_is_found NothingStruckOff
+    number_listed_again_is_found NumberListedAgain
     claims_before_moved_is_found ClaimsBeforeMoved
     forgets_moved_is_found ForgetsMoved
     unsettled_marks_is_found UnsettledMarks
