@@ -1,5 +1,6 @@
 //! From a place, settings and secrets to a client.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,12 +72,11 @@ pub(crate) fn connect(
         Provider::S3 => s3(place, settings, secrets, options, watching, once),
         Provider::Azure => azure(place, settings, secrets, options, watching, once),
         Provider::Google => {
-            let mut builder = GoogleCloudStorageBuilder::new();
-            for (name, value) in secrets.pairs() {
-                if let Ok(key) = name.parse() {
-                    builder = builder.with_config(key, value);
-                }
-            }
+            let mut builder = with_secrets(
+                GoogleCloudStorageBuilder::new(),
+                secrets,
+                GoogleCloudStorageBuilder::with_config,
+            );
             if let Some(endpoint) = &settings.endpoint {
                 builder = builder.with_base_url(endpoint);
             }
@@ -91,6 +91,18 @@ pub(crate) fn connect(
             )
         }
     }
+}
+
+/// Gives a builder the secrets whose names it knows.
+fn with_secrets<B, K: FromStr>(
+    builder: B,
+    secrets: &Secrets,
+    set: impl Fn(B, K, String) -> B,
+) -> B {
+    let known = secrets
+        .pairs()
+        .filter_map(|(name, value)| Some((name.parse().ok()?, value.into())));
+    known.fold(builder, |builder, (key, value)| set(builder, key, value))
 }
 
 fn built<S: ObjectStore>(store: object_store::Result<S>) -> Result<Connected, ConnectError> {
@@ -113,12 +125,11 @@ fn s3(
     watching: Watching,
     once: RetryConfig,
 ) -> Result<Connected, ConnectError> {
-    let mut builder = AmazonS3Builder::new();
-    for (name, value) in secrets.pairs() {
-        if let Ok(key) = name.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
+    let mut builder = with_secrets(
+        AmazonS3Builder::new(),
+        secrets,
+        AmazonS3Builder::with_config,
+    );
     if let Some(region) = &settings.region {
         builder = builder.with_region(region);
     }
@@ -163,12 +174,11 @@ fn azure(
     watching: Watching,
     once: RetryConfig,
 ) -> Result<Connected, ConnectError> {
-    let mut builder = MicrosoftAzureBuilder::new();
-    for (name, value) in secrets.pairs() {
-        if let Ok(key) = name.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
+    let mut builder = with_secrets(
+        MicrosoftAzureBuilder::new(),
+        secrets,
+        MicrosoftAzureBuilder::with_config,
+    );
     if let Some(account) = &settings.account {
         builder = builder.with_account(account);
     }

@@ -4,9 +4,9 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::{Case, Peer, Place, Requirement, Step};
+use super::{Case, Peer, Place, Requirement, Step, make_repository};
 use crate::bench::targets::Kind;
 
 pub(super) struct Borg {
@@ -67,16 +67,9 @@ impl Peer for Borg {
     }
 
     fn prepare(&self, place: &Place<'_>) -> Result<()> {
-        let output = borg(place, "init")
-            .args(["-e", "repokey-blake2"])
-            .arg(place.store())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "borg could not make its repository: {said}"
-        );
-        Ok(())
+        let mut init = borg(place, "init");
+        init.args(["-e", "repokey-blake2"]).arg(place.store());
+        make_repository("borg", init)
     }
 
     fn steps(&self, place: &Place<'_>) -> Vec<Step> {

@@ -17,7 +17,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{images::ImageSet, packages::Requirement, targets::Kind};
@@ -165,6 +165,17 @@ pub(super) fn of_the_vault() -> Vec<Box<dyn Peer>> {
         Box::new(model::Model),
         Box::new(tresor::Tresor::VAULT),
     ]
+}
+
+/// Runs what makes a tool's empty repository.
+fn make_repository(tool: &str, mut command: Command) -> Result<()> {
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{tool} could not make its repository: {said}"
+    );
+    Ok(())
 }
 
 fn command<const N: usize>(program: &str, arguments: [&str; N]) -> Command {

@@ -2,9 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::{Case, Peer, Place, Requirement, Step};
+use super::{Case, Peer, Place, Requirement, Step, make_repository};
 use crate::bench::targets::Kind;
 
 pub(super) struct Restic;
@@ -29,13 +29,7 @@ impl Peer for Restic {
     }
 
     fn prepare(&self, place: &Place<'_>) -> Result<()> {
-        let output = restic(place, &["init"]).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "restic could not make its repository: {said}"
-        );
-        Ok(())
+        make_repository(self.name(), restic(place, &["init"]))
     }
 
     fn steps(&self, place: &Place<'_>) -> Vec<Step> {

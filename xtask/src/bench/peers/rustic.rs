@@ -2,9 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::{Case, Peer, Place, Requirement, Step};
+use super::{Case, Peer, Place, Requirement, Step, make_repository};
 use crate::bench::targets::Kind;
 
 pub(super) struct Rustic;
@@ -29,13 +29,7 @@ impl Peer for Rustic {
     }
 
     fn prepare(&self, place: &Place<'_>) -> Result<()> {
-        let output = rustic(place, &["init"]).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "rustic could not make its repository: {said}"
-        );
-        Ok(())
+        make_repository(self.name(), rustic(place, &["init"]))
     }
 
     fn steps(&self, place: &Place<'_>) -> Vec<Step> {
