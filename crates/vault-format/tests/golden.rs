@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tresor_vault_format::{
     ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind, PackTail,
-    SessionBegin, SessionEnd, VaultHeader, frame,
+    Plan, PlanClaim, PlanDone, PlanVerdict, SessionBegin, SessionEnd, VaultHeader, frame,
 };
 
 fn directory() -> PathBuf {
@@ -87,6 +87,13 @@ fn decoders_still_read_version_1() {
     );
     let expired = ExpiryMark::decode(&golden("expired")).unwrap();
     assert_eq!(expired, sample::expired());
+    assert_eq!(Plan::decode(&golden("plan")).unwrap(), sample::plan());
+    let claim = PlanClaim::decode(&golden("plan-claim")).unwrap();
+    assert_eq!(claim, sample::plan_claim());
+    let verdict = PlanVerdict::decode(&golden("plan-verdict")).unwrap();
+    assert_eq!(verdict, sample::plan_verdict());
+    let done = PlanDone::decode(&golden("plan-done")).unwrap();
+    assert_eq!(done, sample::plan_done());
     let commit = golden("session-commit");
     assert_eq!(
         SessionEnd::open_record(&commit, &ring).unwrap().1,

@@ -7,7 +7,8 @@ mod sample;
 use proptest::prelude::*;
 use tresor_vault_format::{
     ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId, PackKind,
-    PackTail, SessionBegin, SessionEnd, TailLayout, VaultHeader, frame,
+    PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, SessionBegin, SessionEnd, TailLayout,
+    VaultHeader, frame,
 };
 
 /// Runs every decoder; gives how many took the bytes for good.
@@ -32,6 +33,10 @@ fn decode_all(bytes: &[u8]) -> usize {
         IndexHeader::decode(bytes).is_ok(),
         IndexRun::decode(bytes, &ring).is_ok(),
         ExpiryMark::decode(bytes).is_ok(),
+        Plan::decode(bytes).is_ok(),
+        PlanClaim::decode(bytes).is_ok(),
+        PlanVerdict::decode(bytes).is_ok(),
+        PlanDone::decode(bytes).is_ok(),
         SessionBegin::decode(bytes).is_ok(),
         SessionEnd::decode(bytes).is_ok(),
         SessionEnd::open_summary(bytes, &ring).is_ok(),
@@ -60,7 +65,7 @@ proptest! {
 
     #[test]
     fn good_ones_with_a_change(
-        which in 0_usize..12,
+        which in 0_usize..17,
         at in any::<prop::sample::Index>(),
         bit in 0_u32..8,
         cut in any::<prop::sample::Index>(),
@@ -86,7 +91,7 @@ proptest! {
 
     #[test]
     fn a_good_front_and_any_rest(
-        which in 0_usize..12,
+        which in 0_usize..17,
         keep in 0_usize..120,
         rest in prop::collection::vec(any::<u8>(), 32..200),
     ) {

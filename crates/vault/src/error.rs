@@ -66,6 +66,11 @@ pub enum ErrorKind {
         /// Its id.
         point: PointId,
     },
+    /// The recovery point that a stream is to be based on is gone, or about to be.
+    BaseGone {
+        /// The stream.
+        stream: StreamName,
+    },
     /// There is no such recovery point, or its session was aborted.
     PointNotFound {
         /// The id.
@@ -184,6 +189,18 @@ impl Error {
         }
     }
 
+    /// Whether an object is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        let gone = tresor_backend::ErrorKind::NotFound;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == gone)
+    }
+
+    /// Whether the storage has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = tresor_backend::ErrorKind::Full;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == full)
+    }
+
     /// Object and reason, when the error is about what is stored.
     pub(crate) fn object_and_reason(&self) -> Option<(String, String)> {
         match self.kind() {
@@ -249,6 +266,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::SessionExists { session } => write!(f, "session {session} exists already"),
             ErrorKind::PointExpired { point } => write!(f, "recovery point {point} has expired"),
+            ErrorKind::BaseGone { stream } => {
+                write!(f, "the recovery point that {stream} is based on is gone")
+            }
             ErrorKind::PointNotFound { point } => write!(f, "there is no recovery point {point}"),
             ErrorKind::Storage { object, .. } => write!(f, "the storage failed at {object}"),
             ErrorKind::Misuse { rule } => write!(f, "misuse of the vault: {rule}"),

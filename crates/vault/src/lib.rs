@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - I2: chunk, index, manifest, end object, in this durable order ([`WriteSession`]).
-//! - I3: objects are written once; nothing here deletes.
+//! - I3: objects are written once; only collect deletes.
 //! - I8: nothing is decoded before its size is bounded; nothing is given out unverified.
 //! - I9: cost follows change.
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
@@ -16,9 +16,12 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod collect;
 mod error;
 mod keys;
 mod known;
+mod moved;
+mod plans;
 mod points;
 mod pool;
 mod random;
@@ -32,6 +35,9 @@ mod vault;
 mod verify;
 mod zero;
 
+pub use collect::{
+    Choice, CollectOptions, CollectReport, CollectStep, Collected, DEFAULT_MARGIN, DEFAULT_MIN_GAIN,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use points::PointList;

@@ -31,17 +31,30 @@ impl Vault {
     /// When the storage fails. A damaged end object is an entry of the list, not an error of it.
     pub async fn points(&self) -> Result<PointList> {
         let inner = &self.inner;
+        // Marks first: collect deletes them last.
+        let expired = expired(inner).await?;
         let listed = inner.store.list(name::SESSIONS).await?;
-        let expired = self.expired().await?;
-        let ended = listed.iter().filter_map(|meta| {
-            match name::parse_session_object(meta.name.as_str())? {
-                SessionObject::End(session) if !expired.contains(&session) => Some(session),
-                SessionObject::End(_) | SessionObject::Begin(_) => None,
+        let (mut begun, mut ended) = (BTreeSet::new(), Vec::new());
+        for meta in &listed {
+            match name::parse_session_object(meta.name.as_str()) {
+                Some(SessionObject::Begin(session)) => drop(begun.insert(session)),
+                Some(SessionObject::End(session)) if !expired.contains(&session) => {
+                    ended.push(session);
+                }
+                _ => {}
             }
-        });
-        let ended: Vec<SessionId> = ended.collect();
+        }
+        let begun = &begun;
         let mut summaries = stream::iter(ended)
-            .map(|session| summary(inner, session))
+            .map(async |session| match summary(inner, session).await {
+                Ok(Some(_)) if !begun.contains(&session) => {
+                    let begin = name::session_begin(session);
+                    Err(Error::damaged(begin, WITHOUT_BEGIN))
+                }
+                // Collected since it was listed.
+                Err(error) if error.is_gone() => Ok(None),
+                summary => summary,
+            })
             .buffer_unordered(inner.store.parallelism());
         let mut list = PointList::default();
         while let Some(found) = summaries.next().await {
@@ -98,15 +111,6 @@ impl Vault {
         Ok(())
     }
 
-    /// The sessions whose points have expired. A mark's name says all.
-    async fn expired(&self) -> Result<BTreeSet<SessionId>> {
-        let listed = self.inner.store.list(name::EXPIRED).await?;
-        let marked = listed.iter();
-        Ok(marked
-            .filter_map(|meta| name::parse_expired(meta.name.as_str()))
-            .collect())
-    }
-
     async fn is_expired(&self, session: SessionId) -> Result<bool> {
         let mark = name::expired(session);
         Ok(self.inner.store.find(&mark, SMALL_OBJECT).await?.is_some())
@@ -120,29 +124,102 @@ impl Vault {
         let session = SessionId::from_uuid(*id.as_uuid());
         let object = name::session_end(session);
         let not_found = || Error::new(ErrorKind::PointNotFound { point: id });
-        let bytes = self
-            .inner
-            .store
-            .find(&object, END_LIMIT)
-            .await?
-            .ok_or_else(not_found)?;
-        let end = SessionEnd::decode(&bytes).map_err(|error| Error::format(&object, error))?;
-        check_end(&self.inner, session, &end)?;
-        if end.outcome == Outcome::Aborted {
-            return Err(not_found());
-        }
-        if self.is_expired(session).await? {
+        let bytes = self.inner.store.find(&object, END_LIMIT).await?;
+        let bytes = bytes.ok_or_else(not_found)?;
+        if committed(&self.inner, session, &bytes)? && self.is_expired(session).await? {
             return Err(Error::new(ErrorKind::PointExpired { point: id }));
         }
-        let opened = SessionEnd::open_record(&bytes, &self.inner.ring);
-        let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
-        let point: RecoveryPoint = parse(&object, &record)?;
-        if point.id == id {
-            Ok(point)
-        } else {
-            Err(Error::damaged(object, "it is another recovery point"))
+        let point = open_record(&self.inner, session, &bytes)?.ok_or_else(not_found)?;
+        let begin = name::session_begin(session);
+        // Without a begin it is no point that a list shows, but it may be whole: a begin that was lost
+        // shall not keep anybody from a restore. Without both it was collected, and what was read is a
+        // copy of long ago.
+        let store = &self.inner.store;
+        if store.stat(&begin).await?.is_none() && store.stat(&object).await?.is_none() {
+            return Err(not_found());
         }
+        Ok(point)
     }
+}
+
+/// The point of a session, expired or not; `None` when the session was aborted.
+///
+/// # Errors
+/// When its end object is damaged or missing, or the storage fails.
+pub(crate) async fn read_record(
+    vault: &Inner,
+    session: SessionId,
+) -> Result<Option<RecoveryPoint>> {
+    let object = name::session_end(session);
+    let bytes = vault.store.get(&object, END_LIMIT).await?;
+    open_record(vault, session, &bytes)
+}
+
+fn open_record(vault: &Inner, session: SessionId, bytes: &[u8]) -> Result<Option<RecoveryPoint>> {
+    if !committed(vault, session, bytes)? {
+        return Ok(None);
+    }
+    let object = name::session_end(session);
+    let opened = SessionEnd::open_record(bytes, &vault.ring);
+    let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
+    let point: RecoveryPoint = parse(&object, &record)?;
+    if point.id == PointId::from(session) {
+        Ok(Some(point))
+    } else {
+        Err(Error::damaged(object, "it is another recovery point"))
+    }
+}
+
+/// Whether an end object is a commit.
+fn committed(vault: &Inner, session: SessionId, bytes: &[u8]) -> Result<bool> {
+    let object = name::session_end(session);
+    let end = SessionEnd::decode(bytes).map_err(|error| Error::format(&object, error))?;
+    check_end(vault, session, &end)?;
+    Ok(end.outcome != Outcome::Aborted)
+}
+
+/// Why an end object alone is no point: docs/format/commit-protocol.md.
+const WITHOUT_BEGIN: &str = "the session has an end without a begin";
+
+/// The sessions of a vault, as collect sees them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    pub(crate) begun: BTreeSet<SessionId>,
+    pub(crate) ended: BTreeSet<SessionId>,
+    /// Those whose points nobody can want any more. All other points are kept.
+    pub(crate) may_go: BTreeSet<SessionId>,
+}
+
+impl Standing {
+    pub(crate) async fn list(vault: &Inner) -> Result<Self> {
+        // Marks first: collect deletes them last.
+        let mut standing = Self {
+            may_go: expired(vault).await?,
+            ..Self::default()
+        };
+        for meta in vault.store.list(name::SESSIONS).await? {
+            match name::parse_session_object(meta.name.as_str()) {
+                Some(SessionObject::Begin(session)) => standing.begun.insert(session),
+                Some(SessionObject::End(session)) => standing.ended.insert(session),
+                None => false,
+            };
+        }
+        Ok(standing)
+    }
+
+    /// Sessions that began and have not ended.
+    pub(crate) fn open(&self) -> BTreeSet<SessionId> {
+        self.begun.difference(&self.ended).copied().collect()
+    }
+}
+
+/// The sessions whose points have expired. A mark's name says all.
+async fn expired(vault: &Inner) -> Result<BTreeSet<SessionId>> {
+    let listed = vault.store.list(name::EXPIRED).await?;
+    let marked = listed.iter();
+    Ok(marked
+        .filter_map(|meta| name::parse_expired(meta.name.as_str()))
+        .collect())
 }
 
 /// Sorts points by time. A clock that was wrong for a while must not change the order of a VM's

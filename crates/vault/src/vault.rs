@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyMaterial, Master};
+use crate::moved::Moved;
 use crate::pool::CpuPool;
 use crate::random::random;
 use crate::read::FrameCache;
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) ids: IdKey,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) cache: FrameCache,
+    /// Where parts of packs that collect deleted are now.
+    pub(crate) moved: Moved,
     master: Master,
 }
 
@@ -174,6 +177,7 @@ impl Vault {
             ids,
             pool,
             cache,
+            moved: Moved::default(),
             master,
         };
         Ok(Self {

@@ -10,6 +10,7 @@ mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod vault;
 mod writers;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance` or `fuzz`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `fuzz` or `vault`
     name: String,
     /// How many times (all but fuzz)
     #[arg(long, default_value_t = 0)]
@@ -49,8 +50,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
-        other => {
-            bail!("there is no soak {other:?}; there are: freeze, interrupts, endurance, fuzz")
-        }
+        "vault" => vault::run(options),
+        other => bail!(
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, fuzz, vault"
+        ),
     }
 }

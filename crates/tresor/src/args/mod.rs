@@ -5,12 +5,14 @@
 )]
 
 mod backup;
+mod collect;
 mod jobs;
 mod points;
 mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use collect::CollectArgs;
 pub(crate) use jobs::JobsCommand;
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use vault::{KeyArgs, VaultAccess, VaultCommand};
@@ -129,6 +131,17 @@ was. An interrupted restore goes on where it stopped when the same command is ru
     Restore(RestoreArgs),
     /// Read recovery points back and check every chunk
     Verify(VerifyArgs),
+    /// Free what no recovery point in a vault uses any more
+    #[command(after_help = "\
+Runs beside backups and restores. Shows its plan, waits for backups that began before it, then deletes.
+An interrupted collect goes on when the command is run again, on any machine.
+
+Examples:
+  tresor collect --dry-run
+  tresor collect
+  tresor collect --min-gain 101                        # only delete, e.g. when the storage is full
+  tresor collect --abort-sessions-older-than 36h")]
+    Collect(CollectArgs),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

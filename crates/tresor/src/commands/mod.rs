@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod collect;
 mod debug;
 mod held;
 mod jobs;
@@ -32,6 +33,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Points(command) => points::run(command, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
+        Command::Collect(args) => collect::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

@@ -4,7 +4,8 @@
 //! A chunk counts as known only if its pack is listed, in its full size, *now*: a pack that was
 //! lost is stored again by the next backup. Index runs name only packs that were durable before
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
-//! *seen*, so they are settled before anything may depend on them.
+//! *seen*, so they are settled before anything may depend on them. Packs that a plan of collect
+//! condemns are as good as gone.
 //!
 //! # Cost
 //! Two lists, the index runs that the cache has not, and the footers of packs without a run. What
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tresor_vault_format::limits::{CHUNK_SIZE, INDEX_LIMIT};
+use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{
     ChunkId, IndexEntry, IndexRun, LeafChunk, Location, PackContents, PackId, PackKind, name,
 };
@@ -28,6 +29,7 @@ use super::stored::StoredChunks;
 use super::table::TablePack;
 use crate::error::{Error, Result};
 use crate::known::KnownChunks;
+use crate::read::chunk_at;
 use crate::session::{PlantedBug, Protocol};
 use crate::vault::Inner;
 use crate::verify::pack;
@@ -36,13 +38,15 @@ use crate::verify::pack;
 const BATCH: usize = 1 << 20;
 
 /// Reads the index runs that the cache in `cache_dir` has not, and the footers of packs that no
-/// run covers.
+/// run covers. `condemned` are the packs that a plan in effect will delete.
 pub(crate) async fn load(
     vault: &Arc<Inner>,
     protocol: Protocol,
     cache_dir: Option<&Path>,
+    condemned: &[PackId],
 ) -> Result<KnownChunks> {
-    let listed = ListedPacks::list(vault).await?;
+    let mut listed = ListedPacks::list(vault).await?;
+    listed.leave_out(condemned);
     let runs = list_names(vault, name::INDEX).await?;
     let there = There { listed, runs };
     let (cache, mut stored) = open_cache(vault, cache_dir).await?;
@@ -207,15 +211,7 @@ async fn add_footers(
 
 /// An entry that is a chunk of a frame; nodes are none.
 fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
-    let IndexEntry { id, location } = entry;
-    let at = location.at as usize;
-    let whole = location.size as usize == CHUNK_SIZE && at.is_multiple_of(CHUNK_SIZE);
-    let slot = whole.then_some(at / CHUNK_SIZE)?;
-    Some(LeafChunk {
-        id: ChunkId(*id),
-        frame: location.frame,
-        slot: u8::try_from(slot).ok()?,
-    })
+    chunk_at(ChunkId(entry.id), &entry.location)
 }
 
 async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {

@@ -11,7 +11,7 @@ use tresor_vault_format::{PackKind, frame, name};
 
 use crate::error::{Error, Result};
 use crate::read::plan::{PlannedFrame, PlannedRead, plan_reads};
-use crate::read::reader::{LEAF, StreamReader, chunks_of, verified};
+use crate::read::reader::{LEAF, MOVES, StreamReader, chunks_of, verified};
 
 const CHUNK: u64 = CHUNK_SIZE as u64;
 /// Leaves that are planned together: 16 MiB of the stream, so that frames are read once and
@@ -96,7 +96,7 @@ impl Planner {
                 let (reader, window) = (Arc::clone(&self.reader), self.window);
                 let sender = self.sender.clone();
                 tokio::spawn(async move {
-                    perform(&reader, window, read, &sender).await;
+                    perform(&reader, window, read, &sender, MOVES).await;
                     drop(permit);
                 });
             }
@@ -134,12 +134,25 @@ impl Planner {
     }
 }
 
-/// Reads, opens, verifies and sends. Errors are sent for each chunk that they hit.
-async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, sender: &Sender) {
+/// Reads, opens, verifies and sends. Errors are sent for each chunk that they hit. What collect has
+/// moved meanwhile is read where it is now, up to `moves` times.
+async fn perform(
+    reader: &Arc<StreamReader>,
+    window: Extent,
+    read: PlannedRead,
+    sender: &Sender,
+    moves: u32,
+) {
     let object = name::pack(&read.pack);
     let range = u64::from(read.range.start)..u64::from(read.range.end);
     let stored = match reader.vault.store.get_range(&object, range).await {
         Ok(stored) => stored,
+        Err(error) if error.is_gone() && moves > 0 => {
+            for read in find_moved(reader, &read.frames, &error, sender).await {
+                Box::pin(perform(reader, window, read, sender, moves - 1)).await;
+            }
+            return;
+        }
         // One frame of several may lie beyond a truncated pack's end: ask for each by itself.
         Err(error) if read.frames.len() > 1 && error.object_and_reason().is_some() => {
             for frame in read.frames {
@@ -150,7 +163,7 @@ async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, 
                     range,
                     frames: vec![frame],
                 };
-                Box::pin(perform(reader, window, alone, sender)).await;
+                Box::pin(perform(reader, window, alone, sender, moves)).await;
             }
             return;
         }
@@ -175,6 +188,30 @@ async fn perform(reader: &Arc<StreamReader>, window: Extent, read: PlannedRead, 
             }
         }
     }
+}
+
+/// The reads for chunks whose pack is gone. Those that nobody knows are reported.
+async fn find_moved(
+    reader: &StreamReader,
+    frames: &[PlannedFrame],
+    error: &Error,
+    sender: &Sender,
+) -> Vec<PlannedRead> {
+    let mut found = Vec::new();
+    for (offset, chunk) in frames.iter().flat_map(|frame| &frame.chunks) {
+        let lost = match reader.moved(chunk).await {
+            Ok(Some(chunk)) => {
+                found.push((*offset, chunk));
+                continue;
+            }
+            Ok(None) => reader.lost_chunk(*offset, chunk, error.clone()),
+            Err(error) => error,
+        };
+        if sender.send(Err(lost)).await.is_err() {
+            break;
+        }
+    }
+    plan_reads(found)
 }
 
 async fn report(reader: &StreamReader, frames: &[PlannedFrame], error: &Error, sender: &Sender) {

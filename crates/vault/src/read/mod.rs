@@ -13,3 +13,4 @@ mod reader;
 pub(crate) use cache::{FrameCache, frame};
 pub use fetch::{Fetch, Piece};
 pub use reader::{ExtentKind, StreamReader};
+pub(crate) use reader::{chunk_at, verified};

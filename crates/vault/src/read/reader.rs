@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tresor_model::{Extent, StreamName, StreamRecord};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
-use tresor_vault_format::{ChunkId, LeafChunk, PackKind, name};
+use tresor_vault_format::{ChunkId, LeafChunk, Location, PackKind, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read;
@@ -15,6 +15,9 @@ use crate::vault::{Inner, Vault};
 
 pub(super) const CHUNK: u64 = CHUNK_SIZE as u64;
 pub(crate) const LEAF: u64 = CHUNK * FAN_OUT as u64;
+
+/// How often a chunk is looked for again: collect may move it while it is read.
+pub(super) const MOVES: u32 = 4;
 
 /// What a range of a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,12 +133,33 @@ impl StreamReader {
     }
 
     async fn chunk(&self, at: u64, chunk: &LeafChunk) -> Result<Bytes> {
-        let opened = read::frame(&self.vault, &chunk.frame, PackKind::Data).await;
-        let frame = opened.map_err(|error| self.lost_chunk(at, chunk, error))?;
-        match verified(&self.vault, &frame, chunk) {
-            Ok(plain) => Ok(plain),
-            Err(error) => Err(self.lost_chunk(at, chunk, error)),
+        let mut chunk = *chunk;
+        let mut opened = read::frame(&self.vault, &chunk.frame, PackKind::Data).await;
+        for _ in 0..MOVES {
+            match opened {
+                Err(error) if error.is_gone() => {
+                    chunk = self
+                        .moved(&chunk)
+                        .await?
+                        .ok_or_else(|| self.lost_chunk(at, &chunk, error))?;
+                    opened = read::frame(&self.vault, &chunk.frame, PackKind::Data).await;
+                }
+                _ => break,
+            }
         }
+        let frame = opened.map_err(|error| self.lost_chunk(at, &chunk, error))?;
+        match verified(&self.vault, &frame, &chunk) {
+            Ok(plain) => Ok(plain),
+            Err(error) => Err(self.lost_chunk(at, &chunk, error)),
+        }
+    }
+
+    /// The chunk where it is now, when collect has deleted its pack; `None` when nobody knows.
+    pub(super) async fn moved(&self, chunk: &LeafChunk) -> Result<Option<LeafChunk>> {
+        let vault = &self.vault;
+        let found = vault.moved.locate(vault, &chunk.frame.pack, &chunk.id.0);
+        let found = found.await?;
+        Ok(found.and_then(|found| chunk_at(chunk.id, &found.location)))
     }
 
     /// An error of the storage or of a format, as damage of a chunk where it is one.
@@ -176,6 +200,18 @@ pub(crate) fn chunks_of(
     offsets
         .zip(chunks)
         .filter_map(|(offset, chunk)| Some((offset, (*chunk)?)))
+}
+
+/// The chunk of that id, if the place can be one of a chunk.
+pub(crate) fn chunk_at(id: ChunkId, location: &Location) -> Option<LeafChunk> {
+    let at = location.at as usize;
+    let whole = location.size as usize == CHUNK_SIZE && at.is_multiple_of(CHUNK_SIZE);
+    let slot = whole.then_some(at / CHUNK_SIZE)?;
+    Some(LeafChunk {
+        id,
+        frame: location.frame,
+        slot: u8::try_from(slot).ok()?,
+    })
 }
 
 /// The chunk's bytes in its opened frame, if they are the chunk's.

@@ -18,6 +18,7 @@
 //! nothing is committed. `commit` is the exception that every commit has: when its future is
 //! dropped, or its answer is lost, ask [`crate::Vault::abort_session`] how it ended.
 
+mod base;
 mod commit;
 mod core;
 mod frames;
@@ -27,15 +28,17 @@ mod packer;
 mod protocol;
 mod stream;
 
+pub(crate) use commit::abort;
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
+pub(crate) use packer::Packer;
 pub(crate) use protocol::{PlantedBug, Protocol};
 pub use stream::{StreamStats, StreamWriter};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tresor_model::{SessionId, StreamName, StreamRecord};
+use tresor_model::{PointId, SessionId, StreamName, StreamRecord};
 
 use crate::error::{Error, Result};
 use crate::vault::Vault;
@@ -52,6 +55,9 @@ pub struct SessionOptions {
     pub workers: Option<usize>,
     /// zstd level, -7 to 19.
     pub level: i32,
+    /// The point whose streams will be bases: tells where to look for them. Without it, the base of
+    /// a stream is looked for among all points.
+    pub base: Option<PointId>,
     /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
     /// next; `None`: all index runs are read, into memory.
     pub index_cache: Option<PathBuf>,
@@ -72,6 +78,7 @@ impl SessionOptions {
         Self {
             id,
             workers: None,
+            base: None,
             index_cache: None,
             level: DEFAULT_LEVEL,
             pack_size: 32 << 20,
@@ -109,7 +116,8 @@ impl WriteSession {
     /// the end of a smaller base, and without one, it is zero.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Misuse`] when the base is larger; when it cannot be read.
+    /// [`crate::ErrorKind::Misuse`] when the base is larger; [`crate::ErrorKind::BaseGone`] when no
+    /// recovery point has it any more, and it is not of this session; when it cannot be read.
     pub async fn stream(
         &self,
         name: StreamName,
@@ -118,6 +126,9 @@ impl WriteSession {
     ) -> Result<StreamWriter> {
         if base.is_some_and(|base| base.size > size) {
             return Err(Error::misuse("a stream is not smaller than its base"));
+        }
+        if let Some(root) = base.and_then(|base| base.root.as_ref()) {
+            self.core.admit(&name, &root.id).await?;
         }
         StreamWriter::new(Arc::clone(&self.core), name, size, base)
     }

@@ -9,7 +9,7 @@
 mod nodes;
 mod writer;
 
-pub(crate) use nodes::{LeafCursor, LostNode, load, root_child};
+pub(crate) use nodes::{LeafCursor, LostNode, load, load_at, root_child};
 pub(crate) use writer::TreeWriter;
 
 use tresor_vault_format::LeafChunk;

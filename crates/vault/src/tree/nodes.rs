@@ -19,8 +19,27 @@ pub(crate) fn root_child(stream: &StreamRecord) -> Result<Option<Child>> {
     Ok(Some(Child { id, location }))
 }
 
-/// Reads one node.
+/// How often a node is looked for again: collect may move it while it is read.
+const MOVES: u32 = 4;
+
+/// Reads one node, wherever collect has moved it to.
 pub(crate) async fn load(vault: &Inner, child: &Child, level: u8) -> Result<Node> {
+    let mut child = *child;
+    for _ in 0..MOVES {
+        match load_at(vault, &child, level).await {
+            Err(error) if error.is_gone() => {
+                let pack = &child.location.frame.pack;
+                let found = vault.moved.locate(vault, pack, &child.id.0).await?;
+                child.location = found.ok_or(error)?.location;
+            }
+            loaded => return loaded,
+        }
+    }
+    load_at(vault, &child, level).await
+}
+
+/// Reads the node at that place, and nowhere else.
+pub(crate) async fn load_at(vault: &Inner, child: &Child, level: u8) -> Result<Node> {
     let location = &child.location;
     let object = name::pack(&location.frame.pack);
     let frame = read::frame(vault, &location.frame, PackKind::Tree).await?;
