@@ -3,8 +3,9 @@
 
 use tresor_vault_format::{
     DamageMark, DataKey, DomainId, DomainKeys, ExpiryMark, FrameLocation, IdKey, IndexHeader,
-    IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, PointState, RecoveryKey,
-    Secret, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame, name,
+    IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, Plan, PlanClaim,
+    PlanDone, PlanVerdict, PointState, RecoveryKey, Secret, SessionBegin, SessionEnd, TailLayout,
+    VaultHeader, VaultLock, frame, name,
 };
 
 use crate::Target;
@@ -134,6 +135,24 @@ pub(crate) const TARGETS: &[Target] = &[
         times: 16,
         above: LITTLE,
         run: |bytes| forged(bytes, |bytes| DamageMark::decode(bytes).is_ok()),
+    },
+    Target {
+        name: "plan",
+        what: "a plan of collect, its claim, its verdict and its done mark",
+        times: 16,
+        above: LITTLE,
+        run: |bytes| {
+            forged(bytes, |bytes| {
+                // All four: each refuses what is another's.
+                [
+                    Plan::decode(bytes).is_ok(),
+                    PlanClaim::decode(bytes).is_ok(),
+                    PlanVerdict::decode(bytes).is_ok(),
+                    PlanDone::decode(bytes).is_ok(),
+                ]
+                .contains(&true)
+            })
+        },
     },
     Target {
         name: "pack-layout",

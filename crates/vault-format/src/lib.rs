@@ -24,6 +24,7 @@ pub mod limits;
 pub mod name;
 mod node;
 mod pack;
+mod plan;
 mod seal;
 mod session;
 mod stamp;
@@ -46,6 +47,7 @@ pub use pack::{
     FinishedPack, HEADER_LEN, PackContents, PackFrame, PackHeader, PackKind, PackTail, PackWriter,
     PublicFrame, TRAILER_LEN, TailLayout,
 };
+pub use plan::{MovedTo, Plan, PlanClaim, PlanDone, PlanVerdict};
 pub use seal::SealKey;
 pub use session::{Commit, CommitBody, Outcome, SessionBegin, SessionEnd};
 pub use state::{PointState, VaultLock};

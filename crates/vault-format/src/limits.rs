@@ -32,3 +32,7 @@ pub const TREE_PACKS: usize = 1 << 16;
 pub const FAN_OUT: usize = 64;
 /// Highest level of a manifest node (a tree of this level covers 4 PiB).
 pub const MAX_LEVEL: u8 = 5;
+/// Most bytes of an object of collect's plans.
+pub const PLAN_LIMIT: usize = 256 << 20;
+/// Most entries of each list of a plan.
+pub const PLAN_ENTRIES: usize = 1 << 22;

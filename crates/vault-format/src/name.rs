@@ -15,8 +15,7 @@ pub const RINGS: &str = "keys/ring-";
 pub const PACKS: &str = "packs/";
 /// Prefix of index runs.
 pub const INDEX: &str = "index/";
-/// Prefix of the plans of collect, which writers of version 1 do not know: see
-/// docs/format/commit-protocol.md.
+/// Prefix of the plans of collect: see docs/format/commit-protocol.md.
 pub const PLANS: &str = "plans/";
 /// Prefix of sessions.
 pub const SESSIONS: &str = "sessions/";
@@ -146,6 +145,65 @@ pub fn parse_lock(name: &str) -> Option<u32> {
     (lock(number) == name).then_some(number)
 }
 
+/// `plans/<8 digits>`.
+#[must_use]
+pub fn plan_claim(number: u32) -> String {
+    format!("{PLANS}{number:08}")
+}
+
+/// `plans/<8 digits>-<32 hex collector>`.
+#[must_use]
+pub fn plan(number: u32, collector: SessionId) -> String {
+    format!("{PLANS}{number:08}-{}", collector.as_uuid().simple())
+}
+
+/// `plans/<8 digits>.verdict`.
+#[must_use]
+pub fn plan_verdict(number: u32) -> String {
+    format!("{PLANS}{number:08}.verdict")
+}
+
+/// `plans/<8 digits>.done`.
+#[must_use]
+pub fn plan_done(number: u32) -> String {
+    format!("{PLANS}{number:08}.done")
+}
+
+/// Which of a plan's objects a name is, with the plan's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanObject {
+    /// [`plan_claim`].
+    Claim(u32),
+    /// [`plan`].
+    Plan(u32, SessionId),
+    /// [`plan_verdict`].
+    Verdict(u32),
+    /// [`plan_done`].
+    Done(u32),
+}
+
+/// The plan in an object name of its form.
+#[must_use]
+pub fn parse_plan_object(name: &str) -> Option<PlanObject> {
+    let rest = name.strip_prefix(PLANS)?;
+    let digits = rest.get(
+        ..rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len()),
+    )?;
+    let number = digits.parse().ok()?;
+    let (object, exact) = match rest.strip_prefix(digits)? {
+        "" => (PlanObject::Claim(number), plan_claim(number)),
+        ".verdict" => (PlanObject::Verdict(number), plan_verdict(number)),
+        ".done" => (PlanObject::Done(number), plan_done(number)),
+        collector => {
+            let collector = parse_session(collector.strip_prefix('-')?)?;
+            (PlanObject::Plan(number, collector), plan(number, collector))
+        }
+    };
+    (exact == name).then_some(object)
+}
+
 /// Which of a session's two objects a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionObject {
@@ -204,6 +262,15 @@ mod tests {
         );
         assert_eq!(parse_lock(&lock(2)), Some(2));
         assert_eq!(parse_lock("locks/+0000002"), None);
+        for (text, object) in [
+            (plan_claim(7), PlanObject::Claim(7)),
+            (plan(7, session), PlanObject::Plan(7, session)),
+            (plan_verdict(7), PlanObject::Verdict(7)),
+            (plan_done(7), PlanObject::Done(7)),
+        ] {
+            assert_eq!(parse_plan_object(&text), Some(object));
+            assert_eq!(parse_plan_object(&text.replace("00000007", "7")), None);
+        }
         let upper = session_end(session).to_uppercase();
         for odd in ["", "sessions/", "sessions/x.end", "packs/é", upper.as_str()] {
             assert_eq!(parse_session_object(odd), None);
@@ -212,6 +279,7 @@ mod tests {
             assert_eq!(parse_damaged(odd), None);
             assert_eq!(parse_state(odd), None);
             assert_eq!(parse_lock(odd), None);
+            assert_eq!(parse_plan_object(odd), None);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use tresor_vault_format::{
     DamageMark, ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind,
-    PackTail, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, frame,
+    PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, PointState, SessionBegin, SessionEnd,
+    VaultHeader, VaultLock, frame,
 };
 
 fn directory() -> PathBuf {
@@ -94,6 +95,13 @@ fn decoders_still_read_version_1() {
     }
     let lock = VaultLock::decode(&golden("vault-lock")).unwrap();
     assert_eq!(lock, sample::lock());
+    assert_eq!(Plan::decode(&golden("plan")).unwrap(), sample::plan());
+    let claim = PlanClaim::decode(&golden("plan-claim")).unwrap();
+    assert_eq!(claim, sample::plan_claim());
+    let verdict = PlanVerdict::decode(&golden("plan-verdict")).unwrap();
+    assert_eq!(verdict, sample::plan_verdict());
+    let done = PlanDone::decode(&golden("plan-done")).unwrap();
+    assert_eq!(done, sample::plan_done());
     let commit = golden("session-commit");
     assert_eq!(
         SessionEnd::open_record(&commit, &ring).unwrap().1,

@@ -7,8 +7,8 @@ mod sample;
 use proptest::prelude::*;
 use tresor_vault_format::{
     DamageMark, ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId,
-    PackKind, PackTail, PointState, SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock,
-    frame,
+    PackKind, PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, PointState, SessionBegin,
+    SessionEnd, TailLayout, VaultHeader, VaultLock, frame,
 };
 
 /// Runs every decoder; gives how many took the bytes for good.
@@ -36,6 +36,10 @@ fn decode_all(bytes: &[u8]) -> usize {
         DamageMark::decode(bytes).is_ok(),
         PointState::decode(bytes).is_ok(),
         VaultLock::decode(bytes).is_ok(),
+        Plan::decode(bytes).is_ok(),
+        PlanClaim::decode(bytes).is_ok(),
+        PlanVerdict::decode(bytes).is_ok(),
+        PlanDone::decode(bytes).is_ok(),
         SessionBegin::decode(bytes).is_ok(),
         SessionEnd::decode(bytes).is_ok(),
         SessionEnd::open_summary(bytes, &ring).is_ok(),

@@ -98,6 +98,11 @@ pub enum ErrorKind {
         /// Why, in words.
         reason: String,
     },
+    /// The recovery point that a stream is to be based on is gone, or about to be.
+    BaseGone {
+        /// The stream.
+        stream: StreamName,
+    },
     /// There is no such recovery point, or its session was aborted.
     PointNotFound {
         /// The id.
@@ -216,6 +221,24 @@ impl Error {
         }
     }
 
+    /// Whether an object is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        let gone = tresor_backend::ErrorKind::NotFound;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == gone)
+    }
+
+    /// Whether the storage failed to read what it may have.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let failed = tresor_backend::ErrorKind::Io;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == failed)
+    }
+
+    /// Whether the storage has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = tresor_backend::ErrorKind::Full;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == full)
+    }
+
     /// Object and reason, when the error is about what is stored.
     pub(crate) fn object_and_reason(&self) -> Option<(String, String)> {
         match self.kind() {
@@ -297,6 +320,9 @@ impl fmt::Display for Error {
             ErrorKind::PointDeleted { point } => write!(f, "recovery point {point} is deleted"),
             ErrorKind::PointHeld { point, reason } => {
                 write!(f, "recovery point {point} cannot be removed: {reason}")
+            }
+            ErrorKind::BaseGone { stream } => {
+                write!(f, "the recovery point that {stream} is based on is gone")
             }
             ErrorKind::PointNotFound { point } => write!(f, "there is no recovery point {point}"),
             ErrorKind::Storage { object, .. } => write!(f, "the storage failed at {object}"),

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - I2: chunk, index, manifest, end object, in this durable order ([`WriteSession`]).
-//! - I3: objects are written once; of all objects only key slots are deleted here.
+//! - I3: objects are written once; only collect deletes, and the keys' commands key slots.
 //! - I8: nothing is decoded before its size is bounded; nothing is given out unverified.
 //! - I9: cost follows change.
 //! - Hashing, compressing and sealing run on a pool of threads of their own; memory is bounded
@@ -16,6 +16,7 @@
 extern crate self as tresor_vault;
 
 mod chunk;
+mod collect;
 mod copy;
 mod damage;
 mod domain;
@@ -23,11 +24,15 @@ mod error;
 mod keys;
 mod known;
 mod marks;
+mod moved;
+mod plans;
 mod points;
 mod pool;
 mod random;
 mod read;
+mod record;
 mod ring;
+mod roster;
 mod rotate;
 mod session;
 #[cfg(test)]
@@ -40,6 +45,9 @@ mod vault;
 mod verify;
 mod zero;
 
+pub use collect::{
+    Choice, CollectOptions, CollectReport, CollectStep, Collected, DEFAULT_MARGIN, DEFAULT_MIN_GAIN,
+};
 pub use copy::{
     Base, CopyChoice, CopyOptions, CopyStats, PlannedCopy, ReadBack, copy_point, plan_copies,
 };

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tresor_model::{PointId, SessionId};
 use tresor_vault_format::limits::{END_LIMIT, SMALL_OBJECT};
@@ -399,39 +399,6 @@ impl Vault {
             return Err(Error::new(ErrorKind::PointExpired { point: id }));
         }
         Ok((marks, raw))
-    }
-
-    /// Every session whose objects must stay though it has ended: committed points that are live,
-    /// and those that are deleted, pinned or held. What collect may free is what none of these
-    /// uses. Aborted sessions are among them: only their end tells, which collect reads anyway.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub async fn kept_sessions(&self) -> Result<BTreeMap<SessionId, Standing>> {
-        let inner = &self.inner;
-        let listed = inner.store.list(name::SESSIONS).await?;
-        let marks = Marks::read(inner, None).await?;
-        let now = Timestamp::now();
-        let ended = listed.iter().filter_map(|meta| {
-            match name::parse_session_object(meta.name.as_str())? {
-                name::SessionObject::End(session) => Some(session),
-                name::SessionObject::Begin(_) => None,
-            }
-        });
-        let ended: Vec<SessionId> = ended.collect();
-        let marks = &marks;
-        let standings: Vec<_> = stream::iter(ended)
-            .map(|session| async move {
-                let standing = marks.standing(inner, session, now).await?;
-                Ok::<_, Error>((session, standing))
-            })
-            .buffer_unordered(inner.store.parallelism())
-            .try_collect()
-            .await?;
-        Ok(standings
-            .into_iter()
-            .filter(|(_, standing)| *standing != Standing::Gone)
-            .collect())
     }
 }
 

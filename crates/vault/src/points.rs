@@ -6,11 +6,12 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tresor_model::{PointId, RecoveryPoint, SessionId, VmId};
 use tresor_vault_format::limits::END_LIMIT;
-use tresor_vault_format::name::SessionObject;
-use tresor_vault_format::{Outcome, SessionEnd, name};
+use tresor_vault_format::{Outcome, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::marks::Marks;
+use crate::record;
+use crate::roster::Roster;
 use crate::session::PointSummary;
 use crate::standing::{PointMarks, Standing};
 use crate::vault::{Inner, Vault};
@@ -59,16 +60,12 @@ impl Vault {
     /// The list, and with `ever` those that are gone, of which it does not tell.
     async fn read_points(&self, ever: bool) -> Result<(PointList, Vec<PointSummary>)> {
         let inner = &self.inner;
-        let listed = inner.store.list(name::SESSIONS).await?;
+        // Marks first: collect deletes them last.
         let marks = Marks::read(inner, None).await?;
+        let roster = Roster::list(inner).await?;
         let now = Timestamp::now();
-        let ended = listed.iter().filter_map(|meta| {
-            match name::parse_session_object(meta.name.as_str())? {
-                SessionObject::End(session) => Some(session),
-                SessionObject::Begin(_) => None,
-            }
-        });
         // Without a lock the end of a point that is gone need not be read.
+        let ended = roster.ended.iter().copied();
         let ended: Vec<SessionId> = ended
             .filter(|session| ever || marks.lock.days > 0 || !marks.is_gone(*session, now))
             .collect();
@@ -82,6 +79,7 @@ impl Vault {
         } else {
             sort_out(inner, locked, &mut list);
         }
+        list.leave_out_halves(&roster);
         list.damaged.extend(marks.damaged);
         list.points = in_order(list.points);
         list.deleted = in_order(list.deleted);
@@ -93,13 +91,8 @@ impl Vault {
     /// # Errors
     /// When the storage fails.
     pub async fn sessions(&self) -> Result<BTreeSet<SessionId>> {
-        let listed = self.inner.store.list(name::SESSIONS).await?;
-        let sessions = listed.iter().filter_map(|meta| {
-            let object = name::parse_session_object(meta.name.as_str())?;
-            let (SessionObject::Begin(session) | SessionObject::End(session)) = object;
-            Some(session)
-        });
-        Ok(sessions.collect())
+        let roster = Roster::list(&self.inner).await?;
+        Ok(roster.begun.union(&roster.ended).copied().collect())
     }
 
     /// One recovery point.
@@ -111,37 +104,29 @@ impl Vault {
         let session = SessionId::from_uuid(*id.as_uuid());
         let object = name::session_end(session);
         let not_found = || Error::new(ErrorKind::PointNotFound { point: id });
-        let bytes = self
-            .inner
-            .store
-            .find(&object, END_LIMIT)
-            .await?
-            .ok_or_else(not_found)?;
-        let end = SessionEnd::decode(&bytes).map_err(|error| Error::format(&object, error))?;
-        check_end(&self.inner, session, &end)?;
+        let inner = &self.inner;
+        let bytes = inner.store.find(&object, END_LIMIT).await?;
+        let bytes = bytes.ok_or_else(not_found)?;
+        let end = record::decode_end(inner, session, &bytes)?;
         if end.outcome == Outcome::Aborted {
             return Err(not_found());
         }
-        let marks = Marks::read(&self.inner, Some(session)).await?;
+        let marks = Marks::read(inner, Some(session)).await?;
         let marks = marks.of(session).with(marks.lock, Some(end.ended_ms));
         match marks.standing(Timestamp::now()) {
             Standing::Live => {}
             Standing::Deleted => return Err(Error::new(ErrorKind::PointDeleted { point: id })),
             Standing::Gone => return Err(Error::new(ErrorKind::PointExpired { point: id })),
         }
-        if let Outcome::Committed(commit) = &end.outcome
-            && !self.inner.ring.knows(commit.epoch)
-        {
-            self.inner.refresh_ring().await?;
+        let point = record::open(inner, session, &end, &bytes).await?;
+        let begin = name::session_begin(session);
+        // Without a begin it is no point that a list shows, but it may be whole: a begin that was lost
+        // shall not keep anybody from a restore. Without both it was collected, and what was read is a
+        // copy of long ago.
+        if inner.store.stat(&begin).await?.is_none() && inner.store.stat(&object).await?.is_none() {
+            return Err(not_found());
         }
-        let opened = SessionEnd::open_record(&bytes, &self.inner.ring.get().ring);
-        let (_, record) = opened.map_err(|error| Error::format(&object, error))?;
-        let point: RecoveryPoint = parse(&object, &record)?;
-        if point.id == id {
-            Ok(point)
-        } else {
-            Err(Error::damaged(object, "it is another recovery point"))
-        }
+        Ok(point)
     }
 }
 
@@ -161,6 +146,22 @@ impl PointList {
         }
         self.marks.insert(id, marks);
         None
+    }
+
+    /// An end without a begin is no point: docs/format/commit-protocol.md.
+    fn leave_out_halves(&mut self, roster: &Roster) {
+        let is_half = |point: &PointSummary| {
+            let session = SessionId::from_uuid(*point.id.as_uuid());
+            !roster.begun.contains(&session)
+        };
+        let lists = [&mut self.points, &mut self.deleted];
+        let halves = lists.into_iter().flat_map(|list| list.extract_if(.., |point| is_half(point)));
+        for half in halves.collect::<Vec<_>>() {
+            self.marks.remove(&half.id);
+            let session = SessionId::from_uuid(*half.id.as_uuid());
+            let begin = name::session_begin(session);
+            self.add_unreadable(session, Error::damaged(begin, "the session has an end without a begin"));
+        }
     }
 
     fn add_unreadable(&mut self, session: SessionId, error: Error) {
@@ -190,6 +191,8 @@ async fn read_summaries(
                 gone.extend(list.add(summary, marks, now));
             }
             Ok(None) => {}
+            // Collected since it was listed.
+            Err(error) if error.is_gone() => {}
             Err(error) if matches!(error.kind(), ErrorKind::KeyMissing { .. }) => {
                 locked.push((session, error));
             }
@@ -238,35 +241,12 @@ fn in_order(mut points: Vec<PointSummary>) -> Vec<PointSummary> {
 async fn summary(vault: &Inner, session: SessionId) -> Result<Option<(PointSummary, i64)>> {
     let object = name::session_end(session);
     let bytes = vault.store.get(&object, END_LIMIT).await?;
-    let end = SessionEnd::decode(&bytes).map_err(|error| Error::format(&object, error))?;
-    check_end(vault, session, &end)?;
+    let end = record::decode_end(vault, session, &bytes)?;
     if end.outcome == Outcome::Aborted {
         return Ok(None);
     }
-    let opened = SessionEnd::open_summary(&bytes, &vault.ring.get().ring);
-    let (_, summary) = opened.map_err(|error| Error::format(&object, error))?;
-    let summary: PointSummary = parse(&object, &summary)?;
-    if summary.id == PointId::from(session) {
-        Ok(Some((summary, end.ended_ms)))
-    } else {
-        Err(Error::damaged(object, "it is another recovery point"))
-    }
-}
-
-fn check_end(vault: &Inner, session: SessionId, end: &SessionEnd) -> Result<()> {
-    if end.session == session && end.vault == vault.id {
-        Ok(())
-    } else {
-        Err(Error::damaged(
-            name::session_end(session),
-            "it is the end of another session",
-        ))
-    }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(object: &str, json: &[u8]) -> Result<T> {
-    serde_json::from_slice(json)
-        .map_err(|error| Error::damaged(object, "its JSON has another shape").because(error))
+    let summary: PointSummary = record::open_summary(vault, session, &bytes)?;
+    Ok(Some((summary, end.ended_ms)))
 }
 
 #[cfg(test)]

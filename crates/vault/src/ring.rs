@@ -209,6 +209,11 @@ impl RingCell {
         is_whole(&self.get().ring)
     }
 
+    /// The domain of a data key; `None`: this holder does not have it.
+    pub(crate) fn domain_of(&self, epoch: u32) -> Option<DomainId> {
+        domain_of(&self.get().ring, epoch)
+    }
+
     /// Whether an object of that data key belongs to a domain.
     pub(crate) fn is_of(&self, epoch: u32, domain: DomainId) -> bool {
         domain_of(&self.get().ring, epoch) == Some(domain)

@@ -133,7 +133,8 @@ fn add_key(ring: &mut KeyRing, domain: DomainId, number: u32) -> Result<()> {
 }
 
 impl Inner {
-    fn owner(&self) -> Result<()> {
+    /// Refuses who has not the keys of all domains.
+    pub(crate) fn owner(&self) -> Result<()> {
         if self.ring.is_whole() {
             Ok(())
         } else {

@@ -81,6 +81,16 @@ impl Store {
         listed.map_err(|error| Error::storage(prefix, error))
     }
 
+    /// Size in bytes; `None` when it is not there.
+    pub(crate) async fn stat(&self, name: &str) -> Result<Option<u64>> {
+        match self.backend.stat(&object(name)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(error) if error.kind() == StorageKind::NotFound => Ok(None),
+            Err(error) => Err(Error::storage(name, error)),
+        }
+    }
+
+    /// Only collect may, and only what a plan allows.
     pub(crate) async fn delete(&self, name: &str) -> Result<()> {
         let deleted = self.backend.delete(&object(name)?).await;
         deleted.map_err(|error| Error::storage(name, error))

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyMaterial, Master};
+use crate::moved::Moved;
 use crate::pool::CpuPool;
 use crate::random::random;
 use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) cache: FrameCache,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) around: AroundLog,
+    /// Where parts of packs that collect deleted are now.
+    pub(crate) moved: Moved,
     /// Memory that frames are opened into.
     pub(crate) frames: AlignedPool,
     pub(crate) master: Master,
@@ -200,6 +203,7 @@ impl Vault {
             cache,
             elsewhere: Elsewhere::default(),
             around: AroundLog::default(),
+            moved: Moved::default(),
             frames: AlignedPool::new(FRAMES),
             master,
         };

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use support::{back_up, memory_vault, noise};
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
 use tresor_model::{PointId, SessionId};
-use tresor_vault::{ErrorKind, Standing, Vault, verify_objects};
+use tresor_vault::{CollectOptions, ErrorKind, Standing, Vault, verify_objects};
 use tresor_vault_format::{ExpiryMark, PointState, VaultLock, name};
 
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -44,9 +44,9 @@ async fn standing(vault: &Vault, point: PointId) -> Standing {
         (false, false) => Standing::Gone,
         (true, true) => panic!("in both lists"),
     };
-    let kept = vault.kept_sessions().await.unwrap();
-    let kept = kept.get(&session(point)).copied();
-    assert_eq!(kept.unwrap_or(Standing::Gone), found);
+    let plan = vault.plan_collect(&CollectOptions::default(), |_| ()).await;
+    let dropped = plan.unwrap().sessions == 1;
+    assert_eq!(dropped, found == Standing::Gone, "what collect makes of it");
     match vault.point(point).await {
         Ok(_) => assert_eq!(found, Standing::Live),
         Err(error) => match error.kind() {

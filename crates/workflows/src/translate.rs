@@ -125,6 +125,10 @@ pub fn vault_problem(error: &tresor_vault::Error, location: &str) -> Problem {
         Vault::PointNotFound { point } => Kind::PointNotFound {
             point: point.to_string(),
         },
+        // The next backup chooses another parent.
+        Vault::BaseGone { stream } => Kind::PointExpired {
+            point: format!("that {stream} is based on"),
+        },
         Vault::Damaged { object, reason } => Kind::VaultDamaged {
             location,
             object: object.clone(),

@@ -10,6 +10,7 @@ mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod vault;
 mod vault_kill;
 mod writers;
 
@@ -20,7 +21,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance`, `vault-kill` or `fuzz`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill` or `fuzz`
     name: String,
     /// How many times (all but fuzz)
     #[arg(long, default_value_t = 0)]
@@ -50,9 +51,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
+        "vault" => vault::run(options),
         "vault-kill" => vault_kill::run(options).await,
         other => bail!(
-            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault-kill, fuzz"
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, fuzz"
         ),
     }
 }

@@ -5,6 +5,7 @@
 )]
 
 mod backup;
+mod collect;
 mod copy;
 mod jobs;
 mod key;
@@ -14,6 +15,7 @@ mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
@@ -172,6 +174,17 @@ Examples:
   tresor repair --vault main --from /mnt/usb/vault --from-key-file recovery.txt
   tresor repair --dry-run")]
     Repair(RepairArgs),
+    /// Free what no recovery point in a vault uses any more
+    #[command(after_help = "\
+Runs beside backups and restores. Shows its plan, waits for backups that began before it, then deletes.
+An interrupted collect goes on when the command is run again, on any machine.
+
+Examples:
+  tresor collect --dry-run
+  tresor collect
+  tresor collect --min-gain 101                        # only delete, e.g. when the storage is full
+  tresor collect --abort-sessions-older-than 36h")]
+    Collect(CollectArgs),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod collect;
 mod copies;
 mod copy;
 mod debug;
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Copy(args) => copy::run(args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
+        Command::Collect(args) => collect::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

@@ -40,6 +40,21 @@ impl Session {
         Ok(Arc::new(self.state()?.catalog().await?))
     }
 
+    /// Whether stderr is to say nothing of progress.
+    pub(crate) fn is_quiet(&self) -> bool {
+        use crate::args::ProgressStyle;
+        match self.global.progress {
+            ProgressStyle::None => true,
+            ProgressStyle::Auto => self.output.is_json(),
+            ProgressStyle::Lines => false,
+        }
+    }
+
+    /// When somebody wants the command to stop.
+    pub(crate) async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
     /// A runner for jobs that are recorded in this catalog.
     pub(crate) fn runner(&self, catalog: &Arc<Catalog>) -> Runner<'_> {
         let progress = Arc::new(Progress::new(self.global.progress, self.output.is_json()));

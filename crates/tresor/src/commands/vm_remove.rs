@@ -71,7 +71,7 @@ fn text(
     let points = if deleted {
         format!(
             "Its {expired} recovery points in vault {} are marked as expired: they are not listed any \
-             more. Their space is not free yet; a later release frees it.",
+             more. `tresor collect` frees their space.",
             vm.vault
         )
     } else {

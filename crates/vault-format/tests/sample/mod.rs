@@ -7,8 +7,9 @@ use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{
     Argon2Cost, Child, ChunkId, Commit, CommitBody, DamageMark, DataKey, DomainId, DomainKeys,
     ExpiryMark, FrameLocation, IndexEntry, IndexHeader, IndexPack, IndexRun, KeyRing, KeySlot,
-    LeafChunk, Location, Node, NodeId, PackId, PackKind, PackWriter, PointState, RingHeader,
-    Secret, SessionBegin, SessionEnd, SlotKind, VaultHeader, VaultLock, frame,
+    LeafChunk, Location, MovedTo, Node, NodeId, PackId, PackKind, PackWriter, Plan, PlanClaim,
+    PlanDone, PlanVerdict, PointState, RingHeader, Secret, SessionBegin, SessionEnd, SlotKind,
+    VaultHeader, VaultLock, frame,
 };
 use uuid::Uuid;
 
@@ -254,6 +255,50 @@ pub(crate) fn lock() -> VaultLock {
     }
 }
 
+pub(crate) fn plan() -> Plan {
+    let moved = |from, to| MovedTo {
+        from: pack_id(from),
+        to: pack_id(to),
+        size: 7000,
+    };
+    Plan {
+        vault: vault(),
+        number: 3,
+        collector: SessionId::from_uuid(uuid(0xe5)),
+        condemned: vec![pack_id(1), pack_id(2)],
+        moved: vec![moved(2, 6), moved(2, 8), moved(9, 6)],
+        walked: vec![session()],
+        dropped: vec![SessionId::from_uuid(uuid(0xb3))],
+    }
+}
+
+pub(crate) fn plan_claim() -> PlanClaim {
+    PlanClaim {
+        vault: vault(),
+        number: 3,
+        collector: plan().collector,
+        made_ms: 1_764_000_000_005,
+        plan: *blake3::hash(&plan().encode()).as_bytes(),
+    }
+}
+
+pub(crate) fn plan_verdict() -> PlanVerdict {
+    PlanVerdict {
+        vault: vault(),
+        number: 3,
+        keep_older: true,
+        struck: vec![pack_id(1)],
+    }
+}
+
+pub(crate) fn plan_done() -> PlanDone {
+    PlanDone {
+        vault: vault(),
+        number: 3,
+        done_ms: 1_764_000_000_006,
+    }
+}
+
 /// Name of the golden file, and the bytes.
 pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let ids = ring().id_key(1).unwrap();
@@ -282,6 +327,10 @@ pub(crate) fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("expired", expired().encode()),
         ("damaged", damaged().encode()),
         ("vault-lock", lock().encode()),
+        ("plan", plan().encode()),
+        ("plan-claim", plan_claim().encode()),
+        ("plan-verdict", plan_verdict().encode()),
+        ("plan-done", plan_done().encode()),
     ];
     objects.extend(states().map(|(name, state)| (name, state.encode())));
     objects

@@ -4,7 +4,8 @@
 //! A chunk counts as known only if its pack is listed, in its full size, *now*: a pack that was
 //! lost is stored again by the next backup, and so is one that somebody has marked as damaged. Index runs name only packs that were durable before
 //! the run was put; packs that no run covers (their writer died, or writes right now) were only
-//! *seen*, so they are settled before anything may depend on them.
+//! *seen*, so they are settled before anything may depend on them. Packs that a plan of collect
+//! condemns are as good as gone.
 //!
 //! Only chunks of the domain in which the session writes are in it: others have other ids, and a
 //! holder of one domain cannot open them. The number of the data key, which is in a pack's id, tells.
@@ -20,9 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tresor_vault_format::limits::{CHUNK_SIZE, INDEX_LIMIT};
+use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{
-    ChunkId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents, PackId,
+    ChunkId, DomainId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents, PackId,
     PackKind, name,
 };
 
@@ -32,6 +33,7 @@ use super::stored::StoredChunks;
 use super::table::TablePack;
 use crate::error::{Error, Result};
 use crate::known::KnownChunks;
+use crate::read::chunk_at;
 use crate::session::{PlantedBug, Protocol};
 use crate::vault::Inner;
 use crate::verify::pack;
@@ -40,15 +42,17 @@ use crate::verify::pack;
 const BATCH: usize = 1 << 20;
 
 /// Reads the index runs that the cache in `cache_dir` has not, and the footers of packs that no
-/// run covers.
+/// run covers. `condemned` are the packs that a plan in effect will delete.
 pub(crate) async fn load(
     vault: &Arc<Inner>,
     protocol: Protocol,
     cache_dir: Option<&Path>,
+    condemned: &[PackId],
 ) -> Result<KnownChunks> {
     // Runs first: then the keys of all of them are among those of the packs.
     let runs = list_names(vault, name::INDEX).await?;
     let mut listed = ListedPacks::list(vault).await?;
+    listed.leave_out(condemned);
     if let Some(epoch) = vault.learn_keys(&listed.epochs()).await? {
         tracing::warn!(
             epoch,
@@ -168,7 +172,7 @@ async fn add_runs(
     let mut held = before.clone();
     let new: Vec<String> = there.runs.difference(before).cloned().collect();
     let mut runs = stream::iter(new)
-        .map(async |object| Ok::<_, Error>((object.clone(), read_run(vault, object).await?)))
+        .map(async |object| Ok::<_, Error>((object.clone(), read_run(vault, object, Some(vault.domain)).await?)))
         .buffered(vault.store.parallelism());
     let (mut chunks, mut packs) = (Vec::new(), Vec::new());
     while let Some(run) = runs.next().await {
@@ -225,15 +229,7 @@ async fn add_footers(
 
 /// An entry that is a chunk of a frame; nodes are none.
 fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
-    let IndexEntry { id, location } = entry;
-    let at = location.at as usize;
-    let whole = location.size as usize == CHUNK_SIZE && at.is_multiple_of(CHUNK_SIZE);
-    let slot = whole.then_some(at / CHUNK_SIZE)?;
-    Some(LeafChunk {
-        id: ChunkId(*id),
-        frame: location.frame,
-        slot: u8::try_from(slot).ok()?,
-    })
+    chunk_at(ChunkId(entry.id), &entry.location)
 }
 
 pub(crate) async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<String>> {
@@ -245,17 +241,23 @@ pub(crate) async fn list_names(vault: &Inner, prefix: &str) -> Result<BTreeSet<S
 }
 
 /// `None` when the run is damaged: its packs' footers say the same. `Some(None)` when it is of
-/// another domain.
+/// another domain than the one that is asked for, or, when none is, of one without a key.
 pub(crate) async fn read_run(
     vault: &Arc<Inner>,
     object: String,
+    domain: Option<DomainId>,
 ) -> Result<Option<Option<IndexRun>>> {
     let Some(bytes) = vault.store.find(&object, INDEX_LIMIT).await? else {
         return Ok(None);
     };
     if let Ok((header, _)) = IndexHeader::decode(&bytes) {
-        let is_elsewhere = vault.ring.knows(header.epoch) || !vault.ring.is_whole();
-        if is_elsewhere && !vault.ring.is_of(header.epoch, vault.domain) {
+        let knows = vault.ring.knows(header.epoch);
+        let is_elsewhere = match domain {
+            Some(domain) => knows && !vault.ring.is_of(header.epoch, domain),
+            None => false,
+        };
+        // To a holder of all domains an unknown key is damage.
+        if is_elsewhere || (!knows && !vault.ring.is_whole()) {
             return Ok(Some(None));
         }
     }

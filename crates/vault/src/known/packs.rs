@@ -39,6 +39,13 @@ impl ListedPacks {
         self.0.retain(|pack, _| wanted(pack));
     }
 
+    /// These are as good as gone.
+    pub(super) fn leave_out(&mut self, condemned: &[PackId]) {
+        for pack in condemned {
+            self.0.remove(pack);
+        }
+    }
+
     /// These and no others.
     #[cfg(test)]
     pub(super) fn of(packs: impl IntoIterator<Item = TablePack>) -> Self {

@@ -11,12 +11,14 @@ mod compare;
 mod elsewhere;
 mod fetch;
 mod open;
+mod perform;
 mod plan;
 pub(crate) mod reader;
 
 pub(crate) use around::AroundLog;
 pub use around::{Copies, Instead, ReadAround};
 pub(crate) use cache::{FrameCache, frame};
-pub(crate) use elsewhere::Elsewhere;
+pub(crate) use elsewhere::{Elsewhere, places_of};
 pub use fetch::{Fetch, Piece};
 pub use reader::{ExtentKind, StreamReader};
+pub(crate) use reader::{chunk_at, verified};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tresor_model::{Extent, StreamName, StreamRecord};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
-use tresor_vault_format::{ChunkId, LeafChunk, name};
+use tresor_vault_format::{ChunkId, LeafChunk, Location, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::around::CopyOf;
@@ -15,6 +15,9 @@ use crate::vault::{Inner, Vault};
 
 pub(crate) const CHUNK: u64 = CHUNK_SIZE as u64;
 pub(crate) const LEAF: u64 = CHUNK * FAN_OUT as u64;
+
+/// How often a chunk is looked for again: collect may move it while it is read.
+pub(super) const MOVES: u32 = 4;
 
 /// What a range of a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,10 +157,31 @@ impl StreamReader {
     }
 
     async fn chunk(&self, at: u64, chunk: &LeafChunk) -> Result<Bytes> {
-        match self.chunk_at(chunk).await {
-            Ok(plain) => Ok(plain),
-            Err(error) => self.chunk_around(at, chunk, error).await,
+        let mut place = *chunk;
+        let mut plain = self.chunk_at(&place).await;
+        for _ in 0..MOVES {
+            match &plain {
+                Err(error) if error.is_gone() => {}
+                _ => break,
+            }
+            let Some(moved) = self.moved(&place).await? else {
+                break;
+            };
+            place = moved;
+            plain = self.chunk_at(&place).await;
         }
+        match plain {
+            Ok(plain) => Ok(plain),
+            Err(error) => self.chunk_around(at, &place, error).await,
+        }
+    }
+
+    /// The chunk where it is now, when collect has deleted its pack; `None` when nobody knows.
+    pub(super) async fn moved(&self, chunk: &LeafChunk) -> Result<Option<LeafChunk>> {
+        let vault = &self.vault;
+        let found = vault.moved.locate(vault, &chunk.frame.pack, &chunk.id.0);
+        let found = found.await?;
+        Ok(found.and_then(|found| chunk_at(chunk.id, &found.location)))
     }
 
     /// An error of the storage or of a format, as damage of a chunk where it is one.
@@ -198,6 +222,18 @@ pub(crate) fn chunks_of(
     offsets
         .zip(chunks)
         .filter_map(|(offset, chunk)| Some((offset, (*chunk)?)))
+}
+
+/// The chunk of that id, if the place can be one of a chunk.
+pub(crate) fn chunk_at(id: ChunkId, location: &Location) -> Option<LeafChunk> {
+    let at = location.at as usize;
+    let whole = location.size as usize == CHUNK_SIZE && at.is_multiple_of(CHUNK_SIZE);
+    let slot = whole.then_some(at / CHUNK_SIZE)?;
+    Some(LeafChunk {
+        id,
+        frame: location.frame,
+        slot: u8::try_from(slot).ok()?,
+    })
 }
 
 /// The chunk's bytes in its opened frame, if they are the chunk's.

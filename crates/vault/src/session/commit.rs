@@ -207,15 +207,31 @@ async fn put_commit(core: &Core, object: Bytes) -> Result<()> {
         tries += 1;
     };
     if outcome == PutOutcome::Stored || core.protocol.has(PlantedBug::CommitIgnoresRival) {
-        return Ok(());
+        return still_begun(core, &end).await;
     }
     if core.vault.store.get(&end, END_LIMIT).await? == object {
-        return Ok(());
+        return still_begun(core, &end).await;
     }
     Err(Error::new(ErrorKind::SessionLost { session: core.id }))
 }
 
-async fn abort(vault: &Inner, session: SessionId) -> Result<Ended> {
+/// Collect deletes the begin object of a session that was ended, before its end object: where it is
+/// gone, the name was free only because the session is long over.
+async fn still_begun(core: &Core, end: &str) -> Result<()> {
+    if core.protocol.has(PlantedBug::TrustsItsEnd) {
+        return Ok(());
+    }
+    let store = &core.vault.store;
+    if store.stat(&name::session_begin(core.id)).await?.is_some() {
+        return Ok(());
+    }
+    if let Err(error) = store.delete(end).await {
+        tracing::warn!(%error, object = end, "the end of a lost session stays");
+    }
+    Err(Error::new(ErrorKind::SessionLost { session: core.id }))
+}
+
+pub(crate) async fn abort(vault: &Inner, session: SessionId) -> Result<Ended> {
     let object = name::session_end(session);
     let now = Timestamp::now().as_millisecond();
     let ours = Bytes::from(SessionEnd::encode_abort(vault.id, session, now));

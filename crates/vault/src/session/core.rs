@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tresor_model::SessionId;
 use tresor_vault_format::limits::PACK_LIMIT;
-use tresor_vault_format::{FrameLocation, PackId, PackKind, SessionBegin, name};
+use tresor_vault_format::{FrameLocation, PackId, PackKind, Plan, SessionBegin, name};
 
 use crate::damage::Heal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::known::{self, KnownChunks};
+use crate::plans;
 use crate::pool::CpuPool;
 use crate::session::SessionOptions;
+use crate::session::base::Bases;
 use crate::session::frames::OpenFrame;
 use crate::session::level::Levels;
 use crate::session::outbox::Outbox;
@@ -37,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) protocol: Protocol,
     pub(crate) heal: Heal,
     known: Mutex<KnownChunks>,
+    pub(super) bases: Bases,
     data: Mutex<Packer>,
     tree: tokio::sync::Mutex<TreePacks>,
     /// One permit for each frame between its stream and its pack.
@@ -63,15 +66,29 @@ impl Core {
             started_ms: Timestamp::now().as_millisecond(),
         };
         let object = Bytes::from(begin.encode());
-        if vault.store.put(&name::session_begin(id), object).await? == PutOutcome::NameTaken {
-            return Err(Error::new(ErrorKind::SessionExists { session: id }));
-        }
-        refuse_plans(vault).await?;
         let protocol = Protocol {
             #[cfg(test)]
             planted: options.planted,
         };
-        let known = known::load(vault, protocol, options.index_cache.as_deref()).await?;
+        let early = match protocol.has(PlantedBug::PlansBeforeBegin) {
+            true => Some(plans_too_early(vault).await?),
+            false => None,
+        };
+        if vault.store.put(&name::session_begin(id), object).await? == PutOutcome::NameTaken {
+            return Err(Error::new(ErrorKind::SessionExists { session: id }));
+        }
+        // After the begin object: a collector that claims its plan from now on sees this session.
+        let plan = match early {
+            Some(plan) => plan,
+            None => plans::in_effect(vault).await?,
+        };
+        let condemned: &[PackId] = match &plan {
+            Some(plan) if !protocol.has(PlantedBug::IgnoresPlans) => &plan.condemned,
+            _ => &[],
+        };
+        let cache = options.index_cache.as_deref();
+        let known = known::load(vault, protocol, cache, condemned).await?;
+        let bases = Bases::new(options.base, plan);
         let pool = Arc::clone(&vault.pool);
         let workers = options.workers.unwrap_or(pool.threads()).clamp(1, 256);
         // A frame waits while another one is compressed on each thread.
@@ -93,6 +110,7 @@ impl Core {
             levels: Levels::new(options.level),
             plains: Spare::new(frames_max as usize + 1),
             known: Mutex::new(known),
+            bases,
             data: Mutex::new(packer(PackKind::Data, options.pack_size)),
             tree: tokio::sync::Mutex::new(TreePacks {
                 packer: packer(PackKind::Tree, options.tree_pack_size),
@@ -224,15 +242,11 @@ impl TreePacks {
     }
 }
 
-/// A vault that has been collected has plans, which this version does not know: it could refer to
-/// packs that are about to be deleted. Looked for *after* the begin object was put, so that a
-/// collector that starts now sees this session.
-async fn refuse_plans(vault: &Inner) -> Result<()> {
-    match vault.store.list(name::PLANS).await?.first() {
-        None => Ok(()),
-        Some(plan) => {
-            let object = plan.name.as_str().to_owned();
-            Err(Error::new(ErrorKind::VersionUnknown { object, found: 2 }))
-        }
+/// For a planted bug: something else happens between the list and the begin object.
+async fn plans_too_early(vault: &Inner) -> Result<Option<Plan>> {
+    let plan = plans::in_effect(vault).await?;
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
     }
+    Ok(plan)
 }

@@ -18,6 +18,7 @@
 //! nothing is committed. `commit` is the exception that every commit has: when its future is
 //! dropped, or its answer is lost, ask [`crate::Vault::abort_session`] how it ended.
 
+mod base;
 mod commit;
 mod core;
 mod frames;
@@ -29,16 +30,19 @@ mod protocol;
 mod spare;
 mod stream;
 
+pub(crate) use commit::abort;
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
 pub use level::{DEFAULT_LEVEL, Level, LevelCounts};
+pub(crate) use packer::Packer;
+pub(crate) use spare::Spare;
 pub(crate) use protocol::{PlantedBug, Protocol};
 pub use stream::{StreamStats, StreamWriter};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tresor_model::{SessionId, StreamName, StreamRecord};
+use tresor_model::{PointId, SessionId, StreamName, StreamRecord};
 
 use crate::damage::Heal;
 use crate::error::{Error, Result};
@@ -53,6 +57,9 @@ pub struct SessionOptions {
     pub workers: Option<usize>,
     /// How hard to compress.
     pub level: Level,
+    /// The point whose streams will be bases: tells where to look for them. Without it, the base of
+    /// a stream is looked for among all points.
+    pub base: Option<PointId>,
     /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
     /// next; `None`: all index runs are read, into memory.
     pub index_cache: Option<PathBuf>,
@@ -75,6 +82,7 @@ impl SessionOptions {
         Self {
             id,
             workers: None,
+            base: None,
             index_cache: None,
             level: Level::Adaptive,
             pack_size: 32 << 20,
@@ -120,7 +128,8 @@ impl WriteSession {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Misuse`] when the base is larger; [`crate::ErrorKind::BaseElsewhere`] when it
-    /// is of another domain (see [`Vault::can_build_on`]); when it cannot be read.
+    /// is of another domain (see [`Vault::can_build_on`]); [`crate::ErrorKind::BaseGone`] when no
+    /// recovery point has it any more, and it is not of this session; when it cannot be read.
     pub async fn stream(
         &self,
         name: StreamName,
@@ -132,6 +141,9 @@ impl WriteSession {
         }
         if let Some(base) = base {
             self.core.vault.check_base(base).await?;
+        }
+        if let Some(root) = base.and_then(|base| base.root.as_ref()) {
+            self.core.admit(&name, &root.id).await?;
         }
         StreamWriter::new(Arc::clone(&self.core), name, size, base)
     }

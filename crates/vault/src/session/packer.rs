@@ -15,6 +15,8 @@ pub(crate) struct Packer {
     vault: Arc<Inner>,
     session: SessionId,
     kind: PackKind,
+    /// Number of the data key.
+    epoch: u32,
     /// Stored size at which a pack is closed.
     target: usize,
     /// Memory of packs that were put.
@@ -30,6 +32,7 @@ impl Packer {
         spare: Spare,
     ) -> Self {
         Self {
+            epoch: vault.epoch,
             vault,
             session,
             kind,
@@ -37,6 +40,12 @@ impl Packer {
             spare,
             open: None,
         }
+    }
+
+    /// Seals with another data key than the one that sessions use.
+    pub(crate) fn with_key(mut self, epoch: u32) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// Seals a frame into the pack. When that made it full, gives it; the next frame begins
@@ -62,7 +71,7 @@ impl Packer {
 
     fn begin(&self, first: usize) -> Result<PackWriter> {
         let ring = &self.vault.ring.get().ring;
-        let id = PackId::new(random()?, self.vault.epoch);
+        let id = PackId::new(random()?, self.epoch);
         // The pages of what is reserved and not used are never touched.
         let body = self.spare.take(self.target + first);
         PackWriter::new(id, self.kind, self.session, ring, body)

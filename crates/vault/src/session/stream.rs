@@ -168,6 +168,9 @@ impl StreamWriter {
         self.store_last_leaves().await?;
         let root = self.tree.finish().await?;
         self.stats.stored = self.stored();
+        if let Some(root) = &root {
+            self.core.bases.admit_own(&root.id);
+        }
         let record = StreamRecord {
             name: self.name.clone(),
             size: self.size,

@@ -11,7 +11,7 @@ mod nodes;
 mod writer;
 
 pub(crate) use diff::{Change, Diff};
-pub(crate) use nodes::{LeafCursor, LostNode, leaves_below, load, root_child};
+pub(crate) use nodes::{LeafCursor, LostNode, leaves_below, load, load_at, root_child};
 pub(crate) use writer::TreeWriter;
 
 use tresor_vault_format::LeafChunk;

@@ -21,9 +21,13 @@ pub(crate) fn root_child(stream: &StreamRecord) -> Result<Option<Child>> {
     Ok(Some(Child { id, location }))
 }
 
-/// Reads one node; where its hint is broken, from another place in the vault.
+/// How often a node is looked for again: collect may move it while it is read.
+const MOVES: u32 = 4;
+
+/// Reads one node, wherever collect has moved it to; where its hint is broken, from another place in
+/// the vault.
 pub(crate) async fn load(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
-    let error = match load_at(vault, child, level).await {
+    let error = match load_moved(vault, child, level).await {
         Err(error) if error.object_and_reason().is_some() => error,
         loaded => return loaded,
     };
@@ -43,7 +47,23 @@ pub(crate) async fn load(vault: &Arc<Inner>, child: &Child, level: u8) -> Result
     Err(error)
 }
 
-async fn load_at(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
+async fn load_moved(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
+    let mut child = *child;
+    for _ in 0..MOVES {
+        match load_at(vault, &child, level).await {
+            Err(error) if error.is_gone() => {
+                let pack = &child.location.frame.pack;
+                let found = vault.moved.locate(vault, pack, &child.id.0).await?;
+                child.location = found.ok_or(error)?.location;
+            }
+            loaded => return loaded,
+        }
+    }
+    load_at(vault, &child, level).await
+}
+
+/// Reads the node at that place, and nowhere else.
+pub(crate) async fn load_at(vault: &Arc<Inner>, child: &Child, level: u8) -> Result<Node> {
     let location = &child.location;
     let object = name::pack(&location.frame.pack);
     let frame = read::frame(vault, &location.frame, PackKind::Tree, FRAME_LIMIT).await?;

@@ -1,16 +1,16 @@
 //! Checking every object of a vault without a key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tresor_backend::{Backend, ObjectMeta};
 use tresor_model::{SessionId, VaultId};
-use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, SMALL_OBJECT};
-use tresor_vault_format::name::SessionObject;
+use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, PLAN_LIMIT, SMALL_OBJECT};
+use tresor_vault_format::name::{PlanObject, SessionObject};
 use tresor_vault_format::{
-    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, PointState,
-    SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
+    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, Plan, PlanClaim,
+    PlanDone, PlanVerdict, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
 };
 
 use crate::error::{Error, Result};
@@ -56,10 +56,7 @@ pub async fn verify_objects(
     progress: impl Fn(Progress) + Send,
 ) -> Result<ObjectsReport> {
     let store = Store::new(backend);
-    let mut check = Check {
-        report: ObjectsReport::default(),
-        expected: BTreeMap::new(),
-    };
+    let mut check = Check::default();
     let vault = match read_header(&store).await {
         Ok(header) => Some(header.vault),
         Err(error) => {
@@ -68,6 +65,11 @@ pub async fn verify_objects(
         }
     };
     let listed = store.list("").await?;
+    let claims = listed.iter().filter_map(|meta| {
+        let object = name::parse_plan_object(meta.name.as_str());
+        matches!(object, Some(PlanObject::Claim(_))).then_some(())
+    });
+    check.collected = claims.count() > 0;
     let total = listed.iter().map(|meta| meta.size).sum();
     let (packs, others): (Vec<_>, Vec<_>) = listed
         .iter()
@@ -98,10 +100,26 @@ pub async fn verify_objects(
     Ok(check.report)
 }
 
+#[derive(Default)]
 struct Check {
     report: ObjectsReport,
-    /// Objects that others speak of: the size if it is known, and who says so.
-    expected: BTreeMap<String, (Option<u64>, String)>,
+    /// Objects that others speak of.
+    expected: BTreeMap<String, Expected>,
+    /// Collect has been here: what end objects say may be history, and what was listed may be gone.
+    collected: bool,
+    /// Objects that plans which are there delete.
+    condemned: BTreeSet<String>,
+    committed: BTreeSet<SessionId>,
+}
+
+/// What is said of an object.
+struct Expected {
+    size: Option<u64>,
+    by: String,
+    /// It was so when the session ended; collect may have replaced it.
+    history: bool,
+    /// Only these sessions' index runs say so.
+    runs: Vec<SessionId>,
 }
 
 impl Check {
@@ -112,6 +130,9 @@ impl Check {
 
     /// Takes damage into the report; gives back any other error.
     fn note(&mut self, object: &str, error: &Error) -> Result<()> {
+        if error.is_gone() && self.collected {
+            return Ok(()); // deleted since it was listed
+        }
         let (_, reason) = error.object_and_reason().ok_or_else(|| error.clone())?;
         self.damaged(object, reason);
         Ok(())
@@ -125,7 +146,44 @@ impl Check {
     }
 
     fn expect(&mut self, object: String, size: Option<u64>, by: &str) {
-        self.expected.insert(object, (size, by.to_owned()));
+        let expected = Expected {
+            size,
+            by: by.to_owned(),
+            history: false,
+            runs: Vec::new(),
+        };
+        self.expected.insert(object, expected);
+    }
+
+    fn expect_by_run(&mut self, object: String, size: u64, by: &str, session: SessionId) {
+        let expected = self.expected.entry(object).or_insert_with(|| Expected {
+            size: None,
+            by: by.to_owned(),
+            history: false,
+            runs: Vec::new(),
+        });
+        expected.size = Some(size);
+        expected.runs.push(session);
+    }
+
+    /// A writer that was ended by somebody else goes on for a while, and may put an index run over
+    /// packs of its that collect has deleted.
+    fn may_have_slept(&self, runs: &[SessionId]) -> bool {
+        let slept = |session: &SessionId| {
+            // Version 8: a collector's.
+            session.as_uuid().get_version_num() != 8 && !self.committed.contains(session)
+        };
+        !runs.is_empty() && runs.iter().all(slept)
+    }
+
+    fn expect_unless_collected(&mut self, object: String, size: Option<u64>, by: &str) {
+        let expected = Expected {
+            size,
+            by: by.to_owned(),
+            history: true,
+            runs: Vec::new(),
+        };
+        self.expected.entry(object).or_insert(expected);
     }
 
     async fn small(
@@ -172,10 +230,12 @@ impl Check {
             Kind::Index => {
                 let (header, _) = IndexHeader::decode(bytes).map_err(wrong)?;
                 for pack in &header.packs {
-                    self.expect(name::pack(&pack.id), Some(u64::from(pack.size)), object);
+                    let (name, size) = (name::pack(&pack.id), u64::from(pack.size));
+                    self.expect_by_run(name, size, object, header.session);
                 }
                 (name::index_run(header.session, header.number), header.vault)
             }
+            Kind::Plan(of) => self.decode_plan(of, bytes).map_err(wrong)?,
             Kind::Begin => {
                 let begin = SessionBegin::decode(bytes).map_err(wrong)?;
                 (name::session_begin(begin.session), begin.vault)
@@ -186,6 +246,14 @@ impl Check {
             }
             Kind::Damaged => {
                 let mark = DamageMark::decode(bytes).map_err(wrong)?;
+                // Index runs that were put in order since tell only of what is there.
+                let expected = Expected {
+                    size: None,
+                    by: object.to_owned(),
+                    history: false,
+                    runs: Vec::new(),
+                };
+                self.expected.entry(name::pack(&mark.pack)).or_insert(expected);
                 (name::damaged(&mark.pack), mark.vault)
             }
             Kind::State => {
@@ -216,14 +284,44 @@ impl Check {
     fn expect_of_end(&mut self, end: &SessionEnd, object: &str) {
         // A session may be aborted before its writer has begun it.
         if let Outcome::Committed(commit) = &end.outcome {
+            self.committed.insert(end.session);
             self.expect(name::session_begin(end.session), None, object);
             for number in 0..commit.index_runs {
-                self.expect(name::index_run(end.session, number), None, object);
+                let run = name::index_run(end.session, number);
+                self.expect_unless_collected(run, None, object);
             }
             for (id, size) in &commit.tree_packs {
-                self.expect(name::pack(id), Some(u64::from(*size)), object);
+                self.expect_unless_collected(name::pack(id), Some(u64::from(*size)), object);
             }
         }
+    }
+
+    fn decode_plan(
+        &mut self,
+        of: PlanObject,
+        bytes: &[u8],
+    ) -> tresor_vault_format::Result<(String, VaultId)> {
+        Ok(match of {
+            PlanObject::Claim(_) => {
+                let claim = PlanClaim::decode(bytes)?;
+                (name::plan_claim(claim.number), claim.vault)
+            }
+            PlanObject::Plan(..) => {
+                let plan = Plan::decode(bytes)?;
+                self.condemned.extend(plan.condemned.iter().map(name::pack));
+                let sessions = plan.dropped.iter().copied();
+                self.condemned.extend(sessions.map(name::session_begin));
+                (name::plan(plan.number, plan.collector), plan.vault)
+            }
+            PlanObject::Verdict(_) => {
+                let verdict = PlanVerdict::decode(bytes)?;
+                (name::plan_verdict(verdict.number), verdict.vault)
+            }
+            PlanObject::Done(_) => {
+                let done = PlanDone::decode(bytes)?;
+                (name::plan_done(done.number), done.vault)
+            }
+        })
     }
 
     /// Compares what objects say of each other with what is there.
@@ -232,8 +330,17 @@ impl Check {
             .iter()
             .map(|meta| (meta.name.as_str(), meta.size))
             .collect();
-        for (object, (size, by)) in std::mem::take(&mut self.expected) {
+        for (object, expected) in std::mem::take(&mut self.expected) {
+            let Expected {
+                size,
+                by,
+                history,
+                runs,
+            } = expected;
+            let may_be_gone = (self.collected && (history || self.may_have_slept(&runs)))
+                || self.condemned.contains(&object);
             match (sizes.get(object.as_str()), size) {
+                (None, _) if may_be_gone => {}
                 (None, _) => self.damaged(&object, format!("it is missing; {by} speaks of it")),
                 (Some(found), Some(size)) if *found != size => {
                     self.damaged(&object, format!("it has {found} bytes instead of {size}"));
@@ -266,6 +373,7 @@ enum Kind {
     Damaged,
     State,
     Lock,
+    Plan(PlanObject),
 }
 
 impl Kind {
@@ -279,9 +387,13 @@ impl Kind {
             _ if name::parse_damaged(object).is_some() => Some(Self::Damaged),
             _ if name::parse_state(object).is_some() => Some(Self::State),
             _ if name::parse_lock(object).is_some() => Some(Self::Lock),
-            _ => match name::parse_session_object(object)? {
-                SessionObject::Begin(_) => Some(Self::Begin),
-                SessionObject::End(_) => Some(Self::End),
+            _ => match (
+                name::parse_session_object(object),
+                name::parse_plan_object(object),
+            ) {
+                (Some(SessionObject::Begin(_)), _) => Some(Self::Begin),
+                (Some(SessionObject::End(_)), _) => Some(Self::End),
+                (None, plan) => plan.map(Self::Plan),
             },
         }
     }
@@ -298,6 +410,7 @@ impl Kind {
             | Self::Lock => SMALL_OBJECT,
             Self::Index => INDEX_LIMIT,
             Self::End => END_LIMIT,
+            Self::Plan(_) => PLAN_LIMIT,
         }
     }
 }

@@ -32,7 +32,7 @@ fn judge(kind: Kind, damage: Damage) -> (Row, &'static str) {
             ONLY_VERIFIED,
             "restores follow hints; a backup reads the footers of packs that no run covers",
         ),
-        Kind::Begin => (ONLY_VERIFIED, "says nothing that a point needs"),
+        Kind::Begin => begin(damage),
         Kind::End => end(damage),
         Kind::ExpiryMark => expiry_mark(damage),
         Kind::DamageMark if damage == Damage::Delete => (
@@ -104,6 +104,17 @@ fn tree_pack(damage: Damage) -> (Row, &'static str) {
             [Right, Named, Named, Named, Right],
             "the point is lost; a backup that is not based on it writes its own nodes",
         ),
+    }
+}
+
+fn begin(damage: Damage) -> (Row, &'static str) {
+    match damage {
+        Damage::Delete => (
+            [Named, Right, Named, Right, Right],
+            "an end without a begin is no point to a list: a late writer may have left it. It is restored \
+             by its id",
+        ),
+        _ => (ONLY_VERIFIED, "says nothing that a point needs"),
     }
 }
 

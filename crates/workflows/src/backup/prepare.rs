@@ -75,6 +75,7 @@ impl SubTask<BackupContext> for Prepare {
         let mut options = SessionOptions::new(session_of(ctx.job));
         options.index_cache.clone_from(&ctx.request.index_cache);
         options.heal = heal(ctx, scope, parent.as_ref()).await?;
+        options.base = parent.as_ref().map(|parent| parent.id);
         let writer = ctx.services.vault.begin_session(options).await;
         ctx.writer = Some(writer.map_err(|error| ctx.vault_problem(&error))?);
         ctx.usual_write = baseline.end(provider.as_ref()).await;
