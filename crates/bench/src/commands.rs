@@ -90,6 +90,7 @@ pub(crate) async fn backup(
     let id = SessionId::generate();
     let mut options = SessionOptions::new(id);
     options.level = args.level.map_or(Level::Adaptive, Level::Fixed);
+    options.base = parent.as_ref().map(|parent| parent.id);
     let writer = vault.begin_session(options).await?;
     let stream = writer
         .stream(disk.name.clone(), disk.size, base.as_ref())

@@ -33,7 +33,7 @@ pub(crate) fn measure(dir: &Path, entries: u64) -> Result<()> {
         out,
         "resident: {before} MiB before, {} MiB with the table, {} MiB at most",
         resident_mib()?,
-        status_mib("VmHWM:")?
+        peak_mib()?
     )?;
     file.sync_all()?;
     for (what, odd, cold) in [
@@ -62,6 +62,11 @@ pub(crate) fn measure(dir: &Path, entries: u64) -> Result<()> {
 
 pub(crate) fn resident_mib() -> Result<u64> {
     status_mib("VmRSS:")
+}
+
+/// The most that was resident since the start, or since the peak was reset.
+pub(crate) fn peak_mib() -> Result<u64> {
+    status_mib("VmHWM:")
 }
 
 fn status_mib(field: &str) -> Result<u64> {

@@ -15,14 +15,14 @@ use tresor_backend::wrap::{Kept, Metered, Verb};
 use tresor_backend::{Backend, LocalBackend, MemoryBackend};
 use tresor_disk::SnapshotDisk;
 use tresor_model::{
-    DiskStats, JobId, ReadMode, SessionId, SnapshotTag, StreamName, StreamRecord, TrackingLedger,
-    TrackingSigns, VmId,
+    DiskStats, JobId, PointId, ReadMode, SessionId, SnapshotTag, StreamName, StreamRecord,
+    TrackingLedger, TrackingSigns, VmId,
 };
 use tresor_transfer::backup::DiskTransfer;
-use tresor_vault::{CHUNK_SIZE, CreateOptions, KeyMaterial, SessionOptions, Vault};
+use tresor_vault::{CHUNK_SIZE, CollectOptions, CreateOptions, KeyMaterial, SessionOptions, Vault};
 use uuid::Uuid;
 
-use crate::index::resident_mib;
+use crate::index::{peak_mib, resident_mib};
 use crate::point;
 
 /// Size of a disk.
@@ -44,18 +44,19 @@ pub(crate) async fn measure(dir: &Path, most: u64) -> Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
-        "| points | logical TiB | objects | MiB | open, ms | list first, ms | list again, ms | begin, ms | commit of nothing: puts, KiB | commit of 64 MiB: puts, metadata KiB | RSS MiB |"
+        "| points | logical TiB | objects | MiB | open, ms | list first, ms | list again, ms | begin, ms | commit of nothing: puts, KiB | commit of 64 MiB: puts, metadata KiB | plan of collect, ms | its memory, MiB | RSS MiB |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     let mut next = 100.min(most);
     for number in 0..=most {
         if number == next {
             let nothing = vault.commit(0, 0).await?;
             let much = vault.commit(0, SCATTERED).await?;
-            let there = on_disk(&store, scratch.path(), number + 2).await?;
+            let there = on_disk(&store, scratch.path(), vault.shown).await?;
+            let (plan_ms, plan_mib) = vault.plan_collect().await?;
             writeln!(
                 out,
-                "| {number} | {number} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {}, {:.1} | {}, {:.1} | {} |",
+                "| {number} | {number} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {}, {:.1} | {}, {:.1} | {plan_ms:.0} | {plan_mib} | {} |",
                 there.objects,
                 there.bytes as f64 / 1_048_576.0,
                 there.open_ms,
@@ -96,8 +97,10 @@ struct Growing {
     vault: Vault,
     cache: std::path::PathBuf,
     /// Where each VM's disk stands.
-    disks: Vec<Option<StreamRecord>>,
+    disks: Vec<Option<(PointId, StreamRecord)>>,
     seed: u64,
+    /// Points that are there and have not expired.
+    shown: u64,
 }
 
 impl Growing {
@@ -110,6 +113,7 @@ impl Growing {
             cache: scratch.join("index-cache"),
             disks: vec![None; usize::try_from(VMS)?],
             seed: 1,
+            shown: 0,
         })
     }
 
@@ -119,11 +123,13 @@ impl Growing {
         let id = SessionId::generate();
         let mut options = SessionOptions::new(id);
         options.index_cache = Some(self.cache.clone());
+        let place = usize::try_from(vm)?;
+        let last = self.disks[place].clone();
+        options.base = last.as_ref().map(|(point, _)| *point);
+        let base = last.map(|(_, stream)| stream);
         let begin = Instant::now();
         let session = self.vault.begin_session(options).await?;
         let begin_ms = ms(begin);
-        let place = usize::try_from(vm)?;
-        let base = self.disks[place].clone();
         let mut stream = session
             .stream(StreamName::new("vda")?, DISK, base.as_ref())
             .await?;
@@ -132,7 +138,7 @@ impl Growing {
             stream.write(offset, noise(&mut self.seed)).await?;
         }
         let (record, stats) = stream.finish().await?;
-        self.disks[place] = Some(record.clone());
+        self.disks[place] = Some((id.into(), record.clone()));
         let moved = DiskTransfer {
             stream: record,
             stats: DiskStats {
@@ -147,6 +153,7 @@ impl Growing {
         let mut point = point::of_disk(id, None, &disk()?, moved);
         point.vm = VmId::from_uuid(Uuid::from_u128(u128::from(vm) + 1));
         session.commit(point).await?;
+        self.shown += 1;
         let after = self.store.snapshot().of(Verb::Put);
         // Noise does not compress: a chunk is as long in its pack as it was, but for the seal.
         let data = chunks * CHUNK_SIZE as u64;
@@ -155,6 +162,30 @@ impl Growing {
             puts: after.calls - before.calls,
             metadata: (after.bytes - before.bytes).saturating_sub(data),
         })
+    }
+}
+
+impl Growing {
+    /// What a collect would free, when one VM of the vault's has gone: milliseconds, and the MiB by which
+    /// memory grew at most.
+    async fn plan_collect(&mut self) -> Result<(f64, u64)> {
+        let list = self.vault.points().await?;
+        let gone = VmId::from_uuid(Uuid::from_u128(u128::from(VMS)));
+        for point in list.points.iter().filter(|point| point.vm == gone) {
+            self.vault.expire(point.id).await?;
+            self.shown -= 1;
+        }
+        self.disks[usize::try_from(VMS - 1)?] = None;
+        drop(list);
+        let before = resident_mib()?;
+        // Resets the peak: proc(5).
+        std::fs::write("/proc/self/clear_refs", "5").context("the peak cannot be reset")?;
+        let begin = Instant::now();
+        let options = CollectOptions::default();
+        let plan = self.vault.plan_collect(&options, |_| ()).await?;
+        let took = ms(begin);
+        ensure!(plan.sessions > 0, "nothing has expired");
+        Ok((took, peak_mib()?.saturating_sub(before)))
     }
 }
 

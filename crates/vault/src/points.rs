@@ -155,12 +155,17 @@ impl PointList {
             !roster.begun.contains(&session)
         };
         let lists = [&mut self.points, &mut self.deleted];
-        let halves = lists.into_iter().flat_map(|list| list.extract_if(.., |point| is_half(point)));
+        let halves = lists
+            .into_iter()
+            .flat_map(|list| list.extract_if(.., |point| is_half(point)));
         for half in halves.collect::<Vec<_>>() {
             self.marks.remove(&half.id);
             let session = SessionId::from_uuid(*half.id.as_uuid());
             let begin = name::session_begin(session);
-            self.add_unreadable(session, Error::damaged(begin, "the session has an end without a begin"));
+            self.add_unreadable(
+                session,
+                Error::damaged(begin, "the session has an end without a begin"),
+            );
         }
     }
 

@@ -17,8 +17,8 @@ use support::{CHUNK, back_up, begin, key, memory_vault, name, noise, point, read
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
 use tresor_model::{Extent, RecoveryPoint, SessionId, StreamName, StreamRecord};
 use tresor_vault::{
-    CHUNK_SIZE, CollectOptions, Copies, CopyOptions, Heal, Instead, Losses, ReadBack, RepairTask, SessionOptions,
-    StreamReader, Vault, copy_point, verify_objects,
+    CHUNK_SIZE, CollectOptions, Copies, CopyOptions, Heal, Instead, Losses, ReadBack, RepairTask,
+    SessionOptions, StreamReader, Vault, copy_point, verify_objects,
 };
 
 const MIB: usize = 1 << 20;
@@ -220,7 +220,10 @@ async fn the_next_backup_heals() {
             let again = sample.open().await;
             match again.collect(&eager(), |_| ()).await {
                 Ok(_) => assert_ne!(object, Object::Tree, "{case}"),
-                Err(error) => assert!(object == Object::Tree && error.is_damage(), "{case}: {error}"),
+                Err(error) => assert!(
+                    object == Object::Tree && error.is_damage(),
+                    "{case}: {error}"
+                ),
             }
             let again = sample.open().await;
             assert_eq!(

@@ -160,6 +160,7 @@ async fn copy_one(
     let id = SessionId::generate();
     let mut session = SessionOptions::new(id);
     session.index_cache.clone_from(&ctx.request.index_cache);
+    session.base = base.map(|base| base.there.id);
     let options = CopyOptions {
         session,
         read_back: ctx.request.read_back,

@@ -246,7 +246,11 @@ impl<'a> Writer<'a> {
                 entries: std::mem::take(&mut self.entries),
             };
             let of = Arc::clone(self.vault);
-            let encoded = self.vault.pool.run(move || run.encode(&of.ring.get().ring)).await;
+            let encoded = self
+                .vault
+                .pool
+                .run(move || run.encode(&of.ring.get().ring))
+                .await;
             let encoded = encoded.map_err(|error| Error::system("make a run").because(error))?;
             let encoded = encoded.map_err(|error| Error::format(&object, error))?;
             self.vault
@@ -281,7 +285,9 @@ async fn read_run(vault: &Arc<Inner>, object: &str) -> Result<Option<IndexRun>> 
         return Ok(None);
     };
     let of = Arc::clone(vault);
-    let decoded = vault.pool.run(move || IndexRun::decode(&bytes, &of.ring.get().ring));
+    let decoded = vault
+        .pool
+        .run(move || IndexRun::decode(&bytes, &of.ring.get().ring));
     let decoded = decoded
         .await
         .map_err(|error| Error::system("read an index run").because(error))?;

@@ -250,7 +250,8 @@ impl Vault {
             let names = PlanNames::list(vault).await?;
             if let Some(number) = names.in_effect() {
                 progress(CollectStep::Resumes { number });
-                let resumed = finish::finish(vault, (number, Made::Elsewhere), options, &progress).await?;
+                let resumed =
+                    finish::finish(vault, (number, Made::Elsewhere), options, &progress).await?;
                 let unfinished = !resumed.waiting.is_empty();
                 report.resumed = Some(resumed);
                 if unfinished {

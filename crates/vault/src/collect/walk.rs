@@ -113,9 +113,8 @@ impl<'a> Walk<'a> {
     /// Packs that are marked as damaged and not there, of which points need nothing that is not found
     /// elsewhere.
     pub(super) fn healed(&self) -> Vec<PackId> {
-        let healed = |pack: &&PackId| {
-            !self.listed.contains_key(pack) && !self.unhealed.contains(pack)
-        };
+        let healed =
+            |pack: &&PackId| !self.listed.contains_key(pack) && !self.unhealed.contains(pack);
         let mut healed: Vec<PackId> = self.marked.iter().filter(healed).copied().collect();
         healed.sort_unstable();
         healed
@@ -137,7 +136,8 @@ impl<'a> Walk<'a> {
             }
             for lost in nodes {
                 let places = places.get(&lost.child.id.0);
-                self.lost_node(lost, places.map_or(&[], Vec::as_slice)).await?;
+                self.lost_node(lost, places.map_or(&[], Vec::as_slice))
+                    .await?;
             }
         }
     }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{
-    ChunkId, DomainId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents, PackId,
-    PackKind, name,
+    ChunkId, DomainId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents,
+    PackId, PackKind, name,
 };
 
 use super::cache::Cache;
@@ -172,7 +172,12 @@ async fn add_runs(
     let mut held = before.clone();
     let new: Vec<String> = there.runs.difference(before).cloned().collect();
     let mut runs = stream::iter(new)
-        .map(async |object| Ok::<_, Error>((object.clone(), read_run(vault, object, Some(vault.domain)).await?)))
+        .map(async |object| {
+            Ok::<_, Error>((
+                object.clone(),
+                read_run(vault, object, Some(vault.domain)).await?,
+            ))
+        })
         .buffered(vault.store.parallelism());
     let (mut chunks, mut packs) = (Vec::new(), Vec::new());
     while let Some(run) = runs.next().await {

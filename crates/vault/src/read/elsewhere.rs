@@ -34,7 +34,11 @@ pub(crate) async fn places_of(vault: &Arc<Inner>, ids: HashSet<Id>) -> Result<Pl
     index.each_run(vault, 0..index.runs.len(), visit).await?;
     index
         .each_uncovered(vault, covered, |contents, sound| {
-            add(&mut places, entries_of(contents).iter().filter(is_wanted), sound);
+            add(
+                &mut places,
+                entries_of(contents).iter().filter(is_wanted),
+                sound,
+            );
         })
         .await?;
     Ok(places)
@@ -92,7 +96,11 @@ impl Elsewhere {
     /// Whether a pack is there and nobody has marked it as damaged.
     pub(crate) async fn is_sound(&self, vault: &Arc<Inner>, pack: &PackId) -> Result<bool> {
         let mut found = self.0.lock().await;
-        Ok(Found::get(&mut found, vault).await?.index.sound.has_id(pack))
+        Ok(Found::get(&mut found, vault)
+            .await?
+            .index
+            .sound
+            .has_id(pack))
     }
 }
 

@@ -100,7 +100,11 @@ async fn find_moved(
             chunk: *chunk,
             error: error.clone(),
         };
-        if sender.send(instead(reader, window, lost).await).await.is_err() {
+        if sender
+            .send(instead(reader, window, lost).await)
+            .await
+            .is_err()
+        {
             break;
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use tresor_model::{PointId, RecoveryPoint, SessionId, StreamName};
-use tresor_vault_format::Plan;
+use tresor_vault_format::{Plan, name};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record;
@@ -75,17 +75,19 @@ impl Core {
         if admitted() || self.protocol.has(PlantedBug::InheritsFromDropped) {
             return Ok(());
         }
-        let roster = Roster::list(&self.vault).await?;
-        let there = |session: &SessionId| {
-            roster.begun.contains(session) && roster.ended.contains(session)
-        };
-        let named = bases
-            .named
-            .map(|point| SessionId::from_uuid(*point.as_uuid()));
-        if let Some(named) = named.filter(there) {
-            bases.admit_point(&self.vault, named).await?;
+        // Without a list of all sessions, as a rule.
+        if let Some(named) = bases.named {
+            let named = SessionId::from_uuid(*named.as_uuid());
+            let begin = name::session_begin(named);
+            if self.vault.store.stat(&begin).await?.is_some() {
+                bases.admit_point(&self.vault, named).await?;
+            }
         }
-        for session in roster.ended.iter().filter(|session| there(session)) {
+        if admitted() {
+            return Ok(());
+        }
+        let roster = Roster::list(&self.vault).await?;
+        for session in roster.ended.intersection(&roster.begun) {
             if admitted() {
                 return Ok(());
             }

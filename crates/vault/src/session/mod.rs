@@ -35,8 +35,8 @@ pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
 pub use level::{DEFAULT_LEVEL, Level, LevelCounts};
 pub(crate) use packer::Packer;
-pub(crate) use spare::Spare;
 pub(crate) use protocol::{PlantedBug, Protocol};
+pub(crate) use spare::Spare;
 pub use stream::{StreamStats, StreamWriter};
 
 use std::path::PathBuf;

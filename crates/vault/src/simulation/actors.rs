@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tresor_backend::LocalBackend;
 use tresor_backend::sim::{Moment, Plan, Rng, SimFs};
 use tresor_model::{PointId, SessionId, StreamRecord};
@@ -12,8 +13,8 @@ use super::support::{self, key, noise, point};
 use crate::pool::CpuPool;
 use crate::session::PlantedBug;
 use crate::{
-    CHUNK_SIZE, CollectOptions, CollectReport, CreateOptions, Ended, Error, Result, SessionOptions,
-    Vault,
+    CHUNK_SIZE, CollectOptions, CollectReport, CopyOptions, CreateOptions, Ended, Error, ReadBack,
+    Result, SessionOptions, Vault, copy_point,
 };
 
 /// More changes than a session makes: some plans never strike.
@@ -30,6 +31,9 @@ pub(super) struct Log {
     /// Points that somebody has begun to expire.
     pub(super) expire_tried: BTreeSet<PointId>,
     pub(super) expired: BTreeSet<PointId>,
+    /// Points that somebody has begun to delete, and those that were brought back since.
+    pub(super) delete_tried: BTreeSet<PointId>,
+    pub(super) undeleted: BTreeSet<PointId>,
     /// A collector may have found no room, and deleted index runs before there was a claim.
     pub(super) no_room: bool,
 }
@@ -133,6 +137,44 @@ impl Actor {
         self.log.lock().unwrap().expire_tried.insert(id);
         self.open().await?.expire(id).await?;
         self.log.lock().unwrap().expired.insert(id);
+        Ok(())
+    }
+
+    /// Deletes a point so that it can be brought back, and brings it back, or not.
+    pub(super) async fn delete(&self, sleep: usize, id: PointId, back: bool) -> Result<()> {
+        turns(sleep).await;
+        self.log.lock().unwrap().delete_tried.insert(id);
+        let vault = self.open().await?;
+        vault.delete_point(id, SignedDuration::ZERO).await?;
+        if back {
+            vault.undelete_point(id).await?;
+            self.log.lock().unwrap().undeleted.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Copies a point into the vault of another machine.
+    pub(super) async fn copy(
+        &self,
+        sleep: usize,
+        id: PointId,
+        to: &Self,
+        copy: SessionId,
+    ) -> Result<()> {
+        turns(sleep).await;
+        let (source, target) = (self.open().await?, to.open().await?);
+        let point = source.point(id).await?;
+        let mut session = SessionOptions::new(copy);
+        session.pack_size = 3 * CHUNK_SIZE;
+        let content = self.log.lock().unwrap().written[&id].clone();
+        let copied = PointId::from(copy);
+        to.log.lock().unwrap().written.insert(copied, content);
+        let options = CopyOptions {
+            session,
+            read_back: ReadBack::All,
+        };
+        copy_point(&source, &target, &point, None, options, |_| ()).await?;
+        to.log.lock().unwrap().acknowledged.insert(copied);
         Ok(())
     }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tresor_backend::LocalBackend;
 use tresor_backend::sim::{Plan, Rng};
-use tresor_model::PointId;
+use tresor_model::{PointId, SessionId};
 
 use tresor_vault_format::name::{self, SessionObject};
 
 use super::Broken;
 use super::actors::{Actor, content, session_id};
 use super::support::read_all;
-use crate::verify_objects;
+use crate::{record, verify_objects};
 
 /// Collects of a quiet vault until there is nothing left to do.
 const ROUNDS: usize = 5;
@@ -28,8 +28,11 @@ pub(super) async fn check(reader: &Actor) -> Broken {
         }
     }
     let listed: BTreeSet<PointId> = list.points.iter().map(|point| point.id).collect();
-    for id in &listed {
-        let point = vault.point(*id).await.map_err(text)?;
+    let deleted: BTreeSet<PointId> = list.deleted.iter().map(|point| point.id).collect();
+    for id in listed.union(&deleted) {
+        let session = SessionId::from_uuid(*id.as_uuid());
+        let point = record::read(&vault.inner, session).await.map_err(text)?;
+        let point = point.ok_or_else(|| format!("the aborted session {id} is listed"))?;
         let read = read_all(&vault, &point.disks[0].stream).await;
         let read = read.map_err(|error| format!("point {id} dangles: {error}"))?;
         if reader.log.lock().unwrap().written.get(id) != Some(&read) {
@@ -40,7 +43,7 @@ pub(super) async fn check(reader: &Actor) -> Broken {
     if let Some(around) = vault.read_around().first() {
         return Err(format!("a hint leads nowhere: {around:?}"));
     }
-    check_log(reader, &listed)?;
+    check_log(reader, &listed, &deleted)?;
     let backend = Arc::new(LocalBackend::on(reader.fs.clone()));
     let report = verify_objects(backend, |_| ()).await.map_err(text)?;
     let no_room = reader.log.lock().unwrap().no_room;
@@ -64,10 +67,12 @@ fn is_late_end(reader: &Actor, object: &str) -> bool {
 }
 
 /// What processes were told is so.
-fn check_log(reader: &Actor, listed: &BTreeSet<PointId>) -> Broken {
+fn check_log(reader: &Actor, listed: &BTreeSet<PointId>, deleted: &BTreeSet<PointId>) -> Broken {
     let log = reader.log.lock().unwrap();
+    let may_be_away = |id| log.delete_tried.contains(id) && !log.undeleted.contains(id);
+    let is_there = |id| listed.contains(id) || (deleted.contains(id) && may_be_away(id));
     let mut wanted = log.acknowledged.difference(&log.expire_tried);
-    if let Some(lost) = wanted.find(|id| !listed.contains(id)) {
+    if let Some(lost) = wanted.find(|id| !is_there(id)) {
         return Err(format!("the acknowledged point {lost} is gone"));
     }
     if let Some(back) = log.expired.intersection(listed).next() {

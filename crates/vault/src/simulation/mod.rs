@@ -5,7 +5,8 @@
 //! Kinds of history, each from a seed alone: [`history`] mixes everything; [`succession`] kills a writer
 //! at each of its changes before another one builds on what it left; [`sleeper`] kills a collector at
 //! each of its changes while a writer sleeps; in [`bystander`] writers come while a plan is in effect,
-//! two collectors run at once, and whoever expires is killed before a collect.
+//! two collectors run at once, and whoever expires is killed before a collect; in [`second_thoughts`]
+//! points are deleted and brought back, and copied into a second vault.
 //!
 //! Invariants, checked on what the next boot finds ([`check`]):
 //! - every acknowledged recovery point that nobody expired is listed and restores byte-equal;
@@ -22,6 +23,7 @@ mod bystander;
 mod check;
 mod history;
 mod planted;
+mod second_thoughts;
 mod sleeper;
 mod soak;
 mod succession;
@@ -59,15 +61,19 @@ enum Kind {
     Bystander,
     Rivals,
     HalfExpired,
+    SecondThoughts,
+    Copies,
     History,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
     Kind::Succession,
     Kind::Sleeper,
     Kind::Bystander,
     Kind::Rivals,
     Kind::HalfExpired,
+    Kind::SecondThoughts,
+    Kind::Copies,
     Kind::History,
 ];
 
@@ -85,6 +91,12 @@ impl Kind {
             Self::Rivals if seed < bystander::SEEDS => alone(bystander::rivals(seed, planted)),
             Self::HalfExpired if seed < bystander::HALF_EXPIRED => {
                 alone(bystander::half_expired(seed, planted))
+            }
+            Self::SecondThoughts if seed < second_thoughts::SEEDS => {
+                alone(second_thoughts::second_thoughts(seed, planted))
+            }
+            Self::Copies if seed < second_thoughts::SEEDS => {
+                alone(second_thoughts::copies(seed, planted))
             }
             Self::History => alone(history::history(seed, planted)),
             _ => Ok(()),
@@ -123,6 +135,16 @@ fn writers_that_come_while_a_plan_is_in_effect_are_safe() {
 #[test]
 fn one_of_two_collectors_finishes_what_the_other_has_claimed() {
     holds(Kind::Rivals);
+}
+
+#[test]
+fn what_is_deleted_can_be_brought_back_whoever_collects() {
+    holds(Kind::SecondThoughts);
+}
+
+#[test]
+fn a_copy_is_whole_whoever_collects_on_either_side() {
+    holds(Kind::Copies);
 }
 
 #[test]

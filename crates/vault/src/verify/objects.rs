@@ -107,6 +107,9 @@ struct Check {
     expected: BTreeMap<String, Expected>,
     /// Collect has been here: what end objects say may be history, and what was listed may be gone.
     collected: bool,
+    /// The newest claim of a plan, and whether that plan is done.
+    newest_claim: Option<PlanClaim>,
+    done: BTreeSet<u32>,
     /// Objects that plans which are there delete.
     condemned: BTreeSet<String>,
     committed: BTreeSet<SessionId>,
@@ -253,7 +256,9 @@ impl Check {
                     history: false,
                     runs: Vec::new(),
                 };
-                self.expected.entry(name::pack(&mark.pack)).or_insert(expected);
+                self.expected
+                    .entry(name::pack(&mark.pack))
+                    .or_insert(expected);
                 (name::damaged(&mark.pack), mark.vault)
             }
             Kind::State => {
@@ -304,6 +309,12 @@ impl Check {
         Ok(match of {
             PlanObject::Claim(_) => {
                 let claim = PlanClaim::decode(bytes)?;
+                if self
+                    .newest_claim
+                    .is_none_or(|newest| newest.number < claim.number)
+                {
+                    self.newest_claim = Some(claim);
+                }
                 (name::plan_claim(claim.number), claim.vault)
             }
             PlanObject::Plan(..) => {
@@ -319,6 +330,7 @@ impl Check {
             }
             PlanObject::Done(_) => {
                 let done = PlanDone::decode(bytes)?;
+                self.done.insert(done.number);
                 (name::plan_done(done.number), done.vault)
             }
         })
@@ -330,6 +342,13 @@ impl Check {
             .iter()
             .map(|meta| (meta.name.as_str(), meta.size))
             .collect();
+        if let Some(claim) = self
+            .newest_claim
+            .filter(|claim| !self.done.contains(&claim.number))
+        {
+            let by = name::plan_claim(claim.number);
+            self.expect(name::plan(claim.number, claim.collector), None, &by);
+        }
         for (object, expected) in std::mem::take(&mut self.expected) {
             let Expected {
                 size,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tresor_vault_format::name;
-use tresor_vault_format::name::SessionObject;
+use tresor_vault_format::name::{PlanObject, SessionObject};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -20,9 +20,13 @@ pub(crate) enum Kind {
     DamageMark,
     PointState,
     VaultLock,
+    PlanClaim,
+    Plan,
+    PlanVerdict,
+    PlanDone,
 }
 
-pub(crate) const KINDS: [Kind; 12] = [
+pub(crate) const KINDS: [Kind; 16] = [
     Kind::Header,
     Kind::KeySlot,
     Kind::KeyRing,
@@ -35,6 +39,10 @@ pub(crate) const KINDS: [Kind; 12] = [
     Kind::DamageMark,
     Kind::PointState,
     Kind::VaultLock,
+    Kind::PlanClaim,
+    Kind::Plan,
+    Kind::PlanVerdict,
+    Kind::PlanDone,
 ];
 
 impl Kind {
@@ -52,6 +60,10 @@ impl Kind {
             Self::DamageMark => "damage mark",
             Self::PointState => "point state",
             Self::VaultLock => "vault lock",
+            Self::PlanClaim => "claim of a plan that waits",
+            Self::Plan => "plan that waits",
+            Self::PlanVerdict => "verdict of a plan that is done",
+            Self::PlanDone => "done mark of a plan",
         }
     }
 
@@ -68,6 +80,10 @@ impl Kind {
             Self::DamageMark => "TRESORDM",
             Self::PointState => "TRESORST",
             Self::VaultLock => "TRESORLK",
+            Self::PlanClaim => "TRESORPC",
+            Self::Plan => "TRESORPL",
+            Self::PlanVerdict => "TRESORPV",
+            Self::PlanDone => "TRESORPD",
         }
     }
 
@@ -89,6 +105,12 @@ impl Kind {
             _ if name::parse_damaged(object).is_some() => Some(Self::DamageMark),
             _ if object.starts_with(name::STATES) => Some(Self::PointState),
             _ if name::parse_lock(object).is_some() => Some(Self::VaultLock),
+            _ if object.starts_with(name::PLANS) => Some(match name::parse_plan_object(object)? {
+                PlanObject::Claim(_) => Self::PlanClaim,
+                PlanObject::Plan(..) => Self::Plan,
+                PlanObject::Verdict(_) => Self::PlanVerdict,
+                PlanObject::Done(_) => Self::PlanDone,
+            }),
             _ => match name::parse_session_object(object)? {
                 SessionObject::Begin(_) => Some(Self::Begin),
                 SessionObject::End(_) => Some(Self::End),
@@ -101,6 +123,13 @@ impl Kind {
         matches!(
             self,
             Self::Header | Self::KeySlot | Self::KeyRing | Self::VaultLock
+        ) || self.is_of_plan()
+    }
+
+    pub(crate) const fn is_of_plan(self) -> bool {
+        matches!(
+            self,
+            Self::PlanClaim | Self::Plan | Self::PlanVerdict | Self::PlanDone
         )
     }
 }
@@ -124,11 +153,8 @@ fn magics() -> BTreeSet<String> {
     found
 }
 
-/// The end of a pack has a magic too; a table of a machine's cache is not in a vault; plans of collect have
-/// a table of their own (`tests/collect_damage.rs`): what a plan says excuses what is missing.
-const OTHERS: [&str; 6] = [
-    "TRESORPE", "TRESORKT", "TRESORPC", "TRESORPL", "TRESORPV", "TRESORPD",
-];
+/// The end of a pack has a magic too; a table of a machine's cache is not in a vault.
+const OTHERS: [&str; 2] = ["TRESORPE", "TRESORKT"];
 
 #[test]
 fn every_kind_of_the_format_is_in_the_matrix() {

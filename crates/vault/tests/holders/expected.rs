@@ -24,6 +24,7 @@ fn judge(ability: Ability, holder: Holder) -> (Verdict, &'static str) {
         ChangeUnseen => change_unseen(holder),
         VerifyBytes => verify_bytes(holder),
         ChangeKeys => change_keys(holder),
+        Collect => collect(holder),
     }
 }
 
@@ -134,5 +135,17 @@ fn change_keys(holder: Holder) -> (Verdict, &'static str) {
             "every key of the vault's own ring is an owner's: a host that should not have one gets a domain of \
              its own",
         ),
+    }
+}
+
+fn collect(holder: Holder) -> (Verdict, &'static str) {
+    match holder {
+        Reader | Verifier => (Cannot, "it cannot delete"),
+        Writer => (
+            Cannot,
+            "what points need is sealed. It can delete anything; a plan that it puts frees nothing that is needed",
+        ),
+        OwnDomain => (Cannot, "what the points of other domains need is sealed"),
+        Shared | Passphrase | Recovery => (Can, "for all domains"),
     }
 }

@@ -58,9 +58,10 @@ pub(crate) enum Ability {
     ChangeUnseen,
     VerifyBytes,
     ChangeKeys,
+    Collect,
 }
 
-pub(crate) const ABILITIES: [Ability; 8] = [
+pub(crate) const ABILITIES: [Ability; 9] = [
     Ability::ListNames,
     Ability::ReadData,
     Ability::FindKnown,
@@ -69,6 +70,7 @@ pub(crate) const ABILITIES: [Ability; 8] = [
     Ability::ChangeUnseen,
     Ability::VerifyBytes,
     Ability::ChangeKeys,
+    Ability::Collect,
 ];
 
 impl Ability {
@@ -82,6 +84,7 @@ impl Ability {
             Self::ChangeUnseen => "change or remove another host's points unseen",
             Self::VerifyBytes => "find bytes that changed in the storage",
             Self::ChangeKeys => "list, add and remove keys, and rotate data keys",
+            Self::Collect => "free what no point uses, and nothing else",
         }
     }
 }

@@ -43,4 +43,5 @@ rows! {
     who_changes_unseen: ChangeUnseen,
     who_verifies_bytes: VerifyBytes,
     who_changes_keys: ChangeKeys,
+    who_collects: Collect,
 }

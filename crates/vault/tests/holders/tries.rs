@@ -23,6 +23,7 @@ pub(crate) async fn attempt(scene: &Scene, ability: Ability, holder: Holder) -> 
         Ability::ChangeUnseen => change_unseen(scene, holder, vault).await,
         Ability::VerifyBytes => verify_bytes(scene, vault).await,
         Ability::ChangeKeys => change_keys(scene, holder, vault).await,
+        Ability::Collect => collect(scene, vault).await,
     }
 }
 
@@ -236,6 +237,30 @@ async fn change_keys(scene: &Scene, holder: Holder, vault: Option<&Vault>) -> Ve
     vault.remove_key_slot(slot).await.unwrap();
     assert!(Vault::open(backend(), &fresh_key()).await.is_err());
     Verdict::of(true, vault.rotate_data_key(None).await.is_ok())
+}
+
+/// After a point of each domain has expired.
+async fn collect(scene: &Scene, vault: Option<&Vault>) -> Verdict {
+    let Some(vault) = vault else {
+        return Verdict::Cannot;
+    };
+    let before = scene.objects().await.len();
+    for content in [noise(31, 1 << 20), noise(32, 1 << 20)] {
+        let vm = (scene.own.vm, "probe");
+        let id = SessionId::generate();
+        write(vault, id, vm, &content).await.unwrap();
+        vault.expire(id.into()).await.unwrap();
+    }
+    let options = tresor_vault::CollectOptions::default();
+    let collected = vault.collect(&options, |_| ()).await;
+    let owner = Vault::open(Arc::clone(&scene.backend) as _, &key()).await;
+    let owner = owner.unwrap();
+    assert!(reads(&owner, &scene.own.disks[0].stream, &own_content()).await);
+    assert!(reads(&owner, &scene.shared.disks[0].stream, &shared_content()).await);
+    // What is left of it: the objects of the plan, and a run of the index for each domain.
+    let frees = scene.objects().await.len() <= before + 6;
+    assert_eq!(collected.is_ok(), frees);
+    Verdict::of(frees, frees)
 }
 
 /// A writer puts the slot and the ring of a vault that it made itself.
