@@ -20,6 +20,7 @@ mod copy;
 mod damage;
 mod domain;
 mod error;
+mod hold;
 mod keys;
 mod known;
 mod marks;
@@ -45,6 +46,7 @@ pub use copy::{
 };
 pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
 pub use error::{Error, ErrorKind, Result};
+pub use hold::{Held, HeldNote};
 pub use keys::KeyMaterial;
 pub use known::IndexProbe;
 pub use points::PointList;

@@ -19,7 +19,7 @@ pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use retention::{ExpireArgs, KeepArgs};
-pub(crate) use vault::{KeyArgs, StoreArgs, VaultAccess, VaultCommand};
+pub(crate) use vault::{KeyArgs, ObjectLockArg, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
 use std::path::PathBuf;
