@@ -127,7 +127,7 @@ async fn a_vault_beside_the_images() {
     assert!(made.stderr().contains(&disk), "{}", made.stderr());
     // Elsewhere there is nothing to tell.
     let elsewhere = Tmpfs::mount(lab.path("elsewhere"), 64).await;
-    let vault = elsewhere.path().join("vault");
+    let vault = elsewhere.path().join("far");
     let made = lab.run(&["vault", "create", vault.to_str().unwrap()]).await;
     made.ok();
     assert!(!made.stderr().contains("warning"), "{}", made.stderr());
