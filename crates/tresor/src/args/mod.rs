@@ -160,7 +160,7 @@ Examples:
 
 When something in the first vault is lost, `tresor restore` reads it from the copy, and `tresor
 repair` puts it back.")]
-    Copy(CopyArgs),
+    Copy(Box<CopyArgs>),
     /// Put back what a vault has lost, from copies in other vaults
     #[command(after_help = "\
 Looks for what is missing, and for what `tresor verify` found damaged; says which recovery points

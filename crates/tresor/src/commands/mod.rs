@@ -44,7 +44,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Points(command) => points::run(command, &session).await,
         Command::Expire(args) => expire::run(args, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
-        Command::Copy(args) => copy::run(args, &session).await,
+        Command::Copy(args) => copy::run(*args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
