@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -13,12 +13,15 @@ use object_store::{
     GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
     PutPayload,
 };
-use tresor_backend::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties};
+use tokio::sync::OnceCell;
+use tresor_backend::{
+    Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties, Retained,
+};
 
 use crate::connect::{self, Connected, Direct};
 use crate::failure::failed;
 use crate::wire::{Wire, watch};
-use crate::{ConnectError, Place, Provider, Secrets, Settings};
+use crate::{ConnectError, LockMode, Place, Provider, Secrets, Settings};
 
 /// Requests at once: a store far away is slow each and fast together.
 const PARALLELISM: usize = 32;
@@ -31,10 +34,14 @@ const FAR: u64 = 1 << 46;
 
 /// Keeps objects in a bucket.
 pub struct ObjectBackend {
-    place: Place,
+    pub(crate) place: Place,
     store: Arc<dyn ObjectStore>,
     pub(crate) direct: Option<Direct>,
     pub(crate) wire: Arc<Wire>,
+    /// How what is to stay is held; `None`: not by the store.
+    pub(crate) lock_mode: Option<LockMode>,
+    /// Whether the bucket has Object Lock, once that was asked.
+    pub(crate) object_lock: OnceCell<bool>,
 }
 
 impl ObjectBackend {
@@ -54,6 +61,8 @@ impl ObjectBackend {
             store,
             direct,
             wire,
+            lock_mode: settings.object_lock.mode(),
+            object_lock: OnceCell::new(),
         })
     }
 
@@ -257,11 +266,10 @@ impl Backend for ObjectBackend {
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
-        let outcome = match &self.direct {
-            Some(direct) if self.place.provider == Provider::Azure => {
-                self.delete_directly(direct, name, "").await
-            }
-            _ => {
+        let outcome = match (&self.direct, self.place.provider) {
+            (Some(direct), Provider::S3) => self.remove(direct, name).await,
+            (Some(direct), _) => self.delete_directly(direct, name, "").await,
+            (None, _) => {
                 let path = self.path("delete", name.as_str())?;
                 let delete = self.store.delete(&path);
                 self.call("delete", name.as_str(), PATIENCE, delete).await
@@ -272,6 +280,10 @@ impl Backend for ObjectBackend {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             outcome => outcome,
         }
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.hold(name, until).await
     }
 
     async fn sweep(&self, _min_age: Duration) -> Result<u64, Error> {

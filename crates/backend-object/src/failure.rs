@@ -57,7 +57,7 @@ fn judge_answer(operation: &str, status: StatusCode, said: &Said) -> ErrorKind {
         (412 | 304, _) if creating => ErrorKind::AlreadyExists,
         // Azure's way to say it. Another 409 is a race that the server did not decide.
         (409, "BlobAlreadyExists") if creating => ErrorKind::AlreadyExists,
-        (409, "BlobImmutableDueToPolicy" | "ObjectUnderActiveHold") => ErrorKind::Denied,
+        (_, code) if is_held(code, &said.text) => ErrorKind::Retained,
         (409, _) => ErrorKind::Unavailable,
         (416, _) => ErrorKind::BadRange,
         (507, _) => ErrorKind::Full,
@@ -70,6 +70,19 @@ fn judge_answer(operation: &str, status: StatusCode, said: &Said) -> ErrorKind {
         (300..=399 | 405 | 501, _) => ErrorKind::Unfit,
         _ => ErrorKind::Io,
     }
+}
+
+/// The object is there to stay: by a policy of Azure's or Google's, or by S3's Object Lock, which says
+/// "access denied" (AWS, in words) or "invalid request" (`MinIO`).
+fn is_held(code: &str, text: &str) -> bool {
+    let codes = [
+        "BlobImmutableDueToPolicy",
+        "BlobHasLegalHold",
+        "ObjectUnderActiveHold",
+        "RetentionPolicyNotMet",
+    ];
+    let words = ["protected by object lock", "WORM protected"];
+    codes.contains(&code) || words.iter().any(|words| text.contains(words))
 }
 
 fn is_full(code: &str) -> bool {
@@ -142,7 +155,9 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        use ErrorKind::{AlreadyExists, BadRange, Denied, Full, Io, NotFound, Unavailable, Unfit};
+        use ErrorKind::{
+            AlreadyExists, BadRange, Denied, Full, Io, NotFound, Retained, Unavailable, Unfit,
+        };
         for (operation, status, code, want) in [
             ("get", 404, "NoSuchKey", NotFound),
             ("stat", 404, "", NotFound),
@@ -153,7 +168,8 @@ mod tests {
             ("put", 409, "BlobAlreadyExists", AlreadyExists),
             ("put", 409, "ConditionalRequestConflict", Unavailable),
             ("put", 409, "OperationAborted", Unavailable),
-            ("delete", 409, "BlobImmutableDueToPolicy", Denied),
+            ("delete", 409, "BlobImmutableDueToPolicy", Retained),
+            ("delete", 403, "ObjectUnderActiveHold", Retained),
             ("delete", 403, "AccessDenied", Denied),
             ("get", 401, "", Denied),
             ("get", 403, "RequestTimeTooSkewed", Denied),
@@ -173,6 +189,31 @@ mod tests {
         ] {
             let kind = judge(operation, answer(status, code).as_ref());
             assert_eq!(kind, want, "{operation} {status} {code}");
+        }
+    }
+
+    /// Where only the words tell.
+    #[test]
+    fn held_by_object_lock() {
+        for (status, code, text) in [
+            (
+                403,
+                "AccessDenied",
+                "Access Denied because object protected by object lock.",
+            ),
+            (
+                400,
+                "InvalidRequest",
+                "Object is WORM protected and cannot be overwritten",
+            ),
+        ] {
+            let said = Said {
+                code: code.to_owned(),
+                text: text.to_owned(),
+            };
+            let status = StatusCode::from_u16(status).unwrap();
+            let seen = Seen::Answer { status, said };
+            assert_eq!(judge("delete", Some(&seen)), ErrorKind::Retained, "{text}");
         }
     }
 

@@ -2,8 +2,9 @@
 //! Storage.
 //!
 //! # What must hold
-//! - One call is one request, but for lists, which take one for each thousand objects: requests
-//!   are a budget. Nothing is repeated here; [`tresor_backend::wrap::Retrying`] does that.
+//! - One call is one request, but for lists, which take one for each thousand objects, and for what
+//!   changes objects that are there: a delete in S3 looks first whether the object is held, and a hold
+//!   is read back (`lock.rs`). Requests are a budget. Nothing is repeated here; [`tresor_backend::wrap::Retrying`] does that.
 //! - A body is sent in one PUT with "only if there is none" (`If-None-Match: *`, on Google
 //!   `x-goog-if-generation-match: 0`). Only an answer that says "there is one" is
 //!   [`tresor_backend::ErrorKind::AlreadyExists`]; whatever leaves it open (time-out, cut, 5xx,
@@ -19,6 +20,8 @@ mod backend;
 mod connect;
 mod direct;
 mod failure;
+mod hidden;
+mod listing;
 mod lock;
 mod place;
 mod settings;
@@ -27,6 +30,7 @@ mod wire;
 
 pub use backend::ObjectBackend;
 pub use connect::ConnectError;
+pub use hidden::Hidden;
 pub use lock::{Lock, LockTrial};
 pub use place::{Place, PlaceError, Provider};
-pub use settings::{Secrets, SecretsError, Settings};
+pub use settings::{LockMode, ObjectLock, Secrets, SecretsError, Settings};

@@ -8,6 +8,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::Provider;
 
+/// How S3's Object Lock holds what is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    /// Who has `s3:BypassGovernanceRetention` can remove it all the same. The way back from a date
+    /// that was a mistake.
+    Governance,
+    /// Nobody can, the account's owner included.
+    Compliance,
+}
+
+impl LockMode {
+    /// The word in requests and answers.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+}
+
+/// What is to be made of S3's Object Lock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectLock {
+    /// Nothing: what is immutable, only Tresor keeps.
+    Off,
+    /// Where the bucket has it, what is immutable is held in [`LockMode::Governance`].
+    #[default]
+    Governance,
+    /// The same in [`LockMode::Compliance`].
+    Compliance,
+}
+
+impl ObjectLock {
+    pub(crate) fn mode(self) -> Option<LockMode> {
+        match self {
+            Self::Off => None,
+            Self::Governance => Some(LockMode::Governance),
+            Self::Compliance => Some(LockMode::Compliance),
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What is no secret. Kept as JSON where this machine notes its vaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,6 +78,9 @@ pub struct Settings {
     /// Most requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_limit: Option<NonZeroU64>,
+    /// What is to be made of S3's Object Lock.
+    #[serde(skip_serializing_if = "ObjectLock::is_default")]
+    pub object_lock: ObjectLock,
     /// Whether a server without TLS is good enough.
     pub allow_http: bool,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, header::AUTHORIZATION};
 use object_store::CredentialProvider;
 use object_store::aws::{AwsAuthorizer, AwsCredential, AwsCredentialProvider};
@@ -87,6 +89,18 @@ impl Signer {
         self.sign(request, digest.as_deref())
             .await
             .map_err(|error| HttpError::new(HttpErrorKind::Request, error))
+    }
+}
+
+/// Puts the hash of the body, which the signature has already, into a checksum header: requests
+/// about retention are not taken without one. What signs next covers it.
+pub(crate) fn digest_as_checksum(request: &mut HttpRequest) {
+    let digest = request.headers().get("x-amz-content-sha256");
+    let digest = digest.and_then(|digest| from_hex(digest.as_bytes()));
+    let checksum = digest.map(|digest| STANDARD.encode(digest));
+    if let Some(checksum) = checksum.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        let headers = request.headers_mut();
+        headers.insert("x-amz-checksum-sha256", checksum);
     }
 }
 

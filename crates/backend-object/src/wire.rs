@@ -17,6 +17,7 @@ use object_store::client::{
     HttpResponseBody, HttpService, ReqwestConnector,
 };
 
+use crate::listing;
 use crate::signer::Signer;
 
 /// An error's text beyond this is not read (I8).
@@ -72,8 +73,6 @@ pub(crate) struct Wire {
     requests: AtomicU64,
     /// Server's clock minus ours.
     skew: Mutex<Option<SignedDuration>>,
-    /// Headers of the last answer that was a success.
-    headers: Mutex<HeaderMap>,
     /// What S3's requests are signed with.
     pub(crate) signer: OnceLock<Signer>,
 }
@@ -91,22 +90,12 @@ impl Wire {
         *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A header of the last successful answer. For one call at a time.
-    pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(headers.get(name)?.to_str().ok()?.to_owned())
-    }
-
     fn note(&self, response: &HttpResponse) {
         let date = response.headers().get(http::header::DATE);
         let date = date.and_then(|date| date.to_str().ok());
         if let Some(there) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
             let skew = there.timestamp().duration_since(jiff::Timestamp::now());
             *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
-        }
-        if response.status().is_success() {
-            let headers = response.headers().clone();
-            *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
         }
     }
 }
@@ -139,6 +128,7 @@ impl HttpService for Client {
         if request.method() == Method::PUT {
             self.wire.puts.fetch_add(1, Ordering::Relaxed);
         }
+        let lists = listing::is_asked(request.method(), request.uri());
         let host = request.uri().host().unwrap_or_default();
         let asking_for_credentials = METADATA_HOSTS.contains(&host);
         let response = self.inner.execute(request).await.inspect_err(|error| {
@@ -154,7 +144,11 @@ impl HttpService for Client {
                 status,
                 said: Said::default(),
             });
-            return Ok(response);
+            return if lists {
+                listed(response).await
+            } else {
+                Ok(response)
+            };
         }
         let (parts, body) = response.into_parts();
         let text = read_some(body).await;
@@ -165,6 +159,24 @@ impl HttpService for Client {
             HttpResponseBody::from(text),
         ))
     }
+}
+
+/// A list, read whole, with what is a vault's.
+async fn listed(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (mut parts, body) = response.into_parts();
+    let mut text = BytesMut::new();
+    let mut pieces = body.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
+        if text.len() + piece.len() > listing::MAX_ANSWER {
+            let large = std::io::Error::other("the answer to a list is too large");
+            return Err(HttpError::new(HttpErrorKind::Decode, large));
+        }
+        text.extend_from_slice(&piece);
+    }
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    let body = HttpResponseBody::from(listing::without_foreign(text.freeze()));
+    Ok(HttpResponse::from_parts(parts, body))
 }
 
 /// Outside of a call there is nobody to tell.

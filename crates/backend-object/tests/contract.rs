@@ -58,7 +58,7 @@ async fn s3_in_this_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn azure_by_azurite() {
     let azurite = Azurite::start().unwrap();
-    support::make_container(&azurite, "container").await;
+    azurite.make_container("container").await.unwrap();
     examine(support::azure(&azurite, "az://container/vault"), 64 * MIB).await;
 }
 

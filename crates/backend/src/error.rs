@@ -14,6 +14,9 @@ pub enum ErrorKind {
     Full,
     /// The store refuses this caller, or is read-only.
     Denied,
+    /// `delete`: the store holds the object until a date, whoever asks. Nothing was changed; the
+    /// error below says until when, where the store tells.
+    Retained,
     /// The range lies outside the object.
     BadRange,
     /// The store does not answer, or says "later".
@@ -34,6 +37,7 @@ impl ErrorKind {
             | Self::AlreadyExists
             | Self::Full
             | Self::Denied
+            | Self::Retained
             | Self::BadRange
             | Self::Io
             | Self::Unfit => false,
@@ -89,6 +93,7 @@ impl fmt::Display for Error {
             ErrorKind::AlreadyExists => "exists already",
             ErrorKind::Full => "no space left",
             ErrorKind::Denied => "access denied",
+            ErrorKind::Retained => "held by the store",
             ErrorKind::BadRange => "range outside the object",
             ErrorKind::Unavailable => "storage not available",
             ErrorKind::Io => "storage failed",

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties};
+use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties, Retained};
 
 /// Keeps objects in memory, for tests and trials. Nothing survives the process.
 ///
@@ -16,6 +16,8 @@ use crate::{Backend, Error, ErrorKind, ObjectMeta, ObjectName, Part, Properties}
 #[derive(Debug, Default)]
 pub struct MemoryBackend {
     objects: Mutex<BTreeMap<ObjectName, Bytes>>,
+    /// Until when which object is held; `None`: this store holds nothing.
+    held: Option<Mutex<BTreeMap<ObjectName, SystemTime>>>,
 }
 
 impl MemoryBackend {
@@ -23,6 +25,26 @@ impl MemoryBackend {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that holds objects until a date, as S3 with Object Lock does.
+    #[must_use]
+    pub fn with_retention() -> Self {
+        Self {
+            held: Some(Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Until when an object is held.
+    #[must_use]
+    pub fn held_until(&self, name: &ObjectName) -> Option<SystemTime> {
+        self.held()?.get(name).copied()
+    }
+
+    fn held(&self) -> Option<MutexGuard<'_, BTreeMap<ObjectName, SystemTime>>> {
+        let held = self.held.as_ref()?;
+        Some(held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces or creates an object without asking: how a test plants damage. Not part of the
@@ -113,8 +135,24 @@ impl Backend for MemoryBackend {
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), Error> {
+        if self
+            .held_until(name)
+            .is_some_and(|until| until > SystemTime::now())
+        {
+            return Err(Error::new(ErrorKind::Retained, "delete", name.as_str()));
+        }
         self.objects().remove(name);
         Ok(())
+    }
+
+    async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
+        self.find("retain_until", name)?;
+        let Some(mut held) = self.held() else {
+            return Ok(Retained::NotSupported);
+        };
+        let there = held.entry(name.clone()).or_insert(until);
+        *there = until.max(*there);
+        Ok(Retained::ByStore)
     }
 
     async fn sweep(&self, _min_age: Duration) -> Result<u64, Error> {

@@ -32,8 +32,8 @@ pub struct Properties {
 pub enum Retained {
     /// The store refuses to delete the object until then.
     ByStore,
-    /// This store has no such lock: whoever has access to it can delete the object. Tresor itself
-    /// keeps to what is marked in the vault.
+    /// This store has no such lock, or is not to use it: whoever has access to it can delete the
+    /// object. Tresor itself keeps to what is marked in the vault.
     NotSupported,
 }
 
@@ -103,20 +103,22 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// Removes an object, durably: it does not come back after a power cut. Removing what is not
-    /// there succeeds.
+    /// Removes an object, durably: it does not come back after a power cut, and its space is free
+    /// where these credentials may do that. Removing what is not there succeeds.
     ///
     /// # Errors
-    /// When the store fails or refuses.
+    /// [`crate::ErrorKind::Retained`] when the store holds the object until a date: it is as it was,
+    /// not hidden. When the store fails or refuses.
     async fn delete(&self, name: &ObjectName) -> Result<(), Error>;
 
-    /// Asks the store itself to refuse every `delete` of an object until then, whoever asks (S3's
-    /// Object Lock in compliance mode). May be extended, never shortened. A store that can do this
+    /// Asks the store itself to refuse every `delete` of an object until then (S3's Object Lock).
+    /// May be extended, never shortened: an earlier time changes nothing. A store that can do this
     /// overrides the method, and answers [`Retained::ByStore`] only when it has read the date back:
-    /// some servers accept the header and ignore it.
+    /// some servers accept the request and ignore it.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`]; when the store fails or refuses.
+    /// [`crate::ErrorKind::NotFound`]; [`crate::ErrorKind::Unfit`] when the store accepted it and
+    /// does not have it; when the store fails or refuses.
     async fn retain_until(&self, name: &ObjectName, until: SystemTime) -> Result<Retained, Error> {
         let _ = (name, until);
         Ok(Retained::NotSupported)

@@ -95,6 +95,24 @@ impl Catalog {
         Self::expect_one(changed.rows_affected(), Object::Vault, name)
     }
 
+    /// Notes how the vault's store is reached from now on.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_vault_settings(
+        &self,
+        name: &str,
+        settings: Option<&str>,
+    ) -> Result<(), CatalogError> {
+        let changed = sqlx::query("UPDATE vaults SET settings = $1 WHERE name = $2")
+            .bind(settings)
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+    }
+
     /// Forgets a vault and the cached list of its recovery points. The vault itself is untouched.
     ///
     /// # Errors

@@ -78,10 +78,17 @@ async fn vaults(catalog: &Catalog) -> VaultRecord {
         .await
         .expect("set");
     first.key_source = "credential".to_owned();
+    let settings = Some("{\"allow_http\":true}");
+    catalog
+        .set_vault_settings("main", settings)
+        .await
+        .expect("set");
+    first.settings = settings.map(str::to_owned);
     assert_eq!(catalog.vault("main").await.expect("vault"), first);
     let missing = CatalogErrorKind::NotFound(Object::Vault);
     assert_eq!(kind(catalog.vault("no").await), missing);
     assert_eq!(kind(catalog.set_key_source("no", "").await), missing);
+    assert_eq!(kind(catalog.set_vault_settings("no", None).await), missing);
     let second = vault("alpha");
     catalog.add_vault(&second).await.expect("add");
     let all = catalog.vaults().await.expect("vaults");

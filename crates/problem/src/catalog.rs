@@ -93,6 +93,23 @@ problems! {
             "Run `tresor verify` once it works again.",
         ]
         retry Helps fault Storage exit Storage;
+    VaultObjectRetained { location, object, reason }
+        title "The storage holds this object until a date"
+        cause "{object} in {location} was not removed, nor hidden: {reason}."
+        remedy [
+            "Wait until the date: that it cannot be removed before is what was asked for, by `tresor vault lock`, by `tresor points lock` or by a rule of the bucket's own.",
+            "Where the lock is of governance mode and was a mistake, somebody with s3:BypassGovernanceRetention can remove the version with the store's own tools.",
+        ]
+        retry AfterRemedy fault Storage exit Storage;
+    VaultHoldFailed { location, object, reason }
+        title "The storage does not hold what is immutable"
+        cause "{location} was asked to hold {object} until a date and does not: {reason}. What was marked in the vault stays so: Tresor does not remove it, others could."
+        remedy [
+            "Allow these credentials s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention and s3:PutObjectRetention, and look at what the server keeps: `tresor vault doctor`.",
+            "Then give the same command again: it holds what is not held yet.",
+            "If the server has no Object Lock that works, say so, `--object-lock off` with `tresor vault create` or `tresor vault set`: then only Tresor keeps what is immutable.",
+        ]
+        retry AfterRemedy fault Storage exit Storage;
     VaultStorageUnfit { location, check, reason }
         title "The storage does not keep what a vault relies on"
         cause "{location} broke a promise: {check} ({reason})."
@@ -101,6 +118,14 @@ problems! {
             "Use a server, or a newer version of this one, that honours conditional puts (`If-None-Match`) and whole, exact answers; a proxy in between must pass all headers on.",
         ]
         retry AfterRemedy fault Storage exit Storage;
+    VaultNearDisk { location, vm, disk, image, shared }
+        title "The vault lies on the same disk as the VM"
+        cause "The vault {location} and {image}, disk {disk} of VM {vm}, are on {shared}: what destroys the one destroys the other."
+        remedy [
+            "Keep a second copy elsewhere: make a vault on another disk, machine or object store, and give `tresor copy --to` its name after each backup (docs/second-copy.md).",
+            "Or make the vault itself elsewhere.",
+        ]
+        retry AfterRemedy fault Host exit Failure;
     VaultDamaged { location, object, reason }
         title "The vault is damaged"
         cause "The object {object} in {location} is damaged or missing: {reason}"

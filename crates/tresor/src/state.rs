@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tresor_catalog::Catalog;
+use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 
 /// Where Tresor keeps what it knows.
@@ -67,6 +68,11 @@ impl StateDir {
     /// Where copies of small objects of vaults are kept.
     pub(crate) fn sessions_cache(&self) -> PathBuf {
         self.0.join("sessions-cache")
+    }
+
+    /// What the storage of a vault was seen to hold.
+    pub(crate) fn held_note(&self, vault: VaultId) -> PathBuf {
+        self.0.join("held").join(format!("{vault}.json"))
     }
 
     /// What was asked for when plans of retention were made.

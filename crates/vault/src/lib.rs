@@ -21,6 +21,7 @@ mod copy;
 mod damage;
 mod domain;
 mod error;
+mod hold;
 mod keys;
 mod known;
 mod marks;
@@ -53,6 +54,7 @@ pub use copy::{
 };
 pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
 pub use error::{Error, ErrorKind, Result};
+pub use hold::{Held, HeldNote};
 pub use keys::KeyMaterial;
 pub use known::IndexProbe;
 pub use points::PointList;

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use tresor_backend::{Backend, ErrorKind as StorageKind, ObjectMeta, ObjectName};
+use tresor_backend::{Backend, ErrorKind as StorageKind, ObjectMeta, ObjectName, Retained};
 
 use crate::error::{Error, Result};
 
@@ -94,6 +95,11 @@ impl Store {
     pub(crate) async fn delete(&self, name: &str) -> Result<()> {
         let deleted = self.backend.delete(&object(name)?).await;
         deleted.map_err(|error| Error::storage(name, error))
+    }
+
+    pub(crate) async fn retain_until(&self, name: &str, until: SystemTime) -> Result<Retained> {
+        let retained = self.backend.retain_until(&object(name)?, until).await;
+        retained.map_err(|error| Error::storage(name, error))
     }
 
     pub(crate) async fn settle(&self, prefix: &str) -> Result<()> {

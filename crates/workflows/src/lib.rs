@@ -18,8 +18,10 @@ pub mod restore;
 pub mod verify;
 
 mod describe;
+mod near;
 mod translate;
 mod watch;
 
 pub use describe::last_point_of;
+pub use near::{Near, near_disk};
 pub use translate::{snapshot_problem, storage_problem, vault_problem};

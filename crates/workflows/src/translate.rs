@@ -185,6 +185,11 @@ fn storage_kind(
     let (location, object) = (location.to_owned(), object.to_owned());
     match kind {
         tresor_backend::ErrorKind::Full => Kind::VaultStorageFull { location, object },
+        tresor_backend::ErrorKind::Retained => Kind::VaultObjectRetained {
+            location,
+            object,
+            reason,
+        },
         _ => Kind::VaultStorageFailed {
             location,
             object,

@@ -7,12 +7,10 @@
 
 use std::path::Path;
 
-use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
-use object_store::client::{HttpRequest, HttpRequestBody};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
-use tresor_backend_object::{ObjectBackend, Place, Secrets, Settings};
+use tresor_backend_object::{ObjectBackend, ObjectLock, Place, Secrets, Settings};
 use tresor_testkit::stores::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
 
 pub(crate) fn place(url: &str) -> Place {
@@ -25,6 +23,15 @@ fn plain(endpoint: &str) -> Settings {
         allow_http: true,
         ..Settings::default()
     }
+}
+
+/// What is immutable is held in this way.
+pub(crate) fn s3_locking(endpoint: &str, url: &str, object_lock: ObjectLock) -> ObjectBackend {
+    let settings = Settings {
+        object_lock,
+        ..plain(endpoint)
+    };
+    ObjectBackend::open(place(url), &settings, &s3_secrets()).unwrap()
 }
 
 pub(crate) fn s3_secrets() -> Secrets {
@@ -49,25 +56,6 @@ pub(crate) fn azure(azurite: &Azurite, url: &str) -> ObjectBackend {
 pub(crate) fn google(endpoint: &str, url: &str, token: &str) -> ObjectBackend {
     let secrets = Secrets::default().with("GOOGLE_BEARER_TOKEN", token);
     ObjectBackend::open(place(url), &plain(endpoint), &secrets).unwrap()
-}
-
-/// The library makes no containers; the request is signed by what it signs with.
-pub(crate) async fn make_container(azurite: &Azurite, container: &str) {
-    let url = format!("{}/{container}?restype=container", azurite.url());
-    let mut request = HttpRequest::new(HttpRequestBody::empty());
-    *request.method_mut() = http::Method::PUT;
-    *request.uri_mut() = url.parse().unwrap();
-    request
-        .headers_mut()
-        .insert("content-length", "0".parse().unwrap());
-    let key = AzureCredential::AccessKey(AzureAccessKey::try_new(AZURITE_KEY).unwrap());
-    let signed = AzureAuthorizer::new(&key, AZURITE_ACCOUNT);
-    signed.try_authorize(&mut request).unwrap();
-    let connector = object_store::client::ReqwestConnector::default();
-    let options = object_store::ClientOptions::new().with_allow_http(true);
-    let client = object_store::client::HttpConnector::connect(&connector, &options).unwrap();
-    let answer = client.execute(request).await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.status());
 }
 
 /// S3 over a directory, in this process. A bucket is a directory.

@@ -22,6 +22,20 @@ pub enum Fault {
     SlowDown(u64),
     /// Deletes are forbidden, as with credentials for appending only.
     ForbidDeletes,
+    /// To hold objects (`?retention`) is accepted and not done.
+    IgnoreRetention,
+    /// To hold objects is forbidden.
+    ForbidRetention,
+    /// Locked versions are removed all the same.
+    IgnoreLocks,
+    /// Lists end before their last entry.
+    LoseLastListed,
+    /// What is removed is answered with success and stays.
+    IgnoreDeletes,
+    /// What is read has another last byte.
+    SpoilBodies,
+    /// The server's clock is two hours ahead.
+    WrongClock,
     /// None of its own, but hides two of `s3s-fs`: puts that race are not atomic, so they pass one by
     /// one; and to read or remove a name that is only a prefix of others is an internal error, not a
     /// missing object.
@@ -92,15 +106,47 @@ async fn pass(
         Fault::ForbidDeletes if request.method() == Method::DELETE => {
             return said(StatusCode::FORBIDDEN, "AccessDenied");
         }
+        Fault::IgnoreDeletes if request.method() == Method::DELETE => {
+            return Ok(Response::builder()
+                .status(StatusCode::NO_CONTENT)
+                .body(Bytes::new())?);
+        }
+        Fault::IgnoreRetention if is_retention(&request) => {
+            return Ok(Response::new(Bytes::new()));
+        }
+        Fault::ForbidRetention if is_retention(&request) => {
+            return said(StatusCode::FORBIDDEN, "AccessDenied");
+        }
+        Fault::IgnoreLocks => {
+            let all_may = http::HeaderValue::from_static("true");
+            let name = "x-amz-bypass-governance-retention";
+            request.headers_mut().insert(name, all_may);
+        }
         _ => {}
     }
     let path = request
         .uri()
         .path_and_query()
-        .map_or("/", |path| path.as_str());
+        .map_or("/", |path| path.as_str())
+        .to_owned();
     *request.uri_mut() = format!("{upstream}{path}").parse()?;
     let head = request.method() == Method::HEAD;
+    let lists = request.method() == Method::GET && path.contains("list-type=2");
+    let reads = request.method() == Method::GET && !path.contains('?');
     let mut answer = send(request).await?;
+    match fault {
+        Fault::LoseLastListed if lists => lose_last(&mut answer),
+        Fault::SpoilBodies if reads => {
+            let mut body = answer.body().to_vec();
+            body.iter_mut()
+                .next_back()
+                .into_iter()
+                .for_each(|byte| *byte ^= 1);
+            *answer.body_mut() = Bytes::from(body);
+        }
+        Fault::WrongClock => set_ahead(&mut answer)?,
+        _ => {}
+    }
     if let Fault::LoseAnswers(every) = fault
         && put
         && nth_put.is_multiple_of(every)
@@ -116,6 +162,34 @@ async fn pass(
         answer.headers_mut().remove(http::header::CONTENT_LENGTH);
     }
     Ok(answer)
+}
+
+fn is_retention(request: &Request<Bytes>) -> bool {
+    request.method() == Method::PUT && request.uri().query() == Some("retention")
+}
+
+/// The last entry of a list goes.
+fn lose_last(answer: &mut Response<Bytes>) {
+    const CLOSE: &str = "</Contents>";
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let last = text.rfind("<Contents>").zip(text.rfind(CLOSE));
+    if let Some((begin, end)) = last {
+        let cut = [&text[..begin], &text[end + CLOSE.len()..]].concat();
+        *answer.body_mut() = Bytes::from(cut);
+    }
+}
+
+fn set_ahead(answer: &mut Response<Bytes>) -> Result<()> {
+    let date = answer.headers().get(http::header::DATE);
+    let date = date.and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    let now = date.map_or_else(jiff::Timestamp::now, |date| date.timestamp());
+    let ahead = now + jiff::SignedDuration::from_hours(2);
+    let text = ahead.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    answer
+        .headers_mut()
+        .insert(http::header::DATE, text.parse()?);
+    Ok(())
 }
 
 fn said(status: StatusCode, code: &str) -> Result<Response<Bytes>> {

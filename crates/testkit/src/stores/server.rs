@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::{Method, Request};
+use object_store::ClientOptions;
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
+use object_store::client::{HttpConnector as _, HttpRequest, HttpRequestBody, ReqwestConnector};
 
 use super::exchange::send;
 use crate::spawn::{bound_to_us, spawn};
@@ -115,23 +118,50 @@ impl Moto {
     /// # Errors
     /// The server refuses.
     pub async fn make_bucket(&self, bucket: &str, lock: bool) -> Result<()> {
-        let url = format!("{}/{bucket}", self.url());
-        let plain = Request::builder().method(Method::PUT);
-        let make = match lock {
-            true => plain.header("x-amz-bucket-object-lock-enabled", "true"),
-            false => plain,
-        };
-        expect(&send(make.uri(&url).body(Bytes::new())?).await?)?;
         if lock {
+            self.make_locking_bucket(bucket).await?;
             let rule = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
                 <DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule>\
                 </ObjectLockConfiguration>";
-            let set = Request::builder()
-                .method(Method::PUT)
-                .uri(format!("{url}?object-lock"));
-            expect(&send(set.body(Bytes::from(rule))?).await?)?;
+            return self.put(&format!("{bucket}?object-lock"), rule).await;
         }
-        Ok(())
+        self.put(bucket, "").await
+    }
+
+    /// Makes a bucket with Object Lock in which nothing is locked by itself.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn make_locking_bucket(&self, bucket: &str) -> Result<()> {
+        let make = Request::builder()
+            .method(Method::PUT)
+            .header("x-amz-bucket-object-lock-enabled", "true")
+            .uri(format!("{}/{bucket}", self.url()));
+        expect(&send(make.body(Bytes::new())?).await?)
+    }
+
+    /// Puts something that is none of a vault's: `what` is `BUCKET/KEY` or has a query behind it.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn put(&self, what: &str, body: &'static str) -> Result<()> {
+        let put = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{}/{what}", self.url()));
+        expect(&send(put.body(Bytes::from(body))?).await?)
+    }
+
+    /// How many versions of objects and how many delete markers a bucket has.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn versions(&self, bucket: &str) -> Result<(usize, usize)> {
+        let list = Request::builder().uri(format!("{}/{bucket}?versions", self.url()));
+        let answer = send(list.body(Bytes::new())?).await?;
+        expect(&answer)?;
+        let text = String::from_utf8_lossy(answer.body());
+        let count = |word: &str| text.matches(word).count();
+        Ok((count("<Version>"), count("<DeleteMarker>")))
     }
 }
 
@@ -166,6 +196,28 @@ impl Azurite {
             "--silent",
         ]);
         Server::start(command, "Azurite").map(Self)
+    }
+
+    /// Makes a container.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn make_container(&self, container: &str) -> Result<()> {
+        let url = format!("{}/{container}?restype=container", self.url());
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = Method::PUT;
+        *request.uri_mut() = url.parse()?;
+        let none = http::HeaderValue::from_static("0");
+        request.headers_mut().insert("content-length", none);
+        let key = AzureCredential::AccessKey(AzureAccessKey::try_new(AZURITE_KEY)?);
+        AzureAuthorizer::new(&key, AZURITE_ACCOUNT).try_authorize(&mut request)?;
+        let options = ClientOptions::new().with_allow_http(true);
+        let client = ReqwestConnector::default().connect(&options)?;
+        let status = client.execute(request).await?.status();
+        if !status.is_success() {
+            bail!("no container: {status}");
+        }
+        Ok(())
     }
 
     /// The account's URL.

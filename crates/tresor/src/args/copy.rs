@@ -1,10 +1,11 @@
 //! Copies in other vaults, and repairs from them.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{KeyArgs, VaultAccess};
+use super::{KeyArgs, ObjectLockArg, StoreArgs, VaultAccess};
 
 /// `tresor copy`
 #[derive(Debug, Args)]
@@ -14,13 +15,20 @@ pub(crate) struct CopyArgs {
     #[arg(value_name = "VM|POINT")]
     pub(crate) what: Vec<String>,
 
-    /// Name or directory of the vault to copy from [default: the only other one known]
+    /// Name, directory or URL of the vault to copy from [default: the only other one known]
     #[arg(long, value_name = "VAULT")]
     pub(crate) from: Option<String>,
 
-    /// Name or directory of the vault to copy to
+    /// Name, directory or URL of the vault to copy to
     #[arg(long, value_name = "VAULT")]
     pub(crate) to: String,
+
+    /// How to reach the one to copy from, when this machine does not know it
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    #[command(flatten)]
+    pub(crate) to_store: ToStoreArgs,
 
     #[command(flatten)]
     pub(crate) key: KeyArgs,
@@ -56,6 +64,59 @@ pub(crate) struct CopyArgs {
     /// Only show what would be copied
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// How to reach the object store of the vault to copy to, when this machine does not know that vault.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Object store to copy to")]
+pub(crate) struct ToStoreArgs {
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "URL")]
+    to_endpoint: Option<String>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "REGION")]
+    to_region: Option<String>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "ACCOUNT")]
+    to_account: Option<String>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "FILE")]
+    to_credentials_file: Option<PathBuf>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "FILE")]
+    to_ca_file: Option<PathBuf>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "N")]
+    to_request_limit: Option<NonZeroU64>,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long, value_name = "MODE", default_value = "governance")]
+    to_object_lock: ObjectLockArg,
+
+    /// The same as without `to-`, for the vault to copy to
+    #[arg(long)]
+    to_allow_http: bool,
+}
+
+impl ToStoreArgs {
+    /// As options of any store.
+    pub(crate) fn store(&self) -> StoreArgs {
+        StoreArgs {
+            endpoint: self.to_endpoint.clone(),
+            region: self.to_region.clone(),
+            account: self.to_account.clone(),
+            credentials_file: self.to_credentials_file.clone(),
+            ca_file: self.to_ca_file.clone(),
+            request_limit: self.to_request_limit,
+            object_lock: self.to_object_lock,
+            allow_http: self.to_allow_http,
+        }
+    }
 }
 
 /// How much is read back.

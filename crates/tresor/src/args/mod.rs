@@ -21,7 +21,7 @@ pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
 pub(crate) use retention::{ExpireArgs, KeepArgs};
-pub(crate) use vault::{KeyArgs, StoreArgs, VaultAccess, VaultCommand};
+pub(crate) use vault::{KeyArgs, ObjectLockArg, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
 use std::path::PathBuf;
@@ -162,7 +162,7 @@ Examples:
 
 When something in the first vault is lost, `tresor restore` reads it from the copy, and `tresor
 repair` puts it back.")]
-    Copy(CopyArgs),
+    Copy(Box<CopyArgs>),
     /// Put back what a vault has lost, from copies in other vaults
     #[command(after_help = "\
 Looks for what is missing, and for what `tresor verify` found damaged; says which recovery points

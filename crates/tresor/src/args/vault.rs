@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::KeyCommand;
 
@@ -37,7 +37,7 @@ pub(crate) struct KeyArgs {
 
 /// How to reach an object store. No secrets: those come from the environment, a file, or the
 /// machine's role.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Object stores")]
 pub(crate) struct StoreArgs {
     /// URL of the server, when it is not the provider's own
@@ -65,9 +65,25 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "N")]
     pub(crate) request_limit: Option<NonZeroU64>,
 
+    /// How a bucket with S3 Object Lock holds recovery points that are immutable
+    #[arg(long, value_name = "MODE", default_value = "governance")]
+    pub(crate) object_lock: ObjectLockArg,
+
     /// Accept a server without TLS: everybody on the way can see and change what is sent
     #[arg(long)]
     pub(crate) allow_http: bool,
+}
+
+/// What is to be made of S3 Object Lock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ObjectLockArg {
+    /// Nothing: only Tresor keeps what is immutable
+    Off,
+    /// Held until the date; who has s3:BypassGovernanceRetention can still remove it
+    #[default]
+    Governance,
+    /// Held until the date, whoever asks: a mistake in the date cannot be undone
+    Compliance,
 }
 
 /// `tresor vault …`
@@ -130,6 +146,34 @@ Examples:
         /// Name, directory or URL [default: the only vault that is known]
         #[arg(value_name = "VAULT|DIR|URL")]
         vault: Option<String>,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Change how a vault in an object store is reached from this machine: all options anew
+    #[command(after_help = "\
+Example:
+  tresor vault set main --endpoint https://s3.example.net --object-lock compliance")]
+    Set {
+        /// Name of the vault
+        #[arg(value_name = "VAULT")]
+        name: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Bring back what the store holds and somebody hid behind delete markers (S3 Object Lock)
+    ///
+    /// Needs no key; credentials that may list and remove versions.
+    #[command(after_help = "\
+Examples:
+  tresor vault unhide main --dry-run
+  tresor vault unhide s3://bucket/vault --region eu-central-1")]
+    Unhide {
+        /// Name or URL [default: the only vault that is known]
+        #[arg(value_name = "VAULT|URL")]
+        vault: Option<String>,
+        /// Only show what is hidden
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         store: StoreArgs,
     },

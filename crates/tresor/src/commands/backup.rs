@@ -9,6 +9,7 @@ use tresor_workflows::backup::{self, GUEST_WRITES};
 
 use super::{
     held::Held,
+    hold,
     session::{Session, print_problem},
 };
 use crate::{
@@ -34,9 +35,15 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
         point => point?,
     };
     remember(&catalog, &held.vault, &point).await;
+    let held_until = hold::hold_new(session, &held.vault, [point.id]).await;
+    let mut result = summary(&point);
+    result["held_until"] = json!(held_until);
     session
         .output
-        .result("backup", &summary(&point), || text(&point))
+        .result("backup", &result, || match held_until {
+            None => text(&point),
+            Some(until) => format!("{}\n  held by the storage until {until}", text(&point)),
+        })
         .map_err(print_problem)
 }
 

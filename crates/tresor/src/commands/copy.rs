@@ -16,11 +16,12 @@ use tresor_workflows::{
 };
 
 use super::{
+    hold,
     open::{self, Manner, VaultPlace, usage},
     session::{Session, print_problem},
 };
 use crate::{
-    args::{CopyArgs, KeyArgs, ReadBackArg, VaultAccess},
+    args::{CopyArgs, KeyArgs, ReadBackArg, StoreArgs, VaultAccess},
     output::{bytes, note, plain_table},
 };
 
@@ -50,15 +51,27 @@ pub(super) async fn run(args: CopyArgs, session: &Session) -> Result<(), Problem
     for copied in &ctx.copied {
         remember(&catalog, &target, copied).await;
     }
+    hold::hold_new(
+        session,
+        &target,
+        ctx.copied.iter().map(|copied| copied.copy.id),
+    )
+    .await;
     let planned = std::mem::take(&mut request.planned);
     print_result(session, &ctx.copied, &planned, target.location())?;
     ended.map(|_| ())
 }
 
 async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault), Problem> {
-    let to = open::find_vault(catalog, Some(&args.to), None).await?;
+    let to = open::find_named(catalog, &args.to, &args.to_store.store()).await?;
     let from = match &args.from {
-        Some(from) => open::find_vault(catalog, Some(from), None).await?,
+        Some(from) => open::find_named(catalog, from, &args.store).await?,
+        None if args.store != StoreArgs::default() => {
+            return Err(usage(
+                "Options for an object store were given without its URL: add --from, or write --to-… \
+                 for the vault to copy to.",
+            ));
+        }
         None => the_other(catalog, &to).await?,
     };
     let limit = |mib: Option<u32>| mib.and_then(|mib| NonZeroU64::new(u64::from(mib) << 20));

@@ -3,6 +3,7 @@
 //! The checks are the contract that every backend passes in the tests. They run below
 //! `doctor-<random>`, a name that no vault uses, and clear that up where deletes are allowed.
 
+mod locks;
 mod report;
 mod trial;
 
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{args::StoreArgs, output::note, state::internal};
 
-pub(super) use trial::{clear, try_out};
+pub(super) use trial::{clear_or_hide, try_out};
+
+/// What names of examinations begin with; no object of a vault is called so.
+pub(super) const AREA: &str = "doctor-";
 
 /// Bytes of the largest object that is put: as large as a pack.
 const BIG: usize = 32 << 20;
@@ -113,9 +117,11 @@ async fn examine(
             let store = Arc::new(location.object_store()?);
             let backend: Arc<dyn Backend> = stack(Arc::clone(&store), settings, None);
             let (mut findings, worst) = trial::contract(&backend, area, BIG, &name).await?;
-            findings.extend(trial::locks(&store, &backend, area, &name).await?);
+            let (lock, ignored) = locks::examine(&store, &backend, area, &name).await?;
+            findings.push(lock);
             findings.push(report::clock(store.clock_difference()));
-            Ok((findings, worst))
+            trial::clear_or_hide(&store, &backend, &format!("{area}/")).await;
+            Ok((findings, worst.or(ignored)))
         }
     }
 }
@@ -124,7 +130,7 @@ fn fresh_area() -> Result<ObjectName, Problem> {
     let mut random = [0; 4];
     getrandom::fill(&mut random)
         .map_err(|error| internal(format!("The system gives no random numbers: {error}.")))?;
-    ObjectName::new(format!("doctor-{:08x}", u32::from_ne_bytes(random)))
+    ObjectName::new(format!("{AREA}{:08x}", u32::from_ne_bytes(random)))
         .map_err(|error| internal(error.to_string()))
 }
 

@@ -1,6 +1,6 @@
 //! `tresor expire`: retention.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -34,7 +34,7 @@ pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Probl
             "The plan is one of another vault: name it with --vault.",
         ));
     }
-    let plan = Plan::make(request, &list, Timestamp::now())?;
+    let plan = sound_plan(request, &vault, &list).await?;
     if let Some(id) = args.apply.as_ref().filter(|id| **id != plan.id) {
         let (plan, now) = (id.clone(), plan.id);
         return Err(Kind::PlanChanged { plan, now }.into());
@@ -54,6 +54,32 @@ pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Probl
         Some(apply(&vault, &plan).await?)
     };
     summary(session, &plan, applied.as_deref())
+}
+
+/// The plan, made again until no VM's newest point, for whose sake others go, has lost something: the
+/// newest that is whole takes its place.
+async fn sound_plan(request: Request, vault: &Vault, list: &PointList) -> Result<Plan, Problem> {
+    let now = Timestamp::now();
+    let (mut lost, mut whole) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let plan = Plan::make(request.clone(), list, &lost, now)?;
+        let mut relied_on = plan.relied_on();
+        relied_on.retain(|point| !whole.contains(point));
+        if relied_on.is_empty() {
+            return Ok(plan);
+        }
+        for point in relied_on {
+            let is_lost = vault.is_lost(point).await;
+            if is_lost.map_err(|error| vault_problem(&error, vault.location()))? {
+                note(&format!(
+                    "warning: {point} has lost data, so older points stay for it (`tresor repair`)"
+                ));
+                lost.insert(point);
+            } else {
+                whole.insert(point);
+            }
+        }
+    }
 }
 
 /// The VMs, and what is to be kept of each.

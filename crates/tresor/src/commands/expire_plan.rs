@@ -1,12 +1,15 @@
 //! The plan of `tresor expire`: made from the vault and a request, named by a hash of both, kept in
 //! the state directory so that exactly it can be applied.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tresor_model::{PointId, VaultId, VmId};
-use tresor_policy::{Decision, Point, RemoveReason, Rules, Verdict, decide};
+use tresor_policy::{Decision, KeepReason, Point, RemoveReason, Rules, Verdict, decide};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::PointList;
 
@@ -37,15 +40,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The decisions at `now`.
+    /// The decisions at `now`. Points that have lost something count for nothing.
     pub(crate) fn make(
         request: Request,
         list: &PointList,
+        lost: &BTreeSet<PointId>,
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let zone = TimeZone::get(&request.zone)
             .map_err(|error| usage(&format!("No such time zone: {error}.")))?;
-        let points = points(&request, list);
+        let points = points(&request, list, lost);
         let decisions = decide(&points, &request.rules, &zone, now)
             .map_err(|error| usage(&error.to_string()))?;
         let whole = serde_json::to_vec(&(&request, &points, &decisions));
@@ -68,6 +72,27 @@ impl Plan {
             Some((decision.point, for_good))
         });
         removed.collect()
+    }
+
+    /// The points for whose sake others of their VM go: they must be whole.
+    pub(crate) fn relied_on(&self) -> Vec<PointId> {
+        let superseded: BTreeSet<VmId> = self
+            .decisions
+            .iter()
+            .filter(|decision| {
+                matches!(&decision.verdict, Verdict::Remove(reason)
+                    if !matches!(reason, RemoveReason::GraceOver { .. }))
+            })
+            .map(|decision| decision.vm)
+            .collect();
+        let newest = self.decisions.iter().filter(|decision| {
+            matches!(&decision.verdict, Verdict::Keep(reasons)
+                if reasons.contains(&KeepReason::Newest))
+        });
+        newest
+            .filter(|decision| superseded.contains(&decision.vm))
+            .map(|decision| decision.point)
+            .collect()
     }
 
     /// Notes what was asked for under the plan's id.
@@ -113,7 +138,7 @@ fn unusable(path: &std::path::Path, error: &std::io::Error) -> Problem {
 }
 
 /// The points of the VMs that are asked for, deleted ones too.
-fn points(request: &Request, list: &PointList) -> Vec<Point> {
+fn points(request: &Request, list: &PointList, lost: &BTreeSet<PointId>) -> Vec<Point> {
     let all = list.points.iter().chain(&list.deleted);
     let wanted = all.filter(|point| request.rules.contains_key(&point.vm));
     let mut points: Vec<_> = wanted
@@ -125,7 +150,7 @@ fn points(request: &Request, list: &PointList) -> Vec<Point> {
                 sequence: point.sequence,
                 taken_at: point.taken_at,
                 // Nobody knows what holds a point whose marks cannot be read.
-                readable: !marks.unclear,
+                readable: !marks.unclear && !lost.contains(&point.id),
                 pinned: marks.pinned,
                 immutable_until: marks.immutable_until,
                 deleted: marks.deleted.map(|deletion| tresor_policy::Deletion {

@@ -11,13 +11,16 @@ use tresor_backend::{
     Backend, LocalBackend,
     wrap::{Backoff, Paced, Retrying, Throttled},
 };
-use tresor_backend_object::{ObjectBackend, Place, Secrets, Settings};
+use tresor_backend_object::{ObjectBackend, ObjectLock, Place, Secrets, Settings};
 use tresor_catalog::VaultRecord;
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::storage_problem;
 
 use super::open::{absolute, usage};
-use crate::{args::StoreArgs, keys};
+use crate::{
+    args::{ObjectLockArg, StoreArgs},
+    keys,
+};
 
 /// Longer than for a disk: a busy store says "later" for a while.
 const BACKOFF: Backoff = Backoff {
@@ -172,6 +175,11 @@ fn settings(store: &StoreArgs) -> Settings {
         ca_file: path(&store.ca_file),
         credentials_file: path(&store.credentials_file),
         request_limit: store.request_limit,
+        object_lock: match store.object_lock {
+            ObjectLockArg::Off => ObjectLock::Off,
+            ObjectLockArg::Governance => ObjectLock::Governance,
+            ObjectLockArg::Compliance => ObjectLock::Compliance,
+        },
         allow_http: store.allow_http,
     }
 }

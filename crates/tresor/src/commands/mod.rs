@@ -9,6 +9,7 @@ mod doctor;
 mod expire;
 mod expire_plan;
 mod held;
+mod hold;
 mod jobs;
 mod key;
 mod location;
@@ -19,6 +20,7 @@ mod reconcile;
 mod repair;
 mod restore;
 mod session;
+mod unhide;
 mod vault;
 mod vault_lock;
 mod verify;
@@ -43,7 +45,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Points(command) => points::run(command, &session).await,
         Command::Expire(args) => expire::run(args, &session).await,
         Command::Restore(args) => restore::run(args, &session).await,
-        Command::Copy(args) => copy::run(args, &session).await,
+        Command::Copy(args) => copy::run(*args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Collect(args) => collect::run(args, &session).await,

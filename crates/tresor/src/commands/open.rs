@@ -66,29 +66,51 @@ pub(crate) async fn find_vault(
     named: Option<&str>,
     of_vm: Option<&VmRecord>,
 ) -> Result<VaultPlace, Problem> {
+    let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
+    if let Some(wanted) = wanted {
+        return find_named(catalog, wanted, &StoreArgs::default()).await;
+    }
     let vaults = catalog
         .vaults()
         .await
         .map_err(|error| Problem::from(&error))?;
-    let wanted = named.or_else(|| of_vm.map(|vm| vm.vault.as_str()));
-    match wanted {
-        Some(wanted) => {
-            if let Some(known) = vaults.iter().find(|vault| vault.name == wanted) {
-                return VaultPlace::of(known);
-            }
-            let location = Location::read(Path::new(wanted), &StoreArgs::default())?;
-            let text = location.to_string();
-            let known = vaults.iter().find(|vault| vault.location == text);
-            known.map_or_else(|| Ok(VaultPlace::at(location)), VaultPlace::of)
-        }
-        None => match vaults.as_slice() {
-            [only] => VaultPlace::of(only),
-            [] => Err(usage(
-                "No vault is known here: say which with --vault, or make one with `tresor vault create`.",
-            )),
-            _ => Err(usage("Several vaults are known: say which with --vault.")),
-        },
+    match vaults.as_slice() {
+        [only] => VaultPlace::of(only),
+        [] => Err(usage(
+            "No vault is known here: say which with --vault, or make one with `tresor vault create`.",
+        )),
+        _ => Err(usage("Several vaults are known: say which with --vault.")),
     }
+}
+
+/// Finds the vault of this name, directory or URL. How to reach one that the catalog knows, the catalog
+/// says; the options are for others.
+pub(crate) async fn find_named(
+    catalog: &Catalog,
+    wanted: &str,
+    store: &StoreArgs,
+) -> Result<VaultPlace, Problem> {
+    let vaults = catalog.vaults().await;
+    let vaults = vaults.map_err(|error| Problem::from(&error))?;
+    let known = match vaults.iter().find(|vault| vault.name == wanted) {
+        Some(known) => known,
+        None => {
+            let location = Location::read(Path::new(wanted), store)?;
+            let text = location.to_string();
+            match vaults.iter().find(|vault| vault.location == text) {
+                Some(known) => known,
+                None => return Ok(VaultPlace::at(location)),
+            }
+        }
+    };
+    if *store != StoreArgs::default() {
+        return Err(usage(&format!(
+            "Options for an object store were given for vault {}, and this machine knows already how \
+             to reach it.",
+            known.name
+        )));
+    }
+    VaultPlace::of(known)
 }
 
 /// Opens a vault with the key that the options, the environment or the catalog give.

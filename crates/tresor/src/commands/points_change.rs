@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use tresor_model::PointId;
 use tresor_problem::{Kind, Problem};
-use tresor_vault::Vault;
+use tresor_vault::{Held, Vault};
 use tresor_workflows::vault_problem;
 
 use super::{
     expire::grace,
-    open,
+    hold, open,
     session::{Session, print_problem},
 };
 use crate::args::{PointSelector, PointsCommand, VaultAccess};
@@ -98,13 +98,18 @@ async fn apply(
     let failed = |error| vault_problem(&error, vault.location());
     changed.map_err(failed)?;
     let marks = vault.marks_of(point).await.map_err(failed)?;
-    let result = json!({ "point": point, "what": what, "marks": marks });
+    let held = match what {
+        "locked" => hold::hold(session, &vault, Some(point)).await?,
+        _ => Held::Nothing,
+    };
+    let result = json!({ "point": point, "what": what, "marks": marks, "held": held });
     session
         .output
         .result("point_changed", &result, || {
             let mut text = format!("Recovery point {point} is {what}.");
             if let Some(until) = marks.immutable_until.filter(|_| what == "locked") {
                 text.push_str(&format!(" It is immutable until {until}."));
+                text.push_str(&hold::words(held));
             }
             if let Some(deletion) = marks.deleted {
                 let until = deletion.until;

@@ -8,7 +8,7 @@ use tresor_catalog::{Catalog, VaultRecord};
 use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
-use tresor_workflows::vault_problem;
+use tresor_workflows::{near_disk, vault_problem};
 use zeroize::Zeroizing;
 
 use super::{
@@ -16,10 +16,10 @@ use super::{
     location::Location,
     open::{KEY_FILE, VaultPlace, find_vault, open_vault, points, usage},
     session::{Session, print_problem},
-    vault_lock,
+    unhide, vault_lock,
 };
 use crate::{
-    args::{KeyArgs, VaultAccess, VaultCommand},
+    args::{KeyArgs, StoreArgs, VaultAccess, VaultCommand},
     keys,
     output::{bytes, note},
     recovery::{NewSvg, print_once},
@@ -62,6 +62,12 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             vault_lock::lock(session, &access, min_days, yes).await
         }
         VaultCommand::Doctor { vault, store } => doctor::run(session, vault, &store).await,
+        VaultCommand::Set { name, store } => set(session, &name, &store).await,
+        VaultCommand::Unhide {
+            vault,
+            dry_run,
+            store,
+        } => unhide::run(session, vault.as_deref(), dry_run, &store).await,
         VaultCommand::List => list(session).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
@@ -105,7 +111,7 @@ async fn create(
         })
         .map_err(print_problem)?;
     if let Location::Directory(path) = &newcomer.place {
-        warn_if_near(path);
+        warn_if_near(&newcomer.catalog, path).await;
     }
     Ok(())
 }
@@ -229,11 +235,12 @@ async fn create_in(
     // A directory refuses by itself what it cannot keep. Of a server only its answers are known, and
     // some accept a condition and ignore it. After the making: where deletes are refused, what the
     // trial leaves would be in the way of it.
-    if let Location::Store(..) = place
-        && let Err(unfit) = doctor::try_out(&backend, &location).await
-    {
-        doctor::clear(&backend, "").await;
-        return Err(unfit);
+    if let Location::Store(..) = place {
+        let store = place.object_store()?;
+        if let Err(unfit) = doctor::try_out(&store, &backend, &location).await {
+            doctor::clear_or_hide(&store, &backend, "").await;
+            return Err(unfit);
+        }
     }
     if let Some(passphrase) = passphrase {
         vault
@@ -244,9 +251,21 @@ async fn create_in(
     Ok((vault, recovery))
 }
 
-/// A vault on the disk that this machine runs from is lost with it.
-fn warn_if_near(path: &Path) {
+/// A vault on the disk of a VM is lost with it, and one on the disk that this machine runs from with
+/// the VMs that are registered later.
+async fn warn_if_near(catalog: &Catalog, path: &Path) {
     use std::os::unix::fs::MetadataExt as _;
+    for vm in catalog.vms().await.unwrap_or_default() {
+        let disks = vm.machine.map(|machine| machine.disks).unwrap_or_default();
+        if let Some(near) = near_disk(path, &disks).await {
+            let problem = Problem::from(near.problem(&vm.name, path));
+            note(&format!("warning: {problem}"));
+            for remedy in &problem.remedy {
+                note(&format!("  {remedy}"));
+            }
+            return;
+        }
+    }
     let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
     if device(path) == device(Path::new("/")) {
         note(
@@ -255,6 +274,32 @@ fn warn_if_near(path: &Path) {
              second one there, which `tresor copy` keeps up to date (docs/second-copy.md).",
         );
     }
+}
+
+/// Notes how a store is reached, once the vault was seen there.
+async fn set(session: &Session, name: &str, store: &StoreArgs) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let known = catalog.vault(name).await;
+    let known = known.map_err(|error| Problem::from(&error))?;
+    let place = Location::read(Path::new(&known.location), store)?;
+    let failed = |error| vault_problem(&error, &known.location);
+    let found = Vault::identify(place.open(None).await?).await;
+    if found.map_err(failed)? != known.id {
+        return Err(usage("Another vault answers there: nothing was changed."));
+    }
+    let settings = place.settings();
+    let noted = catalog.set_vault_settings(name, settings.as_deref()).await;
+    noted.map_err(|error| Problem::from(&error))?;
+    let result = json!({ "name": name, "location": known.location });
+    session
+        .output
+        .result("vault_changed", &result, || {
+            format!(
+                "Vault {name} in {} is reached so from now on.",
+                known.location
+            )
+        })
+        .map_err(print_problem)
 }
 
 async fn list(session: &Session) -> Result<(), Problem> {

@@ -7,6 +7,7 @@ use tresor_problem::{Kind, Problem};
 use tresor_workflows::vault_problem;
 
 use super::{
+    hold,
     open::{self, usage},
     session::{Session, print_problem},
 };
@@ -26,7 +27,10 @@ pub(super) async fn lock(
         confirm(vault.location(), min_days)?;
     }
     let days = vault.lock(min_days).await.map_err(failed)?;
-    let result = json!({ "id": vault.id(), "lock_days": days, "before": before });
+    let held = hold::hold(session, &vault, None).await?;
+    let result = json!({
+        "id": vault.id(), "lock_days": days, "before": before, "held": held,
+    });
     session
         .output
         .result("vault_locked", &result, || {
@@ -36,8 +40,9 @@ pub(super) async fn lock(
                 String::new()
             };
             format!(
-                "Vault {} is locked: each recovery point stays for at least {days} days.{again}",
-                vault.id()
+                "Vault {} is locked: each recovery point stays for at least {days} days.{again}{}",
+                vault.id(),
+                hold::words(held),
             )
         })
         .map_err(print_problem)

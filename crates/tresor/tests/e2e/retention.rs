@@ -7,20 +7,39 @@ use tresor_backend::LocalBackend;
 use tresor_model::{PointId, SessionId, VmId};
 use tresor_vault::{KeyMaterial, SessionOptions, Vault};
 
+use tresor_testkit::Guest;
+
 use crate::{
-    lab::{Lab, write_private},
+    lab::{Lab, VM, write_private},
     vault_support::{noise, point, write_all},
 };
 
 /// Points of one VM at these times, oldest first.
 pub(crate) async fn make_points(lab: &Lab, vm_name: &str, times: &[Timestamp]) -> Vec<PointId> {
+    make_points_of(lab, (VmId::generate(), vm_name), times).await
+}
+
+/// The same of a VM that is known.
+async fn make_points_of(lab: &Lab, vm: (VmId, &str), times: &[Timestamp]) -> Vec<PointId> {
     let backend = LocalBackend::open(&lab.vault()).await.unwrap();
     let key = KeyMaterial::Recovery(lab.recovery_key.clone().into());
     let vault = Vault::open(std::sync::Arc::new(backend), &key)
         .await
         .unwrap();
-    let (vm, mut made) = (VmId::generate(), Vec::new());
-    for (number, at) in (1..).zip(times) {
+    points_in(&vault, vm, times).await
+}
+
+/// The same in any vault.
+pub(crate) async fn points_in(
+    vault: &Vault,
+    (vm, vm_name): (VmId, &str),
+    times: &[Timestamp],
+) -> Vec<PointId> {
+    let before = vault.points().await.unwrap().points.into_iter();
+    let of_vm = before.filter(|point| point.vm == vm);
+    let last = of_vm.map(|point| point.sequence).max().unwrap_or(0);
+    let mut made = Vec::new();
+    for (number, at) in (last + 1..).zip(times) {
         let session = SessionOptions::new(SessionId::generate());
         let session = vault.begin_session(session).await.unwrap();
         let content = noise(number, 1 << 16);
@@ -36,7 +55,7 @@ pub(crate) async fn make_points(lab: &Lab, vm_name: &str, times: &[Timestamp]) -
 }
 
 /// Noon of so many days, the last one yesterday.
-fn days(count: i64) -> Vec<Timestamp> {
+pub(crate) fn days(count: i64) -> Vec<Timestamp> {
     let now = Timestamp::now();
     let days = (1..=count).rev();
     days.map(|day| now - SignedDuration::from_hours(24 * day))
@@ -225,4 +244,95 @@ async fn pins_locks_and_a_locked_vault_hold() {
         .run_elsewhere(&[&elsewhere[..], &with_key].concat())
         .await;
     run.raises("PointHeld");
+}
+
+/// Rules that are noted with a VM count where none are given; pins and locks hold against them, and
+/// against the end of the VM's protection.
+#[tokio::test]
+async fn rules_of_a_vm_and_its_end_leave_what_is_held() {
+    let guest = Guest::builder().start().await.unwrap();
+    let lab = Lab::with(&guest).await;
+    let vm = lab.run(&["vm", "show", VM]).await.ok();
+    let id: VmId = vm["id"].as_str().unwrap().parse().unwrap();
+    let points = make_points_of(&lab, (id, VM), &days(6)).await;
+    let [pinned, locked] = [0, 1].map(|at| points[at].to_string());
+    lab.run(&["points", "pin", &pinned]).await.ok();
+    lab.run(&["points", "lock", &locked, "--for", "30d"])
+        .await
+        .ok();
+    // No rules, nothing goes.
+    assert_eq!(expire(&lab, &["--yes"]).await["remove"], 0);
+    let set = lab.run(&["vm", "set", VM, "--keep-last", "2"]).await.ok();
+    assert_eq!(set["retention"]["last"], 2, "{set}");
+    let plan = expire(&lab, &["--dry-run"]).await;
+    assert_eq!((&plan["keep"], &plan["remove"]), (&4.into(), &2.into()));
+    // What is given at the command counts instead, all rules together.
+    let plan = expire(&lab, &["--keep-last", "5", "--dry-run"]).await;
+    assert_eq!(plan["remove"], 0, "{plan}");
+    lab.run(&["vm", "set", VM, "--keep-daily", "3"]).await.ok();
+    let done = expire(&lab, &["--yes"]).await;
+    assert_eq!(done["removed"], serde_json::json!([points[2].to_string()]));
+    lab.run(&["vm", "set", VM, "--keep-all"]).await.ok();
+    assert_eq!(expire(&lab, &["--yes"]).await["remove"], 0);
+
+    let end = ["vm", "remove", VM, "--delete-points"];
+    lab.run(&end).await.raises("UsageError");
+    assert_eq!(listed(&lab, &[]).await.len(), 5, "nothing was changed");
+    let ended = lab.run(&[&end[..], &["--yes"]].concat()).await.ok();
+    let held = ended["held"].as_array().unwrap().iter();
+    let mut held: Vec<_> = held.map(|held| held["point"].as_str().unwrap()).collect();
+    held.sort_unstable();
+    let mut want = [pinned.as_str(), locked.as_str()];
+    want.sort_unstable();
+    assert_eq!(held, want, "{ended}");
+    assert_eq!(ended["expired"].as_array().unwrap().len(), 4, "{ended}");
+    assert_eq!(listed(&lab, &["--deleted"]).await, [pinned, locked]);
+}
+
+/// The newest point has lost a pack: it stays, counts for nothing, and the last whole one stays for it.
+#[tokio::test]
+async fn a_newest_point_that_has_lost_data_is_no_reason_to_remove_a_whole_one() {
+    let lab = Lab::new().await;
+    let before = make_points(&lab, "web01", &days(4)).await;
+    let packs_before = all_packs(&lab);
+    let vm = vm_of(&lab, before[0]).await;
+    let newest = make_points_of(&lab, (vm, "web01"), &[Timestamp::now()]).await;
+    for pack in all_packs(&lab) {
+        if !packs_before.contains(&pack) {
+            std::fs::remove_file(pack).unwrap();
+        }
+    }
+    let run = lab
+        .run(&["expire", "--keep-last", "1", "--time-zone", "UTC", "--yes"])
+        .await;
+    let done = run.ok();
+    let left = listed(&lab, &[]).await;
+    let whole = before[3].to_string();
+    assert!(
+        left.contains(&whole),
+        "the last whole point is gone: {done}"
+    );
+    assert_eq!(left, ids(&[before[3], newest[0]]), "{}", run.stderr());
+    assert!(run.stderr().contains("has lost data"), "{}", run.stderr());
+    let to = lab.path("to");
+    let restore = ["restore", &whole, "--to", to.to_str().unwrap()];
+    lab.run(&restore).await.ok();
+    // A newer one that is whole relieves both.
+    let good = make_points_of(&lab, (vm, "web01"), &[Timestamp::now()]).await;
+    expire(&lab, &["--keep-last", "1", "--yes"]).await;
+    let left = listed(&lab, &[]).await;
+    assert!(left.contains(&good[0].to_string()), "{left:?}");
+}
+
+async fn vm_of(lab: &Lab, point: PointId) -> VmId {
+    let shown = lab.run(&["points", "show", &point.to_string()]).await.ok();
+    shown["vm"].as_str().unwrap().parse().unwrap()
+}
+
+fn all_packs(lab: &Lab) -> Vec<std::path::PathBuf> {
+    let dirs = std::fs::read_dir(lab.vault().join("packs"))
+        .unwrap()
+        .flatten();
+    let files = dirs.flat_map(|dir| std::fs::read_dir(dir.path()).unwrap().flatten());
+    files.map(|file| file.path()).collect()
 }

@@ -20,7 +20,7 @@ pub(crate) async fn run_on(lab: &Lab, server: &str, args: &[&str]) -> Run {
 }
 
 /// Runs a command that takes all but the credentials from the catalog.
-async fn run(lab: &Lab, args: &[&str]) -> Run {
+pub(crate) async fn run_with_credentials(lab: &Lab, args: &[&str]) -> Run {
     finish(args, with_credentials(lab, args).spawn().unwrap()).await
 }
 
@@ -46,12 +46,12 @@ async fn a_vault_in_s3() {
         .ok();
     assert_eq!(made["name"], "vault");
     lab.register(&guest).await.ok();
-    run(&lab, &["backup", VM]).await.ok();
-    run(&lab, &["verify"]).await.ok();
+    run_with_credentials(&lab, &["backup", VM]).await.ok();
+    run_with_credentials(&lab, &["verify"]).await.ok();
     // Still as the second backup sees it, which finds by the vault's name what is there.
     let stop = guest.monitor().unwrap().execute("stop", Value::Null).await;
     stop.unwrap();
-    run(&lab, &["backup", VM]).await.ok();
+    run_with_credentials(&lab, &["backup", VM]).await.ok();
     let copies = lab.path("copies");
     fs::create_dir(&copies).unwrap();
     let copies = guest.copy_disks(&copies).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_vault_in_s3() {
         "--format",
         "raw",
     ];
-    run(&lab, &restore).await.ok();
+    run_with_credentials(&lab, &restore).await.ok();
     for copy in &copies {
         let image = restored(&to, copy, "raw");
         let difference = compare_images(&copy.path, &image).await.unwrap();
@@ -163,7 +163,7 @@ async fn the_doctor_says_what_a_store_keeps() {
     )
     .await
     .ok();
-    run(&lab, &["points", "list"]).await.ok();
+    run_with_credentials(&lab, &["points", "list"]).await.ok();
 }
 
 /// The doctor leaves a directory as it was.

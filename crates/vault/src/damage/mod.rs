@@ -12,6 +12,7 @@
 //! A mark without a repair costs a survey at the next backup. A repair that was cut off has stored
 //! some of what was lost, which is not lost any more.
 
+mod lost;
 mod marks;
 mod repair;
 mod survey;

@@ -1,6 +1,6 @@
 //! "Prepare": everything slow, while the guest runs.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     describe::last_point_of,
+    near::near_disk,
     reconcile::{Cleared, Mode, ReconcileError, reconcile},
 };
 
@@ -69,6 +70,7 @@ impl SubTask<BackupContext> for Prepare {
             ctx.warn(scope, text);
         }
         ctx.bases = bases(&chosen);
+        warn_if_near(ctx, scope, &described.machine.disks, parent.as_ref()).await;
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
@@ -125,6 +127,32 @@ async fn clear_leftovers(
         tracing::info!(%tag, ?removed, "what an earlier snapshot left was removed");
     }
     Ok(!cleared.is_empty())
+}
+
+/// A vault on the VM's own disk is lost with it. Said once: with the first point that such an image is
+/// in, not each night.
+async fn warn_if_near(
+    ctx: &mut BackupContext,
+    scope: &Scope,
+    disks: &[MachineDisk],
+    parent: Option<&RecoveryPoint>,
+) {
+    let vault = PathBuf::from(ctx.services.vault.location());
+    let news: Vec<MachineDisk> = disks
+        .iter()
+        .filter(|disk| disk.excluded.is_none() && !was_seen(disk, parent))
+        .cloned()
+        .collect();
+    if let Some(near) = near_disk(&vault, &news).await {
+        let problem = near.problem(&ctx.request.vm_name, &vault);
+        ctx.warn_of(scope, problem.into());
+    }
+}
+
+/// Whether the point before was made of the same image.
+fn was_seen(disk: &MachineDisk, parent: Option<&RecoveryPoint>) -> bool {
+    let mut before = parent.iter().flat_map(|parent| &parent.machine.disks);
+    before.any(|other| other.excluded.is_none() && other.path == disk.path)
 }
 
 fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<(), Problem> {

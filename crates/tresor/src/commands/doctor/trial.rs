@@ -8,12 +8,12 @@ use tresor_backend::{
     contract::{self, CHECKS, Check},
     wrap::{Metered, Verb},
 };
-use tresor_backend_object::{LockTrial, ObjectBackend};
+use tresor_backend_object::ObjectBackend;
 use tresor_problem::Problem;
 use tresor_workflows::storage_problem;
 
-use super::{Finding, Verdict, report};
-use crate::state::internal;
+use super::{Finding, Verdict, locks, report};
+use crate::{output::note, state::internal};
 
 /// The checks that are made before a vault is: what commits and reads stand on.
 const ESSENTIAL: &[&str] = &[
@@ -27,8 +27,10 @@ const ESSENTIAL: &[&str] = &[
 /// Whether a new vault may rely on the store.
 ///
 /// # Errors
-/// `VaultStorageUnfit` with the first promise that is broken; what a failing store says.
+/// `VaultStorageUnfit` with the first promise that is broken, `VaultHoldFailed` where locks on objects
+/// are accepted and ignored; what a failing store says.
 pub(in crate::commands) async fn try_out(
+    store: &ObjectBackend,
     backend: &Arc<dyn Backend>,
     location: &str,
 ) -> Result<(), Problem> {
@@ -40,7 +42,14 @@ pub(in crate::commands) async fn try_out(
             done.map_err(|violation| report::judge(&violation, location).1)?;
         }
     }
-    Ok(())
+    let (lock, ignored) = locks::examine(store, backend, &area, location).await?;
+    if lock.verdict == Verdict::Warning {
+        note(&format!("warning: {}: {}", lock.check, lock.evidence));
+    }
+    if !deletes {
+        clear_or_hide(store, backend, &format!("{area}/")).await;
+    }
+    ignored.map_or(Ok(()), Err)
 }
 
 /// Runs the whole contract; gives what was found and the first thing that is wrong.
@@ -54,7 +63,7 @@ pub(super) async fn contract(
     let (mut findings, mut worst) = (vec![finding], None);
     for (nth, check) in CHECKS.iter().enumerate() {
         if check.deletes && !may_delete {
-            let evidence = "not examined: these credentials may not delete";
+            let evidence = "not examined: nothing can be deleted here";
             findings.push(Finding::new(check.name, Verdict::Note, evidence));
             continue;
         }
@@ -135,48 +144,16 @@ async fn deletes(
             );
             Ok((Finding::new(CHECK, Verdict::Note, evidence), false))
         }
+        Err(error) if error.kind() == ErrorKind::Retained => {
+            let evidence = "put and read; the store holds what is put, nobody removes it before";
+            Ok((Finding::new(CHECK, Verdict::Note, evidence), false))
+        }
         Err(error) => Err(failed(error)),
     }
 }
 
-/// Whether what is put is locked, and the lock holds.
-pub(super) async fn locks(
-    store: &ObjectBackend,
-    backend: &Arc<dyn Backend>,
-    area: &ObjectName,
-    location: &str,
-) -> Result<Option<Finding>, Problem> {
-    const CHECK: &str = "locks on objects (S3 Object Lock) hold";
-    let failed = |error| storage_problem(&error, location);
-    let name = object(area, "lock")?;
-    backend
-        .put(&name, Bytes::from_static(b"a vault was here"))
-        .await
-        .map_err(failed)?;
-    let Some(lock) = store.lock_of(&name).await.map_err(failed)? else {
-        clear(backend, name.as_str()).await;
-        let evidence = "the bucket puts none on new objects, or does not tell";
-        return Ok(Some(Finding::new(CHECK, Verdict::Note, evidence)));
-    };
-    let said = format!("{} until {}", lock.mode, lock.until);
-    let trial = store.try_lock(&name, &lock).await.map_err(failed)?;
-    let (verdict, evidence) = match trial {
-        LockTrial::Enforced => (
-            Verdict::Good,
-            format!("{said}; removing the version was refused"),
-        ),
-        LockTrial::Ignored => (
-            Verdict::Warning,
-            format!("{said}, and the version could be removed all the same"),
-        ),
-        LockTrial::NotTried => (Verdict::Note, format!("{said}; not tried")),
-    };
-    clear(backend, name.as_str()).await;
-    Ok(Some(Finding::new(CHECK, verdict, evidence)))
-}
-
 /// Removes what can be removed: what stays is below a name that no vault uses.
-pub(in crate::commands) async fn clear(backend: &Arc<dyn Backend>, prefix: &str) {
+pub(super) async fn clear(backend: &Arc<dyn Backend>, prefix: &str) {
     for meta in backend.list(prefix).await.unwrap_or_default() {
         if backend.delete(&meta.name).await.is_err() {
             return;
@@ -184,6 +161,24 @@ pub(in crate::commands) async fn clear(backend: &Arc<dyn Backend>, prefix: &str)
     }
 }
 
-fn object(area: &ObjectName, below: &str) -> Result<ObjectName, Problem> {
+/// The same, and what the store holds is hidden: so it is in nobody's way.
+pub(in crate::commands) async fn clear_or_hide(
+    store: &ObjectBackend,
+    backend: &Arc<dyn Backend>,
+    prefix: &str,
+) {
+    for meta in backend.list(prefix).await.unwrap_or_default() {
+        let deleted = backend.delete(&meta.name).await;
+        let gone = match deleted {
+            Err(error) if error.kind() == ErrorKind::Retained => store.hide(&meta.name).await,
+            deleted => deleted,
+        };
+        if gone.is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) fn object(area: &ObjectName, below: &str) -> Result<ObjectName, Problem> {
     ObjectName::new(format!("{area}/{below}")).map_err(|error| internal(error.to_string()))
 }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::lab::Lab;
+use crate::{
+    lab::{Lab, VM, disk_name},
+    problems::{small_guest, tmpfs::Tmpfs},
+};
 
 #[tokio::test]
 async fn a_command_line_that_is_wrong() {
@@ -97,4 +100,35 @@ async fn a_vault_of_a_newer_version() {
         .raises("VaultVersionUnknown");
     assert_eq!(problem["fields"]["found"], "7", "{problem}");
     assert_eq!(problem["fields"]["location"], path.to_str().unwrap());
+}
+
+/// Vault and image on one file system: told when a vault is made beside a VM that is known, and by the
+/// first backup, not by each.
+#[tokio::test]
+async fn a_vault_beside_the_images() {
+    let guest = small_guest().await;
+    let lab = Lab::with(&guest).await;
+    let image = guest.disks()[0].path.to_str().unwrap();
+    let first = lab.backup().await;
+    lab.warns("VaultNearDisk", first["point"].as_str().unwrap())
+        .await;
+    let told = first["warnings"].to_string();
+    let disk = format!("disk {} of VM {VM}", disk_name(&guest.disks()[0]));
+    assert!(told.contains(image) && told.contains(&disk), "{first}");
+    assert!(told.contains("the same file system"), "{first}");
+    let second = lab.backup().await;
+    assert!(!second["warnings"].to_string().contains(image), "{second}");
+
+    let beside = lab.path("beside");
+    let made = lab
+        .run(&["vault", "create", beside.to_str().unwrap()])
+        .await;
+    made.ok();
+    assert!(made.stderr().contains(&disk), "{}", made.stderr());
+    // Elsewhere there is nothing to tell.
+    let elsewhere = Tmpfs::mount(lab.path("elsewhere"), 64).await;
+    let vault = elsewhere.path().join("far");
+    let made = lab.run(&["vault", "create", vault.to_str().unwrap()]).await;
+    made.ok();
+    assert!(!made.stderr().contains("warning"), "{}", made.stderr());
 }
