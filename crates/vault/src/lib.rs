@@ -22,6 +22,7 @@ mod domain;
 mod error;
 mod keys;
 mod known;
+mod many;
 mod marks;
 mod points;
 mod pool;
@@ -43,7 +44,7 @@ mod zero;
 pub use copy::{
     Base, CopyChoice, CopyOptions, CopyStats, PlannedCopy, ReadBack, copy_point, plan_copies,
 };
-pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
+pub use damage::{Heal, Losses, RepairTask, Repaired, Survey, mark_damaged};
 pub use error::{Error, ErrorKind, Result};
 pub use keys::KeyMaterial;
 pub use known::IndexProbe;
@@ -60,5 +61,6 @@ pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};
 pub use verify::{
-    DamagedChunk, DamagedObject, ObjectsReport, PointReport, Progress, verify_objects,
+    Choice, Coverage, DamagedChunk, DamagedObject, History, Learnt, ObjectsReport, PointReport,
+    Progress, Seen, check_structure, plan_choice, points_among, verify_chosen, verify_objects,
 };

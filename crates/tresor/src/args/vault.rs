@@ -3,6 +3,7 @@
 use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand};
+use tresor_model::{VerifyShare, VerifyShareError};
 
 use super::KeyCommand;
 
@@ -68,6 +69,21 @@ pub(crate) struct StoreArgs {
     /// Accept a server without TLS: everybody on the way can see and change what is sent
     #[arg(long)]
     pub(crate) allow_http: bool,
+}
+
+/// A share, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShareOrNone(pub(crate) Option<VerifyShare>);
+
+impl std::str::FromStr for ShareOrNone {
+    type Err = VerifyShareError;
+
+    fn from_str(text: &str) -> Result<Self, VerifyShareError> {
+        match text {
+            "0" | "0%" => Ok(Self(None)),
+            _ => text.parse().map(|share| Self(Some(share))),
+        }
+    }
 }
 
 /// `tresor vault …`
@@ -153,6 +169,21 @@ Example:
         yes: bool,
         #[command(flatten)]
         key: KeyArgs,
+    },
+    /// Say how a vault is looked after
+    #[command(after_help = "\
+After each backup into the vault, so much of it is read back: what was not verified for the longest time. A
+hundred backups at 1% read all of it once. Damage is told as by `tresor verify`, and does not fail the backup.
+
+Examples:
+  tresor vault set main --verify-share 1%
+  tresor vault set main --verify-share 0      # not any more")]
+    Set {
+        /// Name of the vault
+        vault: String,
+        /// Read so much of it back after each backup; 0: nothing
+        #[arg(long, value_name = "PERCENT")]
+        verify_share: ShareOrNone,
     },
     /// What is in a vault
     Show {

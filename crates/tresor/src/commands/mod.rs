@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod check;
 mod copies;
 mod copy;
 mod debug;
@@ -12,6 +13,7 @@ mod jobs;
 mod key;
 mod location;
 mod open;
+mod partial;
 mod points;
 mod points_change;
 mod reconcile;
@@ -44,6 +46,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Copy(args) => copy::run(args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,
+        Command::Check(args) => check::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),

@@ -19,7 +19,7 @@ use super::{
     vault_lock,
 };
 use crate::{
-    args::{KeyArgs, VaultAccess, VaultCommand},
+    args::{KeyArgs, ShareOrNone, VaultAccess, VaultCommand},
     keys,
     output::{bytes, note},
     recovery::{NewSvg, print_once},
@@ -63,6 +63,10 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
         }
         VaultCommand::Doctor { vault, store } => doctor::run(session, vault, &store).await,
         VaultCommand::List => list(session).await,
+        VaultCommand::Set {
+            vault,
+            verify_share,
+        } => set(session, &vault, verify_share).await,
         VaultCommand::Show { access } => show(session, &access).await,
     }
 }
@@ -207,6 +211,7 @@ impl Newcomer {
             settings: self.place.settings(),
             key_source: format!("{KEY_FILE}{}", key_file.display()),
             created_at: jiff::Timestamp::now(),
+            verify_share: None,
         };
         self.catalog
             .add_vault(&entry)
@@ -279,6 +284,23 @@ async fn list(session: &Session) -> Result<(), Problem> {
         .map_err(print_problem)
 }
 
+async fn set(session: &Session, name: &str, share: ShareOrNone) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let problem = |error: tresor_catalog::CatalogError| Problem::from(&error);
+    let vault = catalog.vault(name).await.map_err(problem)?;
+    let changed = catalog.set_verify_share(&vault.name, share.0).await;
+    changed.map_err(problem)?;
+    let shown = share.0.map(|share| share.to_string());
+    let result = json!({ "name": vault.name, "id": vault.id, "verify_share": shown });
+    session
+        .output
+        .result("vault_changed", &result, || match &shown {
+            Some(share) => format!("After each backup, {share} of vault {name} is read back."),
+            None => format!("After a backup, nothing of vault {name} is read back."),
+        })
+        .map_err(print_problem)
+}
+
 /// A vault in a list.
 #[derive(Serialize)]
 struct Row {
@@ -315,6 +337,7 @@ async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
     let result = json!({
         "id": vault.id(), "location": vault.location(), "points": points.len(), "vms": vms,
         "newest": newest, "lock_days": lock_days, "objects": usage.objects, "stored_bytes": usage.bytes,
+        "verify_share": place.verify_share.map(|share| share.to_string()),
     });
     session
         .output

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Points of one VM at these times, oldest first.
-async fn make_points(lab: &Lab, vm_name: &str, times: &[Timestamp]) -> Vec<PointId> {
+pub(crate) async fn make_points(lab: &Lab, vm_name: &str, times: &[Timestamp]) -> Vec<PointId> {
     let backend = LocalBackend::open(&lab.vault()).await.unwrap();
     let key = KeyMaterial::Recovery(lab.recovery_key.clone().into());
     let vault = Vault::open(std::sync::Arc::new(backend), &key)

@@ -1,13 +1,17 @@
 //! Marks of damaged packs: `damaged/<pack>`, docs/format/damaged.md.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tresor_backend::Backend;
+use tresor_model::VaultId;
 use tresor_vault_format::{DamageMark, PackId, name};
 
 use crate::error::Result;
-use crate::vault::{Inner, Vault};
+use crate::store::Store;
+use crate::vault::{Inner, Vault, read_header};
 
 /// The packs that are marked. A mark's name says all.
 pub(crate) async fn marked_packs(vault: &Inner) -> Result<HashSet<PackId>> {
@@ -16,6 +20,41 @@ pub(crate) async fn marked_packs(vault: &Inner) -> Result<HashSet<PackId>> {
     Ok(marked
         .filter_map(|meta| name::parse_damaged(meta.name.as_str()))
         .collect())
+}
+
+/// Marks those of the objects that are packs as damaged, for all who write to the vault. Needs no
+/// key: whoever stores a vault and finds damage can tell. Gives how many are marked.
+///
+/// # Errors
+/// [`crate::ErrorKind::NotAVault`]; when the storage fails.
+pub async fn mark_damaged<'a>(
+    backend: Arc<dyn Backend>,
+    objects: impl IntoIterator<Item = &'a str>,
+) -> Result<u64> {
+    let store = Store::new(backend);
+    let header = read_header(&store).await?;
+    mark(&store, header.vault, objects).await
+}
+
+/// Marking twice is marking once.
+async fn mark<'a>(
+    store: &Store,
+    vault: VaultId,
+    objects: impl IntoIterator<Item = &'a str>,
+) -> Result<u64> {
+    let packs: BTreeSet<PackId> = objects.into_iter().filter_map(name::parse_pack).collect();
+    for pack in &packs {
+        let mark = DamageMark {
+            vault,
+            pack: *pack,
+            found_ms: Timestamp::now().as_millisecond(),
+        };
+        // Who was faster marked the same.
+        store
+            .put(&name::damaged(pack), Bytes::from(mark.encode()))
+            .await?;
+    }
+    Ok(packs.len() as u64)
 }
 
 impl Vault {
@@ -28,19 +67,9 @@ impl Vault {
         &self,
         objects: impl IntoIterator<Item = &'a str>,
     ) -> Result<u64> {
-        let packs: BTreeSet<PackId> = objects.into_iter().filter_map(name::parse_pack).collect();
-        for pack in &packs {
-            let mark = DamageMark {
-                vault: self.inner.id,
-                pack: *pack,
-                found_ms: Timestamp::now().as_millisecond(),
-            };
-            let object = Bytes::from(mark.encode());
-            // Who was faster marked the same.
-            self.inner.store.put(&name::damaged(pack), object).await?;
-        }
+        let marked = mark(&self.inner.store, self.inner.id, objects).await?;
         self.inner.elsewhere.forget().await;
-        Ok(packs.len() as u64)
+        Ok(marked)
     }
 
     /// The packs that are marked as damaged, by their ids in hex, sorted.

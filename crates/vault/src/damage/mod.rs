@@ -16,6 +16,7 @@ mod marks;
 mod repair;
 mod survey;
 
+pub use marks::mark_damaged;
 pub(crate) use marks::marked_packs;
 pub use repair::{RepairTask, Repaired};
 pub use survey::{Heal, Losses, Survey};

@@ -122,6 +122,14 @@ impl Sample {
         self.objects.len() as u64
     }
 
+    /// How many objects are no packs.
+    pub(crate) fn count_but_packs(&self) -> u64 {
+        let names = self.objects.keys();
+        names
+            .filter(|name| name::parse_pack(name).is_none())
+            .count() as u64
+    }
+
     /// The backups to which an object of this kind belongs.
     pub(crate) fn backups(&self, kind: Kind) -> &[Backup] {
         match kind {
