@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::{Any, AssertSqlSafe, Transaction, query::Query};
 use tresor_model::VaultId;
 
 use crate::{Catalog, CatalogError};
@@ -73,9 +73,7 @@ impl Catalog {
             let names = rows_of(objects, 2, |number| format!("${number}"));
             let text = format!("DELETE FROM verified WHERE vault = $1 AND object IN ({names})");
             let query = sqlx::query(AssertSqlSafe(text)).bind(&vault);
-            let query = objects
-                .iter()
-                .fold(query, |query, object| query.bind(object));
+            let query = objects.iter().fold(query, Query::bind);
             let done = query.execute(&mut *transaction).await;
             done.map_err(|error| self.failed(error))?;
         }
@@ -100,9 +98,7 @@ impl Catalog {
                 .bind(vault)
                 .bind(seen)
                 .bind(verified);
-            let query = objects
-                .iter()
-                .fold(query, |query, object| query.bind(object));
+            let query = objects.iter().fold(query, Query::bind);
             let done = query.execute(&mut **transaction).await;
             done.map_err(|error| self.failed(error))?;
         }

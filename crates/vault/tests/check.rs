@@ -1,5 +1,10 @@
 //! Looking at the structure of a vault, and reading parts of it back: what is found, and that nothing
 //! is read that need not be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests may panic"
+)]
 
 mod support;
 
@@ -205,7 +210,7 @@ async fn samples_go_round_and_find_what_is_damaged_on_their_way() {
             found.push(damaged.object);
         }
     }
-    assert_eq!(found, [victim.clone()]);
+    assert_eq!(found, std::slice::from_ref(victim));
     let listed = backend.list("").await.unwrap();
     let coverage = Coverage::of(&listed, &history);
     let mark = backend.list("damaged/").await.unwrap()[0].size;

@@ -82,7 +82,7 @@ fn print(session: &Session, ctx: &CheckContext, location: &str) -> Result<(), Pr
             match affected {
                 None => {}
                 Some([]) => {
-                    text.push_str("\nEvery recovery point can be read, as far as manifests tell")
+                    text.push_str("\nEvery recovery point can be read, as far as manifests tell");
                 }
                 Some(affected) => {
                     text.push_str(&format!("\nCannot be read whole:\n{}", table(affected)));
