@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 
 use crate::{Error, ObjectName};
 
@@ -71,6 +72,16 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`crate::ErrorKind::NotFound`]; [`crate::ErrorKind::BadRange`] when it is larger.
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error>;
+
+    /// Reads whole objects as [`Backend::get`] does; the answers are in the order of the names. For
+    /// many small objects, which some stores read for less together: a store that can overrides it,
+    /// and a wrapper that does not is right all the same. All are held at once.
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        let at_once = self.properties().parallelism.clamp(1, 64);
+        // Collected: the compiler does not see that a lazy iterator of futures can be sent.
+        let reads: Vec<_> = names.iter().map(|name| self.get(name, max_size)).collect();
+        stream::iter(reads).buffered(at_once).collect().await
+    }
 
     /// Reads a part of an object, exactly as long as asked. An empty range inside the object, or
     /// right at its end, gives no bytes.
@@ -145,6 +156,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error> {
         (**self).get(name, max_size).await
+    }
+
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        (**self).get_many(names, max_size).await
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {

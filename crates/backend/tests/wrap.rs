@@ -168,3 +168,33 @@ async fn a_copy_is_read_instead_of_the_store_while_it_is_whole() {
     assert_eq!(read(&own).await, "ours");
     assert_eq!(reads(), 4, "what was put is kept as well");
 }
+
+#[tokio::test]
+async fn many_are_kept_and_come_in_their_order() {
+    let store = std::sync::Arc::new(Metered::new(MemoryBackend::new()));
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Kept::new(store.clone(), dir.path().to_owned(), &["index/"]);
+    let mut names = Vec::new();
+    for number in 0..150 {
+        let kind = if number % 10 == 0 { "packs" } else { "index" };
+        let object = name(&format!("{kind}/{number}"));
+        let body = Bytes::from(number.to_string());
+        store.put(&object, body).await.unwrap();
+        names.push(object);
+    }
+    names.insert(3, name("index/nothing"));
+    let reads = || store.snapshot().of(Verb::Get).calls;
+    for (round, expected) in [(0, 151), (1, 151 + 16), (2, 151 + 2 * 16 + 1)] {
+        let answers = kept.get_many(&names, 100).await;
+        let nothing = answers[3].as_ref().unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::NotFound);
+        let bodies = answers.into_iter().flatten();
+        for (number, body) in bodies.enumerate() {
+            assert_eq!(body, number.to_string());
+        }
+        assert_eq!(reads(), expected, "round {round}");
+        if round == 1 {
+            std::fs::write(dir.path().join("index/7"), "half").unwrap();
+        }
+    }
+}

@@ -27,10 +27,12 @@ mod points;
 mod row;
 mod schema;
 mod vaults;
+mod verified;
 mod vms;
 
 pub use error::{CatalogError, CatalogErrorKind, Object};
 pub use open::Catalog;
 pub use points::{PointFilter, PointRecord};
 pub use vaults::VaultRecord;
+pub use verified::{Verified, VerifiedChange};
 pub use vms::VmRecord;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::{Row as _, any::AnyRow};
+use tresor_model::VerifyShare;
 
 use crate::{CatalogError, CatalogErrorKind};
 
@@ -47,6 +48,26 @@ impl Columns<'_> {
     pub(crate) fn time(&self, column: &str) -> Result<Timestamp, CatalogError> {
         let micros = self.signed(column)?;
         Timestamp::from_microsecond(micros).map_err(|error| self.damaged(error))
+    }
+
+    pub(crate) fn optional_time(&self, column: &str) -> Result<Option<Timestamp>, CatalogError> {
+        let micros = self.optional_signed(column)?;
+        let time = micros.map(Timestamp::from_microsecond).transpose();
+        time.map_err(|error| self.damaged(error))
+    }
+
+    pub(crate) fn optional_share(&self, column: &str) -> Result<Option<VerifyShare>, CatalogError> {
+        let Some(millionths) = self.optional_signed(column)? else {
+            return Ok(None);
+        };
+        let share = VerifyShare::from_millionths(u64::try_from(millionths).unwrap_or(0));
+        share.map(Some).map_err(|error| self.damaged(error))
+    }
+
+    fn optional_signed(&self, column: &str) -> Result<Option<i64>, CatalogError> {
+        self.row
+            .try_get(column)
+            .map_err(|error| self.damaged(error))
     }
 
     pub(crate) fn id<T>(&self, column: &str) -> Result<T, CatalogError>

@@ -12,6 +12,7 @@ const STEPS: &[(i64, &str)] = &[
     (3, include_str!("../migrations/0003_retention.sql")),
     (4, include_str!("../migrations/0004_stores.sql")),
     (5, include_str!("../migrations/0005_copies.sql")),
+    (6, include_str!("../migrations/0006_verified.sql")),
 ];
 
 /// The newest version this program knows.

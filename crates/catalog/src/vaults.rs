@@ -1,7 +1,7 @@
 //! The vaults that this installation knows.
 
 use jiff::Timestamp;
-use tresor_model::VaultId;
+use tresor_model::{VaultId, VerifyShare};
 
 use crate::{Catalog, CatalogError, CatalogErrorKind, Object, row::Columns};
 
@@ -20,6 +20,8 @@ pub struct VaultRecord {
     pub key_source: String,
     /// When it was registered here.
     pub created_at: Timestamp,
+    /// How much of it is read back after each backup.
+    pub verify_share: Option<VerifyShare>,
 }
 
 impl Catalog {
@@ -29,8 +31,8 @@ impl Catalog {
     /// `AlreadyExists` when the name or the id is taken.
     pub async fn add_vault(&self, vault: &VaultRecord) -> Result<(), CatalogError> {
         let result = sqlx::query(
-            "INSERT INTO vaults (name, id, location, key_source, created_at, settings) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO vaults (name, id, location, key_source, created_at, settings, \
+             verify_share) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(&vault.name)
         .bind(vault.id.to_string())
@@ -38,6 +40,7 @@ impl Catalog {
         .bind(&vault.key_source)
         .bind(vault.created_at.as_microsecond())
         .bind(vault.settings.as_ref())
+        .bind(vault.verify_share.map(millionths))
         .execute(&self.pool)
         .await;
         match result {
@@ -113,17 +116,41 @@ impl Catalog {
         Self::expect_one(changed.rows_affected(), Object::Vault, name)
     }
 
-    /// Forgets a vault and the cached list of its recovery points. The vault itself is untouched.
+    /// Sets how much of a vault is read back after each backup; `None`: nothing.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_verify_share(
+        &self,
+        name: &str,
+        share: Option<VerifyShare>,
+    ) -> Result<(), CatalogError> {
+        let changed = sqlx::query("UPDATE vaults SET verify_share = $1 WHERE name = $2")
+            .bind(share.map(millionths))
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+    }
+
+    /// Forgets a vault, the cached list of its recovery points, and what was verified of it. The
+    /// vault itself is untouched.
     ///
     /// # Errors
     /// `NotFound`; `InUse` when a VM is bound to it.
     pub async fn remove_vault(&self, name: &str) -> Result<(), CatalogError> {
         let mut change = self.change().await?;
-        sqlx::query("DELETE FROM points WHERE vault IN (SELECT id FROM vaults WHERE name = $1)")
-            .bind(name)
-            .execute(&mut *change)
-            .await
-            .map_err(|error| self.failed(error))?;
+        for statement in [
+            "DELETE FROM points WHERE vault IN (SELECT id FROM vaults WHERE name = $1)",
+            "DELETE FROM verified WHERE vault IN (SELECT id FROM vaults WHERE name = $1)",
+        ] {
+            sqlx::query(statement)
+                .bind(name)
+                .execute(&mut *change)
+                .await
+                .map_err(|error| self.failed(error))?;
+        }
         let result = sqlx::query("DELETE FROM vaults WHERE name = $1")
             .bind(name)
             .execute(&mut *change)
@@ -149,5 +176,10 @@ fn decode(row: &Columns<'_>) -> Result<VaultRecord, CatalogError> {
         settings: row.optional_text("settings")?,
         key_source: row.text("key_source")?,
         created_at: row.time("created_at")?,
+        verify_share: row.optional_share("verify_share")?,
     })
+}
+
+fn millionths(share: VerifyShare) -> i64 {
+    share.millionths().into()
 }

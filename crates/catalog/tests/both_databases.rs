@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use postgres::Postgres;
 use tresor_catalog::{
     Catalog, CatalogError, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord,
-    VmRecord,
+    VerifiedChange, VmRecord,
 };
 use tresor_jobs::testing::contract;
 use tresor_model::{
@@ -40,7 +40,8 @@ async fn check(catalog: &Catalog) {
     vms(catalog, &vault).await;
     points(catalog, vault.id).await;
     facts(catalog).await;
-    removal(catalog).await;
+    verified(catalog, vault.id).await;
+    removal(catalog, vault.id).await;
 }
 
 fn now() -> Timestamp {
@@ -60,6 +61,7 @@ fn vault(name: &str) -> VaultRecord {
         settings: Some("{\"region\":\"eu\"}".to_owned()),
         key_source: "file:/etc/tresor/key".to_owned(),
         created_at: now(),
+        verify_share: None,
     }
 }
 
@@ -84,16 +86,61 @@ async fn vaults(catalog: &Catalog) -> VaultRecord {
         .await
         .expect("set");
     first.settings = settings.map(str::to_owned);
+    let share = Some("0.25%".parse().expect("share"));
+    catalog.set_verify_share("main", share).await.expect("set");
+    first.verify_share = share;
+    assert_eq!(catalog.vault("main").await.expect("vault"), first);
+    catalog.set_verify_share("main", None).await.expect("set");
+    first.verify_share = None;
     assert_eq!(catalog.vault("main").await.expect("vault"), first);
     let missing = CatalogErrorKind::NotFound(Object::Vault);
     assert_eq!(kind(catalog.vault("no").await), missing);
     assert_eq!(kind(catalog.set_key_source("no", "").await), missing);
     assert_eq!(kind(catalog.set_vault_settings("no", None).await), missing);
+    assert_eq!(kind(catalog.set_verify_share("no", None).await), missing);
     let second = vault("alpha");
     catalog.add_vault(&second).await.expect("add");
     let all = catalog.vaults().await.expect("vaults");
     assert_eq!(all, [second, first.clone()]);
     first
+}
+
+/// More objects than one statement takes.
+async fn verified(catalog: &Catalog, vault: VaultId) {
+    let names: Vec<String> = (0..450)
+        .map(|number| format!("packs/o'{number:03}"))
+        .collect();
+    let (first, second) = (now(), now() + SignedDuration::from_secs(7));
+    let change = VerifiedChange {
+        new: &names[..440],
+        verified: &names[430..450],
+        gone: &[],
+    };
+    catalog
+        .note_verified(vault, first, change)
+        .await
+        .expect("note");
+    let other = VaultId::generate();
+    catalog
+        .note_verified(other, first, change)
+        .await
+        .expect("note");
+    let change = VerifiedChange {
+        new: &names[..2],
+        verified: &names[..1],
+        gone: &names[2..420],
+    };
+    catalog
+        .note_verified(vault, second, change)
+        .await
+        .expect("note");
+    let found = catalog.verified(vault).await.expect("verified");
+    assert_eq!(found.len(), 32);
+    assert_eq!(found[&names[0]], (first, Some(second)));
+    assert_eq!(found[&names[1]], (first, None), "what was noted stays");
+    assert_eq!(found[&names[425]], (first, None));
+    assert_eq!(found[&names[449]], (first, Some(first)));
+    assert_eq!(catalog.verified(other).await.expect("verified").len(), 450);
 }
 
 async fn vms(catalog: &Catalog, vault: &VaultRecord) {
@@ -248,7 +295,7 @@ async fn facts(catalog: &Catalog) {
     assert!(catalog.facts("vm:2").await.expect("facts").is_empty());
 }
 
-async fn removal(catalog: &Catalog) {
+async fn removal(catalog: &Catalog, vault: VaultId) {
     let in_use = CatalogErrorKind::InUse(Object::Vault);
     assert_eq!(kind(catalog.remove_vault("main").await), in_use);
     let points = catalog.points(&PointFilter::default()).await;
@@ -265,4 +312,6 @@ async fn removal(catalog: &Catalog) {
     catalog.remove_vault("main").await.expect("remove");
     let points = catalog.points(&PointFilter::default()).await;
     assert!(points.expect("points").is_empty());
+    let verified = catalog.verified(vault).await;
+    assert!(verified.expect("verified").is_empty());
 }

@@ -16,6 +16,8 @@ pub enum JobKind {
     Copy,
     /// Puts back into a vault what it has lost.
     Repair,
+    /// Looks at the structure of a vault.
+    Check,
 }
 
 /// Where a job is.

@@ -14,6 +14,7 @@ mod machine;
 mod point;
 mod reread;
 mod tracking;
+mod verify_share;
 
 pub use consistency::{Consistency, ConsistencyReport, Rung, RungAttempt};
 pub use extent::{Extent, ExtentSet};
@@ -27,3 +28,4 @@ pub use machine::{
 pub use point::{CopiedFrom, DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
 pub use reread::{RereadFraction, RereadFractionError, RereadRecord, RereadShare};
 pub use tracking::{HypervisorProcess, ReadMode, TrackingLedger, TrackingSigns};
+pub use verify_share::{VerifyShare, VerifyShareError};

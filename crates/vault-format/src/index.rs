@@ -18,6 +18,12 @@ const VERSION: u16 = 1;
 const PART: &str = "index run";
 const ENTRY_LEN: usize = 52;
 const MAX_ENTRIES: usize = INDEX_LIMIT / ENTRY_LEN;
+/// Where the number of packs is.
+const PACKS_AT: usize = 66;
+/// Bytes before the list of packs.
+pub const INDEX_FIXED: usize = PACKS_AT + 8;
+/// Bytes of a pack in the list.
+const PACK_LEN: usize = 21;
 
 /// What everybody can know of an index run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,35 +181,11 @@ impl IndexHeader {
         }
         let body = checked(object, MAGIC, VERSION, PART)?;
         let mut reader = Reader::new(body, PART);
-        reader.preamble(MAGIC, VERSION)?;
-        let vault = VaultId::from_uuid(Uuid::from_bytes(reader.array()?));
-        let session = SessionId::from_uuid(Uuid::from_bytes(reader.array()?));
-        let number = reader.u32()?;
-        let epoch = reader.u32()?;
-        let salt = reader.array()?;
-        let pack_count = reader.len32(INDEX_PACKS)?;
-        let entries = reader.len32(MAX_ENTRIES)?;
-        let mut packs = Vec::with_capacity(pack_count.min(reader.remaining() / 21));
-        for _ in 0..pack_count {
-            packs.push(IndexPack {
-                id: PackId(reader.array()?),
-                size: len_u32(reader.len32(PACK_LIMIT)?),
-                kind: PackKind::from_code(reader.u8()?, PART)?,
-            });
-        }
-        let blocks = entries.div_ceil(INDEX_BLOCK_ENTRIES);
-        if reader.remaining() != TAG_LEN + blocks * (32 + TAG_LEN) + entries * ENTRY_LEN {
+        let (header, entries) = Self::read(&mut reader)?;
+        if reader.remaining() != sealed_len(entries) {
             return Err(Error::malformed(PART));
         }
         let public_len = body.len() - reader.remaining();
-        let header = Self {
-            vault,
-            session,
-            number,
-            epoch,
-            salt,
-            packs,
-        };
         Ok((
             header,
             IndexLayout {
@@ -212,6 +194,70 @@ impl IndexHeader {
             },
         ))
     }
+
+    /// How long the public part is, by the first [`INDEX_FIXED`] bytes of the object.
+    ///
+    /// # Errors
+    /// When they are not those of an index run that this version can read.
+    pub fn public_len(first: &[u8]) -> Result<usize> {
+        let mut reader = Reader::new(first, PART);
+        reader.preamble(MAGIC, VERSION)?;
+        reader.take(PACKS_AT - 10)?;
+        let packs = reader.len32(INDEX_PACKS)?;
+        reader.len32(MAX_ENTRIES)?;
+        Ok(INDEX_FIXED + packs * PACK_LEN)
+    }
+
+    /// Reads the public part alone, of an object of `size` bytes: who only wants to know of which
+    /// packs a run tells need not read the run. The hash of the object is not checked.
+    ///
+    /// # Errors
+    /// When the bytes are not those of an index run that this version can read, of that size.
+    pub fn decode_public(public: &[u8], size: u64) -> Result<Self> {
+        let mut reader = Reader::new(public, PART);
+        let (header, entries) = Self::read(&mut reader)?;
+        reader.finish()?;
+        let whole = (public.len() + sealed_len(entries) + CHECK_LEN) as u64;
+        match whole == size {
+            true => Ok(header),
+            false if size < whole => Err(Error::new(ErrorKind::Truncated, PART)),
+            false => Err(Error::malformed(PART)),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<(Self, usize)> {
+        reader.preamble(MAGIC, VERSION)?;
+        let vault = VaultId::from_uuid(Uuid::from_bytes(reader.array()?));
+        let session = SessionId::from_uuid(Uuid::from_bytes(reader.array()?));
+        let number = reader.u32()?;
+        let epoch = reader.u32()?;
+        let salt = reader.array()?;
+        let pack_count = reader.len32(INDEX_PACKS)?;
+        let entries = reader.len32(MAX_ENTRIES)?;
+        let mut packs = Vec::with_capacity(pack_count.min(reader.remaining() / PACK_LEN));
+        for _ in 0..pack_count {
+            packs.push(IndexPack {
+                id: PackId(reader.array()?),
+                size: len_u32(reader.len32(PACK_LIMIT)?),
+                kind: PackKind::from_code(reader.u8()?, PART)?,
+            });
+        }
+        let header = Self {
+            vault,
+            session,
+            number,
+            epoch,
+            salt,
+            packs,
+        };
+        Ok((header, entries))
+    }
+}
+
+/// Bytes of fences and blocks.
+const fn sealed_len(entries: usize) -> usize {
+    let blocks = entries.div_ceil(INDEX_BLOCK_ENTRIES);
+    TAG_LEN + blocks * (32 + TAG_LEN) + entries * ENTRY_LEN
 }
 
 fn write_entry(out: &mut Vec<u8>, entry: &IndexEntry, pack: u32) {

@@ -37,7 +37,7 @@ pub use header::VaultHeader;
 pub use id::{
     ChunkId, DomainId, FrameLocation, Location, NodeId, PackId, node_ref, parse_node_ref,
 };
-pub use index::{IndexEntry, IndexHeader, IndexLayout, IndexPack, IndexRun};
+pub use index::{INDEX_FIXED, IndexEntry, IndexHeader, IndexLayout, IndexPack, IndexRun};
 pub use keys::{
     Argon2Cost, DataKey, DomainKeys, IdKey, KeyRing, KeySlot, RecoveryKey, RingHeader, Secret,
     SlotKind, owner_domain, owner_secret,

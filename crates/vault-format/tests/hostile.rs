@@ -6,9 +6,9 @@ mod sample;
 
 use proptest::prelude::*;
 use tresor_vault_format::{
-    DamageMark, ExpiryMark, FrameLocation, IndexHeader, IndexRun, KeyRing, KeySlot, Node, NodeId,
-    PackKind, PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, PointState, SessionBegin,
-    SessionEnd, TailLayout, VaultHeader, VaultLock, frame,
+    DamageMark, ExpiryMark, FrameLocation, INDEX_FIXED, IndexHeader, IndexRun, KeyRing, KeySlot,
+    Node, NodeId, PackKind, PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, PointState,
+    SessionBegin, SessionEnd, TailLayout, VaultHeader, VaultLock, frame,
 };
 
 /// Runs every decoder; gives how many took the bytes for good.
@@ -58,6 +58,26 @@ fn decode_all(bytes: &[u8]) -> usize {
 fn with_check(bytes: &[u8]) -> Vec<u8> {
     let body = &bytes[..bytes.len().saturating_sub(32)];
     [body, blake3::hash(body).as_bytes()].concat()
+}
+
+/// The public part of an index run, by itself, says what the whole run says; of another size it is
+/// refused.
+#[test]
+fn the_public_part_of_an_index_run_is_read_alone() {
+    let (_, run) = sample::pack();
+    let whole = run.encode(&sample::ring()).unwrap();
+    let length = IndexHeader::public_len(&whole[..INDEX_FIXED]).unwrap();
+    let size = whole.len() as u64;
+    let read = |public: &[u8], size| IndexHeader::decode_public(public, size);
+    assert_eq!(read(&whole[..length], size).unwrap(), run.header);
+    for size in [size - 1, size + 1, length as u64, u64::MAX] {
+        assert!(read(&whole[..length], size).is_err(), "{size}");
+    }
+    assert!(read(&whole[..length - 1], size).is_err());
+    assert!(IndexHeader::public_len(&whole[..INDEX_FIXED - 1]).is_err());
+    let mut hostile = whole[..INDEX_FIXED].to_vec();
+    hostile[66..70].fill(0xff);
+    assert!(IndexHeader::public_len(&hostile).is_err());
 }
 
 proptest! {

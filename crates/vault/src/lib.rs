@@ -24,6 +24,7 @@ mod error;
 mod hold;
 mod keys;
 mod known;
+mod many;
 mod marks;
 mod moved;
 mod plans;
@@ -47,12 +48,13 @@ mod verify;
 mod zero;
 
 pub use collect::{
-    Choice, CollectOptions, CollectReport, CollectStep, Collected, DEFAULT_MARGIN, DEFAULT_MIN_GAIN,
+    CollectChoice, CollectOptions, CollectReport, CollectStep, Collected, DEFAULT_MARGIN,
+    DEFAULT_MIN_GAIN,
 };
 pub use copy::{
     Base, CopyChoice, CopyOptions, CopyStats, PlannedCopy, ReadBack, copy_point, plan_copies,
 };
-pub use damage::{Heal, Losses, RepairTask, Repaired, Survey};
+pub use damage::{Heal, Losses, RepairTask, Repaired, Survey, mark_damaged};
 pub use error::{Error, ErrorKind, Result};
 pub use hold::{Held, HeldNote};
 pub use keys::KeyMaterial;
@@ -70,5 +72,6 @@ pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
 pub use vault::{CreateOptions, Usage, Vault};
 pub use verify::{
-    DamagedChunk, DamagedObject, ObjectsReport, PointReport, Progress, verify_objects,
+    Choice, Coverage, DamagedChunk, DamagedObject, History, Learnt, ObjectsReport, PointReport,
+    Progress, Seen, check_structure, plan_choice, points_among, verify_chosen, verify_objects,
 };

@@ -14,15 +14,17 @@
 //! already; the mark is for programs that know no states, and the next try puts it.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tresor_model::{PointId, SessionId};
 use tresor_vault_format::limits::{END_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::{ExpiryMark, Outcome, PointState, SessionEnd, VaultLock, name};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::many::read_lots;
 use crate::standing::{Lock, PointMarks, RawMarks, Standing};
 use crate::store::PutOutcome;
 use crate::vault::{Inner, Vault};
@@ -59,19 +61,17 @@ impl Marks {
         }
         // In the order of their numbers.
         let listed = store.list(&states).await?;
-        let names: Vec<_> = listed
-            .iter()
-            .filter_map(|meta| name::parse_state(meta.name.as_str()))
-            .collect();
-        let mut read = stream::iter(names)
-            .map(|(session, number)| async move {
-                (session, number, state(vault, session, number).await)
-            })
-            .buffered(store.parallelism());
-        while let Some((session, number, state)) = read.next().await {
-            marks.add(session, number, state)?;
+        let names = listed.iter().filter_map(|meta| {
+            let object = meta.name.as_str();
+            Some((name::parse_state(object)?, object.to_owned()))
+        });
+        let mut lots = pin!(read_lots(store, names.collect(), SMALL_OBJECT));
+        while let Some(lot) = lots.next().await {
+            for ((session, number), bytes) in lot {
+                let state = bytes.and_then(|bytes| state(vault, session, number, &bytes));
+                marks.add(session, number, state)?;
+            }
         }
-        drop(read);
         marks.read_lock(vault).await?;
         Ok(marks)
     }
@@ -144,10 +144,9 @@ impl Marks {
     }
 }
 
-async fn state(vault: &Inner, session: SessionId, number: u32) -> Result<PointState> {
+fn state(vault: &Inner, session: SessionId, number: u32, bytes: &[u8]) -> Result<PointState> {
     let object = name::state(session, number);
-    let bytes = vault.store.get(&object, SMALL_OBJECT).await?;
-    let state = PointState::decode(&bytes).map_err(|error| Error::format(&object, error))?;
+    let state = PointState::decode(bytes).map_err(|error| Error::format(&object, error))?;
     if (state.vault, state.session, state.number) == (vault.id, session, number) {
         Ok(state)
     } else {

@@ -1,6 +1,8 @@
 //! Listing and reading recovery points.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use tresor_vault_format::limits::END_LIMIT;
 use tresor_vault_format::{Outcome, name};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::many::{Answer, read_lots};
 use crate::marks::Marks;
 use crate::record;
 use crate::roster::Roster;
@@ -178,7 +181,7 @@ impl PointList {
 /// Reads what a list shows, and into `gone` what it does not show any more; gives the points for
 /// which there is no key.
 async fn read_summaries(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     sessions: Vec<SessionId>,
     marks: &Marks,
     now: Timestamp,
@@ -186,10 +189,15 @@ async fn read_summaries(
     gone: &mut Vec<PointSummary>,
 ) -> Result<Vec<(SessionId, Error)>> {
     let mut locked = Vec::new();
-    let mut summaries = stream::iter(sessions)
-        .map(async |session| (session, summary(inner, session).await))
-        .buffer_unordered(inner.store.parallelism());
-    while let Some((session, found)) = summaries.next().await {
+    let wanted = sessions.into_iter();
+    let wanted = wanted.map(|session| (session, name::session_end(session)));
+    let lots = read_lots(&inner.store, wanted.collect(), END_LIMIT);
+    let mut opened = pin!(
+        lots.map(|lot| open_lot(inner, lot))
+            .buffered(inner.pool.threads().max(1))
+            .flat_map(stream::iter)
+    );
+    while let Some((session, found)) = opened.next().await {
         match found {
             Ok(Some((summary, ended_ms))) => {
                 let marks = marks.of(session).with(marks.lock, Some(ended_ms));
@@ -242,15 +250,34 @@ fn in_order(mut points: Vec<PointSummary>) -> Vec<PointSummary> {
     keyed.into_iter().map(|(_, point)| point).collect()
 }
 
+/// What a list shows of the end of a session.
+type Found = (SessionId, Result<Option<(PointSummary, i64)>>);
+
+/// Opens ends on the pool: ten thousand of them are a second of hashing, opening and parsing.
+async fn open_lot(inner: &Arc<Inner>, lot: Vec<Answer<SessionId>>) -> Vec<Found> {
+    let vault = Arc::clone(inner);
+    let sessions: Vec<SessionId> = lot.iter().map(|(session, _)| *session).collect();
+    let opened = inner.pool.run(move || {
+        let open = |(session, bytes): Answer<SessionId>| {
+            let found = bytes.and_then(|bytes| summary(&vault, session, &bytes));
+            (session, found)
+        };
+        lot.into_iter().map(open).collect()
+    });
+    opened.await.unwrap_or_else(|_| {
+        let failed = || Error::system("open the end of a session");
+        let failed = |session| (session, Err(failed()));
+        sessions.into_iter().map(failed).collect()
+    })
+}
+
 /// The summary, and the time in the end; `None` for a session that was aborted.
-async fn summary(vault: &Inner, session: SessionId) -> Result<Option<(PointSummary, i64)>> {
-    let object = name::session_end(session);
-    let bytes = vault.store.get(&object, END_LIMIT).await?;
-    let end = record::decode_end(vault, session, &bytes)?;
+fn summary(vault: &Inner, session: SessionId, bytes: &[u8]) -> Result<Option<(PointSummary, i64)>> {
+    let end = record::decode_end(vault, session, bytes)?;
     if end.outcome == Outcome::Aborted {
         return Ok(None);
     }
-    let summary: PointSummary = record::open_summary(vault, session, &bytes)?;
+    let summary: PointSummary = record::open_summary(vault, session, bytes)?;
     Ok(Some((summary, end.ended_ms)))
 }
 

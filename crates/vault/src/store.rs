@@ -63,6 +63,19 @@ impl Store {
         got.map_err(|error| Error::storage(name, error))
     }
 
+    /// Whole objects of at most so many bytes, in the order of their names. All are held.
+    pub(crate) async fn get_many(&self, names: &[&str], limit: usize) -> Vec<Result<Bytes>> {
+        let checked: Result<Vec<_>> = names.iter().map(|name| object(name)).collect();
+        let bodies = match checked {
+            Ok(checked) => self.backend.get_many(&checked, limit as u64).await,
+            Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let bodies = names.iter().zip(bodies);
+        bodies
+            .map(|(name, body)| body.map_err(|error| Error::storage(name, error)))
+            .collect()
+    }
+
     /// `None` when it is not there.
     pub(crate) async fn find(&self, name: &str, limit: usize) -> Result<Option<Bytes>> {
         match self.backend.get(&object(name)?, limit as u64).await {

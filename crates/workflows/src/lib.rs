@@ -1,4 +1,4 @@
-//! What Tresor does, as tables of sub-tasks: backup, restore, verify, copy, repair.
+//! What Tresor does, as tables of sub-tasks: backup, restore, check, verify, copy, repair.
 //!
 //! Each sub-task has an action, an undo and a time limit; the job engine records it before its
 //! effect and unwinds in reverse order. Nothing here knows of the command line or of SQL.
@@ -11,17 +11,21 @@
 //!   as abandoned, which costs at most a full read.
 
 pub mod backup;
+pub mod check;
 pub mod copy;
+pub mod partial;
 pub mod reconcile;
 pub mod repair;
 pub mod restore;
 pub mod verify;
 
+mod affected;
 mod describe;
 mod near;
 mod translate;
 mod watch;
 
+pub use affected::Affected;
 pub use describe::last_point_of;
 pub use near::{Near, near_disk};
 pub use translate::{snapshot_problem, storage_problem, vault_problem};

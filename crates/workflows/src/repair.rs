@@ -9,40 +9,20 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
-use tresor_model::{JobId, JobKind, PointId, RecoveryPoint, SessionId, StreamName, StreamRecord};
+use tresor_model::{JobId, JobKind, RecoveryPoint, SessionId};
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{Copies, Heal, Losses, RepairTask, Repaired, SessionOptions, Vault};
+use tresor_vault::{Copies, Heal, RepairTask, Repaired, SessionOptions, Vault};
 
-use crate::translate::vault_problem;
+pub use crate::affected::Affected;
+use crate::{
+    affected::{self, Lost},
+    translate::vault_problem,
+};
 
 /// Finds the copies of a recovery point.
 pub type FindCopies = dyn Fn(&RecoveryPoint) -> Arc<dyn Copies> + Send + Sync;
-
-/// A disk or attachment of a recovery point that cannot be read whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Affected {
-    /// The point.
-    pub point: PointId,
-    /// Name of its VM.
-    pub vm: String,
-    /// When it was taken.
-    pub taken_at: jiff::Timestamp,
-    /// The disk or attachment.
-    pub disk: StreamName,
-    /// Bytes of it that cannot be read.
-    pub bytes: u64,
-    /// Objects that are damaged or missing.
-    pub objects: Vec<String>,
-}
-
-struct Lost {
-    point: RecoveryPoint,
-    stream: StreamRecord,
-    losses: Losses,
-}
 
 /// A repair's services and result.
 pub struct RepairContext {
@@ -118,8 +98,8 @@ impl SubTask<RepairContext> for FindLost {
     }
 
     async fn run(&self, ctx: &mut RepairContext, scope: &Scope) -> Result<Value, Problem> {
-        let (lost, heal) = find(ctx, scope).await?;
-        ctx.before = lost.iter().map(affected).collect();
+        let (lost, heal) = find_lost(ctx, scope).await?;
+        ctx.before = lost.iter().map(Lost::affected).collect();
         (ctx.lost, ctx.heal) = (lost, heal);
         Ok(json!({ "affected": ctx.before }))
     }
@@ -138,55 +118,14 @@ impl SubTask<RepairContext> for FindLeft {
     }
 
     async fn run(&self, ctx: &mut RepairContext, scope: &Scope) -> Result<Value, Problem> {
-        let (lost, _) = find(ctx, scope).await?;
-        ctx.after = lost.iter().map(affected).collect();
+        let (lost, _) = find_lost(ctx, scope).await?;
+        ctx.after = lost.iter().map(Lost::affected).collect();
         Ok(json!({ "affected": ctx.after }))
     }
 }
 
-/// Looks at all points by their manifests.
-async fn find(ctx: &RepairContext, scope: &Scope) -> Result<(Vec<Lost>, Heal), Problem> {
-    let vault = &ctx.vault;
-    let points = vault.points().await.map_err(|error| ctx.problem(&error))?;
-    let mut survey = vault.survey().await.map_err(|error| ctx.problem(&error))?;
-    let total = points.points.len() as u64;
-    let mut all = Vec::new();
-    for (number, summary) in (0..).zip(&points.points) {
-        if scope.cancel().is_cancelled() {
-            return Err(interrupted());
-        }
-        scope.progress(
-            number,
-            Some(total),
-            format!("recovery point {}", summary.id),
-        );
-        let point = vault.point(summary.id).await;
-        let point = point.map_err(|error| ctx.problem(&error))?;
-        let disks = point.disks.iter().map(|disk| &disk.stream);
-        for stream in disks.chain(&point.attachments) {
-            let losses = survey.stream(stream).await;
-            let losses = losses.map_err(|error| ctx.problem(&error))?;
-            if losses.bytes() > 0 {
-                all.push(Lost {
-                    point: point.clone(),
-                    stream: stream.clone(),
-                    losses,
-                });
-            }
-        }
-    }
-    Ok((all, survey.heal_nodes()))
-}
-
-fn affected(lost: &Lost) -> Affected {
-    Affected {
-        point: lost.point.id,
-        vm: lost.point.vm_name.clone(),
-        taken_at: lost.point.taken_at,
-        disk: lost.stream.name.clone(),
-        bytes: lost.losses.bytes(),
-        objects: lost.losses.objects.clone(),
-    }
+async fn find_lost(ctx: &RepairContext, scope: &Scope) -> Result<(Vec<Lost>, Heal), Problem> {
+    affected::find(&ctx.vault, [], scope, interrupted).await
 }
 
 struct PutBack;

@@ -48,16 +48,20 @@ pub fn plan(job: JobId, points: &[PointId], location: &str) -> JobPlan<VerifyCon
     }
 }
 
+/// Its only sub-task, which a [partial](crate::partial) verification has as well.
+pub(crate) const READ_BACK: &str = "Read back";
+pub(crate) const LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 struct ReadBack;
 
 #[async_trait]
 impl SubTask<VerifyContext> for ReadBack {
     fn name(&self) -> &'static str {
-        "Read back"
+        READ_BACK
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(7 * 24 * 3600))
+        Some(LIMIT)
     }
 
     async fn run(&self, ctx: &mut VerifyContext, scope: &Scope) -> Result<Value, Problem> {

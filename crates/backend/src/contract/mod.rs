@@ -105,6 +105,11 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         deletes: false,
+        name: "many objects come in the order of their names",
+        run: |bench| Box::pin(objects::many(bench)),
+    },
+    Check {
+        deletes: false,
         name: "what is missing is not found",
         run: |bench| Box::pin(objects::missing(bench)),
     },

@@ -72,6 +72,39 @@ pub(super) async fn bounded_get(bench: &Bench) -> Outcome {
     Ok(())
 }
 
+/// More than are read together, in several directories, with some that are missing or too large.
+pub(super) async fn many(bench: &Bench) -> Outcome {
+    let mut names = Vec::new();
+    for number in 0..20 {
+        let name = format!("lots/{}/{number}", number % 3);
+        names.push(bench.put(&name, vec![7; number]).await?);
+    }
+    let missing = bench.name("lots/0/nothing")?;
+    names.insert(5, missing.clone());
+    names.push(missing);
+    let none = bench.backend.get_many(&[], 14).await;
+    ensure(none.is_empty(), || "no names have answers".to_owned())?;
+    let answers = bench.backend.get_many(&names, 14).await;
+    ensure(answers.len() == names.len(), || {
+        format!("{} answers to {} names", answers.len(), names.len())
+    })?;
+    for (at, answer) in answers.into_iter().enumerate() {
+        let call = format!("get_many, answer {at}");
+        match at {
+            5 | 21 => ensure_kind(&call, answer, ErrorKind::NotFound)?,
+            16.. => ensure_kind(&call, answer, ErrorKind::BadRange)?,
+            _ => {
+                let wanted = if at > 5 { at - 1 } else { at };
+                let got = succeed("get_many", answer)?;
+                ensure(got == vec![7; wanted], || {
+                    format!("{call} has {} bytes", got.len())
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn missing(bench: &Bench) -> Outcome {
     bench.put("near/there", &b"x"[..]).await?;
     for below in [

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 
 use super::failure::failed;
 use super::fs::{Content, Entry, FileKind, Fs, FsError, Published};
@@ -16,6 +17,10 @@ use crate::{Backend, DirFs, Error, ErrorKind, ObjectMeta, ObjectName, Part, Prop
 /// Most requests at once: enough to keep a disk's queue filled, few enough that a slow disk does
 /// not take all of the runtime's blocking threads.
 pub(super) const PARALLELISM: usize = 16;
+
+/// Small files that are read one after the other on one blocking thread: as many as take longer than
+/// going there and back, few enough that a disk still gets many requests at once.
+const READ_TOGETHER: usize = 16;
 
 /// Keeps objects as files below a directory. See the module's text for what holds.
 #[derive(Debug)]
@@ -133,15 +138,8 @@ impl<F: Fs> LocalBackend<F> {
         name: &ObjectName,
         part: Part,
     ) -> Result<Bytes, Error> {
-        match self.fs.read(name.as_str(), part).await {
-            Ok(Content::Bytes(bytes)) => Ok(bytes),
-            Ok(Content::Outside(size)) => {
-                Err(Error::new(ErrorKind::BadRange, operation, name.as_str())
-                    .because(format!("the object has {size} bytes")))
-            }
-            Ok(Content::Missing) => Err(Error::new(ErrorKind::NotFound, operation, name.as_str())),
-            Err(cause) => Err(failed(operation, name.as_str(), cause)),
-        }
+        let content = self.fs.read(name.as_str(), part).await;
+        body_of(operation, name, content)
     }
 
     /// Walks the directories that can hold names beginning with `prefix`. Gives the objects,
@@ -205,6 +203,22 @@ impl<F: Fs> LocalBackend<F> {
     }
 }
 
+fn body_of(
+    operation: &'static str,
+    name: &ObjectName,
+    content: Result<Content, FsError>,
+) -> Result<Bytes, Error> {
+    match content {
+        Ok(Content::Bytes(bytes)) => Ok(bytes),
+        Ok(Content::Outside(size)) => {
+            Err(Error::new(ErrorKind::BadRange, operation, name.as_str())
+                .because(format!("the object has {size} bytes")))
+        }
+        Ok(Content::Missing) => Err(Error::new(ErrorKind::NotFound, operation, name.as_str())),
+        Err(cause) => Err(failed(operation, name.as_str(), cause)),
+    }
+}
+
 /// The object or directory that an entry is, if its name obeys the rules: whatever else lies in
 /// the directory is not ours and not seen.
 fn name_of(dir: &str, entry: &Entry) -> Option<ObjectName> {
@@ -234,6 +248,20 @@ impl<F: Fs> Backend for LocalBackend<F> {
 
     async fn get(&self, name: &ObjectName, max_size: u64) -> Result<Bytes, Error> {
         self.read("get", name, Part::Whole(max_size)).await
+    }
+
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        let lots: Vec<_> = names.chunks(READ_TOGETHER).map(<[_]>::to_vec).collect();
+        let read = |lot: Vec<ObjectName>| async move {
+            let paths = lot.iter().map(|name| name.as_str().to_owned()).collect();
+            let contents = self.fs.read_each(paths, max_size).await;
+            let bodies = lot.iter().zip(contents);
+            let body = |(name, content)| body_of("get", name, content);
+            bodies.map(body).collect::<Vec<_>>()
+        };
+        let bodies = stream::iter(lots).map(read).buffered(PARALLELISM);
+        let bodies: Vec<Vec<_>> = bodies.collect().await;
+        bodies.into_iter().flatten().collect()
     }
 
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {

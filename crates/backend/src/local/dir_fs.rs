@@ -137,6 +137,30 @@ impl Fs for DirFs {
             .await
     }
 
+    /// In one go: going to a blocking thread and back costs more than reading a small file.
+    async fn read_each(&self, paths: Vec<String>, max_size: u64) -> Vec<Result<Content, FsError>> {
+        let wanted = paths.clone();
+        let read = self.run("read", "several files", move |root| {
+            Ok(tree::read_each(root, &wanted, max_size))
+        });
+        match read.await {
+            Ok(contents) => {
+                let read = paths.iter().zip(contents);
+                let failed = |(path, read): (&String, rustix::io::Result<Content>)| {
+                    read.map_err(|errno| FsError::new("read", path, errno.into()))
+                };
+                read.map(failed).collect()
+            }
+            // The runtime is shutting down.
+            Err(error) => {
+                let reason = error.to_string();
+                let failed =
+                    |path| FsError::new("read", path, std::io::Error::other(reason.clone()));
+                paths.into_iter().map(|path| Err(failed(path))).collect()
+            }
+        }
+    }
+
     async fn stat(&self, path: &str) -> Result<Option<Entry>, FsError> {
         let wanted = path.to_owned();
         self.run("stat", path, move |root| tree::stat(root, &wanted))

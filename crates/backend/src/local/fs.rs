@@ -151,6 +151,22 @@ pub trait Fs: Send + Sync + 'static {
     fn read(&self, path: &str, part: Part)
     -> impl Future<Output = Result<Content, FsError>> + Send;
 
+    /// Reads whole files of at most so many bytes, one after the other; the answers are in the order
+    /// of the paths.
+    fn read_each(
+        &self,
+        paths: Vec<String>,
+        max_size: u64,
+    ) -> impl Future<Output = Vec<Result<Content, FsError>>> + Send {
+        async move {
+            let mut contents = Vec::with_capacity(paths.len());
+            for path in &paths {
+                contents.push(self.read(path, Part::Whole(max_size)).await);
+            }
+            contents
+        }
+    }
+
     /// What a path stands for, links not followed.
     fn stat(&self, path: &str) -> impl Future<Output = Result<Option<Entry>, FsError>> + Send;
 

@@ -209,12 +209,43 @@ pub(super) fn stat(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<Entry>
 }
 
 pub(super) fn read(root: BorrowedFd<'_>, path: &str, part: &Part) -> io::Result<Content> {
-    let Some(dir) = open_parent(root, path)? else {
-        return Ok(Content::Missing);
-    };
+    match open_parent(root, path)? {
+        Some(dir) => read_in(dir.as_fd(), leaf_of(path), part),
+        None => Ok(Content::Missing),
+    }
+}
+
+/// Reads whole files; a directory is opened once for those that follow each other in it.
+pub(super) fn read_each(
+    root: BorrowedFd<'_>,
+    paths: &[String],
+    max_size: u64,
+) -> Vec<io::Result<Content>> {
+    let mut at: Option<(&str, OwnedFd)> = None;
+    let mut contents = Vec::with_capacity(paths.len());
+    for path in paths {
+        let parent = parent_of(path);
+        if at.as_ref().is_none_or(|(name, _)| *name != parent) {
+            at = match open_parent(root, path) {
+                Ok(dir) => dir.map(|dir| (parent, dir)),
+                Err(errno) => {
+                    contents.push(Err(errno));
+                    continue;
+                }
+            };
+        }
+        contents.push(match &at {
+            Some((_, dir)) => read_in(dir.as_fd(), leaf_of(path), &Part::Whole(max_size)),
+            None => Ok(Content::Missing),
+        });
+    }
+    contents
+}
+
+fn read_in(dir: BorrowedFd<'_>, leaf: &str, part: &Part) -> io::Result<Content> {
     // NONBLOCK: opening a foreign pipe must not wait for a writer. It means nothing for files.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match fs::openat(&dir, leaf_of(path), flags, Mode::empty()) {
+    let file = match fs::openat(dir, leaf, flags, Mode::empty()) {
         Ok(file) => file,
         // Missing, a link, a socket.
         Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Content::Missing),

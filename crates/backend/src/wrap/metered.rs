@@ -105,6 +105,14 @@ impl<B: Backend> Backend for Metered<B> {
         self.count(Verb::Get, outcome, Bytes::len)
     }
 
+    /// Each object is a get.
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        let outcomes = self.inner.get_many(names, max_size).await.into_iter();
+        outcomes
+            .map(|outcome| self.count(Verb::Get, outcome, Bytes::len))
+            .collect()
+    }
+
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
         let outcome = self.inner.get_range(name, range).await;
         self.count(Verb::GetRange, outcome, Bytes::len)

@@ -41,6 +41,10 @@ impl<B: Backend> Backend for ReadOnly<B> {
         self.inner.get(name, max_size).await
     }
 
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        self.inner.get_many(names, max_size).await
+    }
+
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
         self.inner.get_range(name, range).await
     }

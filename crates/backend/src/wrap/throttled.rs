@@ -113,6 +113,14 @@ impl<B: Backend> Backend for Throttled<B> {
         Ok(body)
     }
 
+    async fn get_many(&self, names: &[ObjectName], max_size: u64) -> Vec<Result<Bytes, Error>> {
+        let outcomes = self.inner.get_many(names, max_size).await;
+        for body in outcomes.iter().flatten() {
+            self.wait_after_reading(body).await;
+        }
+        outcomes
+    }
+
     async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, Error> {
         let body = self.inner.get_range(name, range).await?;
         self.wait_after_reading(&body).await;

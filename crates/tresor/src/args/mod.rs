@@ -19,9 +19,11 @@ pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
-pub(crate) use points::{ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs};
+pub(crate) use points::{
+    CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
+};
 pub(crate) use retention::{ExpireArgs, KeepArgs};
-pub(crate) use vault::{KeyArgs, ObjectLockArg, StoreArgs, VaultAccess, VaultCommand};
+pub(crate) use vault::{KeyArgs, ObjectLockArg, ShareOrNone, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
 use std::path::PathBuf;
@@ -147,7 +149,30 @@ Examples:
 The directory gets an image for each disk, machine.json, and boot.sh, which boots the machine as it
 was. An interrupted restore goes on where it stopped when the same command is run again.")]
     Restore(RestoreArgs),
+    /// Look at the structure of a vault, without reading what is stored
+    #[command(after_help = "\
+Is all there that recovery points and the index speak of, in its full size; are keys, sessions and marks
+whole? What is wrong is printed with the recovery points that it affects, where that can be told: without a
+key only those whose own objects are damaged. What changed inside of a stored object only `tresor verify`
+finds.
+
+Examples:
+  tresor check
+  tresor check /mnt/backup/vault          # without a key, on the machine that stores it
+  tresor check --deep")]
+    Check(CheckArgs),
     /// Read recovery points back and check every chunk
+    #[command(after_help = "\
+With --sample and --since-last stored objects are compared with their public hashes, which needs no key;
+with a key the key rings are opened too, and --since-last reads the manifests of new recovery points. What
+was verified when is noted in the state directory: as many samples as make 100 percent read the whole vault.
+docs/verifying.md says which of them finds what.
+
+Examples:
+  tresor verify
+  tresor verify latest:web01
+  tresor verify --sample 5%
+  tresor verify --since-last")]
     Verify(VerifyArgs),
     /// Copy recovery points to a second vault, on another disk or machine
     #[command(after_help = "\

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use tresor_model::{PointId, StreamName};
+use tresor_model::{PointId, StreamName, VerifyShare};
 
-use super::{VaultAccess, retention::duration};
+use super::{KeyArgs, VaultAccess, retention::duration};
 
 /// `tresor points …`
 #[derive(Debug, Subcommand)]
@@ -147,8 +147,32 @@ pub(crate) enum ImageFormat {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Id of a recovery point, or `latest:VM` [default: every point]
+    #[arg(conflicts_with_all = ["sample", "since_last"])]
     pub(crate) point: Option<PointSelector>,
+
+    /// Only so much of the vault's bytes: what was not verified for the longest time
+    #[arg(long, value_name = "PERCENT", conflicts_with = "since_last")]
+    pub(crate) sample: Option<VerifyShare>,
+
+    /// Only what came since the last verification
+    #[arg(long)]
+    pub(crate) since_last: bool,
 
     #[command(flatten)]
     pub(crate) access: VaultAccess,
+}
+
+/// `tresor check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Name, directory or URL of the vault [default: the only one known]
+    #[arg(env = "TRESOR_VAULT")]
+    pub(crate) vault: Option<String>,
+
+    /// Also read the manifests of all recovery points, whatever is found
+    #[arg(long)]
+    pub(crate) deep: bool,
+
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
 }

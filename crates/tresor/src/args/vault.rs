@@ -3,6 +3,7 @@
 use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use tresor_model::{VerifyShare, VerifyShareError};
 
 use super::KeyCommand;
 
@@ -74,6 +75,30 @@ pub(crate) struct StoreArgs {
     pub(crate) allow_http: bool,
 }
 
+impl StoreArgs {
+    /// Whether anything of it was asked for.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self {
+            endpoint,
+            region,
+            account,
+            credentials_file,
+            ca_file,
+            request_limit,
+            object_lock,
+            allow_http,
+        } = self;
+        endpoint.is_some()
+            || region.is_some()
+            || account.is_some()
+            || credentials_file.is_some()
+            || ca_file.is_some()
+            || request_limit.is_some()
+            || *object_lock != ObjectLockArg::default()
+            || *allow_http
+    }
+}
+
 /// What is to be made of S3 Object Lock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ObjectLockArg {
@@ -84,6 +109,21 @@ pub(crate) enum ObjectLockArg {
     Governance,
     /// Held until the date, whoever asks: a mistake in the date cannot be undone
     Compliance,
+}
+
+/// A share, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShareOrNone(pub(crate) Option<VerifyShare>);
+
+impl std::str::FromStr for ShareOrNone {
+    type Err = VerifyShareError;
+
+    fn from_str(text: &str) -> Result<Self, VerifyShareError> {
+        match text {
+            "0" | "0%" => Ok(Self(None)),
+            _ => text.parse().map(|share| Self(Some(share))),
+        }
+    }
 }
 
 /// `tresor vault …`
@@ -149,14 +189,23 @@ Examples:
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Change how a vault in an object store is reached from this machine: all options anew
+    /// Change how a vault is looked after, and how it is reached in an object store
+    ///
+    /// Options of the store are given all anew. After each backup into the vault, --verify-share of it is
+    /// read back: what was not verified for the longest time. A hundred backups at 1% read all of it once.
+    /// Damage is told as by `tresor verify`, and does not fail the backup.
     #[command(after_help = "\
-Example:
+Examples:
+  tresor vault set main --verify-share 1%
+  tresor vault set main --verify-share 0      # not any more
   tresor vault set main --endpoint https://s3.example.net --object-lock compliance")]
     Set {
         /// Name of the vault
         #[arg(value_name = "VAULT")]
         name: String,
+        /// Read so much of it back after each backup; 0: nothing
+        #[arg(long, value_name = "PERCENT")]
+        verify_share: Option<ShareOrNone>,
         #[command(flatten)]
         store: StoreArgs,
     },

@@ -9,7 +9,7 @@ use tresor_workflows::backup::{self, GUEST_WRITES};
 
 use super::{
     held::Held,
-    hold,
+    hold, partial,
     session::{Session, print_problem},
 };
 use crate::{
@@ -44,7 +44,14 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
             None => text(&point),
             Some(until) => format!("{}\n  held by the storage until {until}", text(&point)),
         })
-        .map_err(print_problem)
+        .map_err(print_problem)?;
+    let place = held.place.clone();
+    // The VM is free for others while the vault is read.
+    drop(held);
+    if let Some(share) = place.verify_share {
+        partial::after_backup(session, &place, &args.access.key, share).await;
+    }
+    Ok(())
 }
 
 /// One job, and what was seen of the machine.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{Choice, CollectOptions, CollectReport, CollectStep, Collected};
+use tresor_vault::{CollectChoice, CollectOptions, CollectReport, CollectStep, Collected};
 use tresor_workflows::vault_problem;
 
 use super::{
@@ -67,7 +67,7 @@ fn waiting(report: &CollectReport) -> Option<&Collected> {
     plans.find(|plan| !plan.waiting.is_empty())
 }
 
-fn plan_text(choice: &Choice) -> String {
+fn plan_text(choice: &CollectChoice) -> String {
     if choice.is_empty() {
         return format!(
             "Nothing to free: all {} packs ({}) are in use.",

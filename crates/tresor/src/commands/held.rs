@@ -16,7 +16,7 @@ use tresor_workflows::{
 };
 
 use super::{
-    open::{self, Manner, find_vault, open_with},
+    open::{self, Manner, VaultPlace, find_vault, open_with},
     session::{Runner, Session},
     vm::{guest_agent, provider, vm_problem},
 };
@@ -28,6 +28,7 @@ use crate::{
 /// The VM, until the value is dropped.
 pub(super) struct Held<'a> {
     pub(super) vm: VmRecord,
+    pub(super) place: VaultPlace,
     pub(super) vault: Vault,
     pub(super) provider: VmProvider,
     pub(super) request: BackupRequest,
@@ -68,6 +69,7 @@ impl<'a> Held<'a> {
         guest_agent(&vm)?;
         Ok(Self {
             vm,
+            place,
             vault,
             provider,
             request,

@@ -183,6 +183,7 @@ fn kind_name(kind: JobKind) -> &'static str {
         JobKind::Verify => "verify",
         JobKind::Copy => "copy",
         JobKind::Repair => "repair",
+        JobKind::Check => "check",
     }
 }
 

@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod backup;
+mod check;
 mod collect;
 mod copies;
 mod copy;
@@ -14,6 +15,7 @@ mod jobs;
 mod key;
 mod location;
 mod open;
+mod partial;
 mod points;
 mod points_change;
 mod reconcile;
@@ -47,6 +49,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Restore(args) => restore::run(args, &session).await,
         Command::Copy(args) => copy::run(*args, &session).await,
         Command::Repair(args) => repair::run(args, &session).await,
+        Command::Check(args) => check::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Collect(args) => collect::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,

@@ -11,14 +11,14 @@ use tresor_backend::{
     wrap::{Kept, Throttled},
 };
 use tresor_catalog::{Catalog, VaultRecord, VmRecord};
-use tresor_model::RecoveryPoint;
+use tresor_model::{RecoveryPoint, VaultId, VerifyShare};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointList, PointSummary, Vault};
 use tresor_workflows::vault_problem;
 
 use super::location::Location;
 use crate::{
-    args::{PointSelector, StoreArgs, VaultAccess},
+    args::{KeyArgs, PointSelector, StoreArgs, VaultAccess},
     keys,
     output::note,
 };
@@ -36,6 +36,8 @@ pub(crate) struct VaultPlace {
     pub(crate) name: Option<String>,
     /// Where it lies.
     pub(crate) location: Location,
+    /// How much of it is read back after each backup.
+    pub(crate) verify_share: Option<VerifyShare>,
     /// The key file that was made with it.
     key_file: Option<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl VaultPlace {
         Self {
             name: None,
             location,
+            verify_share: None,
             key_file: None,
         }
     }
@@ -55,6 +58,7 @@ impl VaultPlace {
         Ok(Self {
             name: Some(entry.name.clone()),
             location: Location::of(entry)?,
+            verify_share: entry.verify_share,
             key_file,
         })
     }
@@ -151,6 +155,43 @@ pub(crate) async fn open_with(
     };
     let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
     Vault::open(backend, &key).await.map_err(failed)
+}
+
+/// A vault's storage itself, for whoever looks for damage; and the vault, if it opens.
+pub(crate) struct Storage {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) id: VaultId,
+    pub(crate) vault: Option<Vault>,
+    /// Why it does not open, where that is damage and no wrong key.
+    pub(crate) unopened: Option<tresor_vault::Error>,
+}
+
+/// Opens a vault as far as there is a key for it: without one its storage can be looked after too.
+pub(crate) async fn storage(place: &VaultPlace, key: &KeyArgs) -> Result<Storage, Problem> {
+    let location = place.location.to_string();
+    let failed = |error| vault_problem(&error, &location);
+    let backend = place.location.open(None).await?;
+    let id = Vault::identify(backend.clone()).await.map_err(failed)?;
+    let mut storage = Storage {
+        backend,
+        id,
+        vault: None,
+        unopened: None,
+    };
+    let key = match keys::find(key, place.key_file.as_deref(), &location) {
+        Ok(key) => key,
+        Err(problem) if problem.is("VaultKeyMissing") => {
+            note("no key was given: what needs none is looked at");
+            return Ok(storage);
+        }
+        Err(problem) => return Err(problem),
+    };
+    match Vault::open(storage.backend.clone(), &key).await {
+        Ok(vault) => storage.vault = Some(vault),
+        Err(error) if error.is_damage() => storage.unopened = Some(error),
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(storage)
 }
 
 /// Finds and opens the vault that `access` names.

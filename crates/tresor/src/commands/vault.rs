@@ -19,7 +19,7 @@ use super::{
     unhide, vault_lock,
 };
 use crate::{
-    args::{KeyArgs, StoreArgs, VaultAccess, VaultCommand},
+    args::{KeyArgs, ShareOrNone, StoreArgs, VaultAccess, VaultCommand},
     keys,
     output::{bytes, note},
     recovery::{NewSvg, print_once},
@@ -62,7 +62,11 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             vault_lock::lock(session, &access, min_days, yes).await
         }
         VaultCommand::Doctor { vault, store } => doctor::run(session, vault, &store).await,
-        VaultCommand::Set { name, store } => set(session, &name, &store).await,
+        VaultCommand::Set {
+            name,
+            verify_share,
+            store,
+        } => set(session, &name, verify_share, &store).await,
         VaultCommand::Unhide {
             vault,
             dry_run,
@@ -213,6 +217,7 @@ impl Newcomer {
             settings: self.place.settings(),
             key_source: format!("{KEY_FILE}{}", key_file.display()),
             created_at: jiff::Timestamp::now(),
+            verify_share: None,
         };
         self.catalog
             .add_vault(&entry)
@@ -277,7 +282,23 @@ async fn warn_if_near(catalog: &Catalog, path: &Path) {
 }
 
 /// Notes how a store is reached, once the vault was seen there.
-async fn set(session: &Session, name: &str, store: &StoreArgs) -> Result<(), Problem> {
+async fn set(
+    session: &Session,
+    name: &str,
+    share: Option<ShareOrNone>,
+    store: &StoreArgs,
+) -> Result<(), Problem> {
+    if let Some(share) = share {
+        set_share(session, name, share).await?;
+    }
+    match (share, store.is_given()) {
+        (_, true) => set_store(session, name, store).await,
+        (Some(_), false) => Ok(()),
+        (None, false) => Err(usage("Nothing to change: see `tresor vault set --help`.")),
+    }
+}
+
+async fn set_store(session: &Session, name: &str, store: &StoreArgs) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let known = catalog.vault(name).await;
     let known = known.map_err(|error| Problem::from(&error))?;
@@ -324,6 +345,23 @@ async fn list(session: &Session) -> Result<(), Problem> {
         .map_err(print_problem)
 }
 
+async fn set_share(session: &Session, name: &str, share: ShareOrNone) -> Result<(), Problem> {
+    let catalog = session.catalog().await?;
+    let problem = |error: tresor_catalog::CatalogError| Problem::from(&error);
+    let vault = catalog.vault(name).await.map_err(problem)?;
+    let changed = catalog.set_verify_share(&vault.name, share.0).await;
+    changed.map_err(problem)?;
+    let shown = share.0.map(|share| share.to_string());
+    let result = json!({ "name": vault.name, "id": vault.id, "verify_share": shown });
+    session
+        .output
+        .result("vault_changed", &result, || match &shown {
+            Some(share) => format!("After each backup, {share} of vault {name} is read back."),
+            None => format!("After a backup, nothing of vault {name} is read back."),
+        })
+        .map_err(print_problem)
+}
+
 /// A vault in a list.
 #[derive(Serialize)]
 struct Row {
@@ -360,6 +398,7 @@ async fn show(session: &Session, access: &VaultAccess) -> Result<(), Problem> {
     let result = json!({
         "id": vault.id(), "location": vault.location(), "points": points.len(), "vms": vms,
         "newest": newest, "lock_days": lock_days, "objects": usage.objects, "stored_bytes": usage.bytes,
+        "verify_share": place.verify_share.map(|share| share.to_string()),
     });
     session
         .output

@@ -1,14 +1,23 @@
 //! `tresor verify`
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use serde_json::json;
-use tresor_jobs::NewJob;
+use tresor_backend::ObjectMeta;
+use tresor_catalog::Catalog;
+use tresor_jobs::{JobOutcome, NewJob};
 use tresor_model::{JobId, JobKind};
-use tresor_problem::Problem;
-use tresor_vault::Vault;
-use tresor_workflows::verify::{self, VerifyContext};
+use tresor_problem::{ExitClass, Problem};
+use tresor_vault::{Choice, Learnt, PointList, Vault};
+use tresor_workflows::{
+    storage_problem,
+    verify::{self, VerifyContext},
+};
 
 use super::{
-    open,
+    open::{self, VaultPlace},
+    partial,
     session::{Session, print_problem},
 };
 use crate::{
@@ -18,14 +27,23 @@ use crate::{
 
 pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
-    let vault = open::vault(&catalog, &args.access).await?;
-    let points = match &args.point {
-        Some(selector) => vec![open::point(&catalog, &vault, selector).await?.id],
-        None => open::points(&vault)
-            .await?
-            .into_iter()
-            .map(|point| point.id)
-            .collect(),
+    let place = open::find_vault(&catalog, args.access.vault.as_deref(), None).await?;
+    let choice = args.sample.map(Choice::Share);
+    if let Some(choice) = choice.or(args.since_last.then_some(Choice::SinceLast)) {
+        return partial::run(session, &place, &args.access.key, choice).await;
+    }
+    let vault = open::open_vault(&place, &args.access).await?;
+    let whole = Whole::before(&place).await?;
+    let (points, is_all) = match &args.point {
+        Some(selector) => (
+            vec![open::point(&catalog, &vault, selector).await?.id],
+            false,
+        ),
+        None => {
+            let list = open::list(&vault).await?;
+            let is_all = is_all(&list);
+            (list.points.iter().map(|point| point.id).collect(), is_all)
+        }
     };
     let make = |job: JobId| {
         let plan = verify::plan(job, &points, vault.location());
@@ -48,6 +66,9 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
         }
     }
     mark(&vault, &ctx).await;
+    if args.point.is_none() && was_read(&verified) {
+        whole.note(&catalog, &vault, &ctx, is_all).await?;
+    }
     let around = vault.read_around();
     note_around(&around);
     verified?;
@@ -67,6 +88,60 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
             )
         })
         .map_err(print_problem)
+}
+
+/// Whether the list is of all that is in the vault, so that what no point in it refers to is needed
+/// by nobody.
+fn is_all(list: &PointList) -> bool {
+    list.deleted.is_empty() && list.unreadable.is_empty() && list.elsewhere == 0
+}
+
+/// Whether the job came to its end: all points were read, whatever was found.
+fn was_read(verified: &Result<JobOutcome, Problem>) -> bool {
+    match verified {
+        Ok(_) => true,
+        Err(problem) => problem.exit == ExitClass::Damage,
+    }
+}
+
+/// The objects that are there when a verification of the whole vault begins.
+struct Whole(Vec<ObjectMeta>);
+
+impl Whole {
+    async fn before(place: &VaultPlace) -> Result<Self, Problem> {
+        let backend = place.location.open(None).await?;
+        let listed = backend.list("").await;
+        let failed = |error| storage_problem(&error, &place.location.to_string());
+        listed.map(Self).map_err(failed)
+    }
+
+    /// Partial verifications go on behind this one. Of all points every pack was read in which there
+    /// is anything.
+    async fn note(
+        &self,
+        catalog: &Catalog,
+        vault: &Vault,
+        ctx: &VerifyContext,
+        is_all: bool,
+    ) -> Result<(), Problem> {
+        let history = partial::history(catalog, vault.id()).await?;
+        let mut learnt = Learnt::from_list(&self.0, &history);
+        if is_all {
+            let around = vault.read_around();
+            let reports = ctx.reports.iter().map(|(_, report)| report);
+            let damaged: BTreeSet<&str> = reports
+                .flat_map(|report| &report.damaged_objects)
+                .chain(around.iter().map(|around| &around.object))
+                .map(String::as_str)
+                .collect();
+            let names = self.0.iter().map(|meta| meta.name.as_str());
+            let packs = names.filter(|name| name.starts_with("packs/"));
+            let right = packs.filter(|name| !damaged.contains(name));
+            learnt.verified = right.map(str::to_owned).collect();
+        }
+        partial::note_learnt(catalog, vault.id(), Timestamp::now(), &learnt).await;
+        Ok(())
+    }
 }
 
 /// Leaves word of what is damaged, so that the next backup stores it again. A vault that cannot be

@@ -113,6 +113,11 @@ impl Lab {
         finish(args, self.command(args).spawn().unwrap()).await
     }
 
+    /// Runs on another machine, which keeps its state there.
+    pub(crate) async fn run_with_state(&self, state: &Path, args: &[&str]) -> Run {
+        finish(args, self.command_with_state(state, args).spawn().unwrap()).await
+    }
+
     /// Runs on a machine that knows nothing: an empty state directory.
     pub(crate) async fn run_elsewhere(&self, args: &[&str]) -> Run {
         let state = tempfile::tempdir().unwrap();

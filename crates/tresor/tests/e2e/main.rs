@@ -3,6 +3,7 @@
 //! Needs what `cargo xtask setup` installs and builds.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod check;
 mod collect;
 mod consistency;
 mod copies;

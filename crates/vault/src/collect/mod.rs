@@ -94,7 +94,7 @@ impl CollectOptions {
 
 /// What a plan would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Choice {
+pub struct CollectChoice {
     /// Recovery points that were looked through.
     pub points: u64,
     /// Sessions whose objects will be deleted: expired points and aborted sessions.
@@ -121,7 +121,7 @@ pub struct Choice {
     pub missing_chunks: u64,
 }
 
-impl Choice {
+impl CollectChoice {
     /// Bytes that will be free.
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {
@@ -152,7 +152,7 @@ pub enum CollectStep {
         total: u64,
     },
     /// Has chosen.
-    Chosen(Choice),
+    Chosen(CollectChoice),
     /// Moves live parts of sparse packs.
     Moves {
         /// Packs that were rewritten.
@@ -197,7 +197,7 @@ pub struct CollectReport {
     /// The plan that was in effect already.
     pub resumed: Option<Collected>,
     /// What was chosen; `None` when the resumed plan is not finished.
-    pub choice: Option<Choice>,
+    pub choice: Option<CollectChoice>,
     /// The plan that was finished; `None` when there was nothing to do.
     pub collected: Option<Collected>,
 }
@@ -223,7 +223,7 @@ impl Vault {
         &self,
         options: &CollectOptions,
         progress: impl Fn(CollectStep) + Send + Sync,
-    ) -> Result<Choice> {
+    ) -> Result<CollectChoice> {
         self.inner.owner()?;
         let number = PlanNames::list(&self.inner).await?.next();
         let found = propose::look(&self.inner, number, options, &progress).await?;

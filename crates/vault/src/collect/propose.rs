@@ -16,7 +16,7 @@ use super::index::free_a_run;
 use super::live::{Live, LivePack};
 use super::rewrite::{self, Rewritten};
 use super::walk::Walk;
-use super::{Choice, CollectOptions, CollectStep};
+use super::{CollectChoice, CollectOptions, CollectStep};
 use crate::damage;
 use crate::error::{Error, Result};
 use crate::plans::{self, PlanNames};
@@ -34,7 +34,7 @@ const TRIES_WHEN_FULL: u32 = 16;
 pub(super) struct Found {
     /// The number that the plan can have.
     number: u32,
-    pub(super) choice: Choice,
+    pub(super) choice: CollectChoice,
     listed: HashMap<PackId, u64>,
     dead: Vec<PackId>,
     /// Packs that are gone and marked as damaged, and nothing is missed of them: the marks can go.
@@ -75,13 +75,13 @@ pub(super) async fn look(
     let (live, hinted) = (walk.live, walk.hinted);
     let mut found = Found {
         number,
-        choice: Choice {
+        choice: CollectChoice {
             points: walked.len() as u64,
             sessions: dropped.len() as u64,
             packs: listed.len() as u64,
             bytes: listed.values().sum(),
             missing_chunks,
-            ..Choice::default()
+            ..CollectChoice::default()
         },
         listed,
         dead: Vec::new(),
@@ -153,7 +153,7 @@ impl Found {
         for pack in &self.unhealed {
             tracing::warn!(%pack, "a pack is missing");
         }
-        damage::mark(vault, &self.unhealed).await
+        damage::mark(vault, &self.unhealed).await.map(drop)
     }
 
     /// Whether there has been a plan before.

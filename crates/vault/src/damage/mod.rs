@@ -17,6 +17,7 @@ mod marks;
 mod repair;
 mod survey;
 
+pub use marks::mark_damaged;
 pub(crate) use marks::{mark, marked_packs};
 pub use repair::{RepairTask, Repaired};
 pub use survey::{Heal, Losses, Survey};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tresor_model::{Extent, ExtentSet, StreamRecord};
-use tresor_vault_format::{Child, Node, NodeId, PackId, node_span, root_level};
+use tresor_vault_format::{Child, Node, NodeId, PackId, name, node_span, root_level};
 
 use crate::damage::marked_packs;
 use crate::error::{Error, Result};
@@ -55,6 +55,8 @@ impl Heal {
 pub struct Survey {
     vault: Arc<Inner>,
     marked: HashSet<PackId>,
+    /// Packs that are there and count as lost all the same.
+    doubted: HashSet<PackId>,
     seen: HashMap<(NodeId, u8), Arc<Lost>>,
     lost_nodes: HashSet<NodeId>,
     /// What is lost below a node that is whole.
@@ -79,6 +81,7 @@ impl Vault {
         Ok(Survey {
             marked: marked_packs(&self.inner).await?,
             vault: Arc::clone(&self.inner),
+            doubted: HashSet::new(),
             seen: HashMap::new(),
             lost_nodes: HashSet::new(),
             nothing: Arc::default(),
@@ -87,6 +90,12 @@ impl Vault {
 }
 
 impl Survey {
+    /// Counts packs among these objects as lost: they are there, but not in their full size.
+    pub fn doubt<'a>(&mut self, objects: impl IntoIterator<Item = &'a str>) {
+        let packs = objects.into_iter().filter_map(name::parse_pack);
+        self.doubted.extend(packs);
+    }
+
     /// What one stream has lost.
     ///
     /// # Errors
@@ -182,7 +191,7 @@ impl Survey {
             let Some(chunk) = chunk else { continue };
             let pack = &chunk.frame.pack;
             let elsewhere = &self.vault.elsewhere;
-            if elsewhere.is_sound(&self.vault, pack).await? {
+            if !self.doubted.contains(pack) && elsewhere.is_sound(&self.vault, pack).await? {
                 continue;
             }
             let places = elsewhere.of_chunk(&self.vault, &chunk.id.0, pack);
@@ -195,7 +204,7 @@ impl Survey {
                         length: CHUNK,
                     }),
                 }
-                lost.objects.insert(tresor_vault_format::name::pack(pack));
+                lost.objects.insert(name::pack(pack));
             }
         }
         Ok(lost)

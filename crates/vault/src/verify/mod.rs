@@ -1,17 +1,29 @@
 //! Finding damage before somebody needs the data.
 //!
-//! [`Vault::verify_point`](crate::Vault::verify_point) reads a recovery point as a restore would and
-//! needs the keys; [`Vault::verify_keys`](crate::Vault::verify_keys) looks at the key rings, which
-//! must be opened for it; [`verify_objects`] reads every object and needs no key, so that whoever
-//! stores a vault can look after it. All go on after damage and report all of it.
+//! | | reads | needs |
+//! | --- | --- | --- |
+//! | [`Vault::verify_point`](crate::Vault::verify_point) | a recovery point, as a restore would | keys |
+//! | [`Vault::verify_keys`](crate::Vault::verify_keys) | the key rings, which must be opened for it | keys |
+//! | [`Vault::verify_manifests`](crate::Vault::verify_manifests) | what is new in a point's manifests; no data | keys |
+//! | [`verify_objects`] | every object | nothing |
+//! | [`verify_chosen`] | some of them: a [share](Choice::Share), or [what is new](Choice::SinceLast) | nothing |
+//! | [`check_structure`] | what tells of other objects; no packs | nothing |
+//!
+//! Whoever stores a vault can look after it without a key. All go on after damage and report all of
+//! it.
 
+mod examine;
 mod keys;
+mod manifest;
 mod objects;
 pub(crate) mod pack;
 mod point;
+mod sample;
 
-pub use objects::{DamagedObject, ObjectsReport, verify_objects};
+pub use examine::{check_structure, verify_chosen, verify_objects};
+pub use objects::{DamagedObject, ObjectsReport};
 pub use point::{DamagedChunk, PointReport};
+pub use sample::{Choice, Coverage, History, Learnt, Seen, plan_choice, points_among};
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

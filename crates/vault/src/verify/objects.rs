@@ -1,26 +1,18 @@
-//! Checking every object of a vault without a key.
+//! What an object of a vault says without a key, and whether the others are as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use futures::{StreamExt, stream};
-use tresor_backend::{Backend, ObjectMeta};
-use tresor_model::{SessionId, VaultId};
+use bytes::Bytes;
+use tresor_backend::ObjectMeta;
+use tresor_model::{PointId, SessionId, VaultId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT, PLAN_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::name::{PlanObject, SessionObject};
 use tresor_vault_format::{
-    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, PackId, Plan, PlanClaim,
-    PlanDone, PlanVerdict, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
+    DamageMark, ExpiryMark, IndexHeader, KeyRing, KeySlot, Outcome, Plan, PlanClaim, PlanDone,
+    PlanVerdict, PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, name,
 };
 
 use crate::error::{Error, Result};
-use crate::pool::CpuPool;
-use crate::store::Store;
-use crate::vault::{default_workers, read_header};
-use crate::verify::{Progress, pack};
-
-/// Packs that are read at once: enough to keep a disk busy, 8 MiB of memory each.
-const PACKS_AT_ONCE: usize = 4;
 
 /// An object that is not as it was written, or not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +21,9 @@ pub struct DamagedObject {
     pub object: String,
     /// In words.
     pub reason: String,
+    /// The recovery point that it is a part of, where its end tells. Later points may use the same
+    /// manifests: only who reads those can tell.
+    pub point: Option<PointId>,
 }
 
 /// What the verification of all objects found.
@@ -44,67 +39,39 @@ pub struct ObjectsReport {
     pub foreign: Vec<String>,
     /// Sessions that have not ended: backups that run, or that died.
     pub open_sessions: Vec<SessionId>,
+    /// Packs that are marked as damaged: found before, and not looked at again here.
+    pub marked: Vec<String>,
 }
 
-/// Reads every object and compares it with its public hash, its name, and what other objects say
-/// of it. Tells damage, not lies: whoever can write can also make new hashes.
-///
-/// # Errors
-/// [`crate::ErrorKind::NotAVault`]; when the storage fails.
-pub async fn verify_objects(
-    backend: Arc<dyn Backend>,
-    progress: impl Fn(Progress) + Send,
-) -> Result<ObjectsReport> {
-    let store = Store::new(backend);
-    let mut check = Check::default();
-    let vault = match read_header(&store).await {
-        Ok(header) => Some(header.vault),
-        Err(error) => {
-            check.note(name::VAULT, &error)?;
-            None
-        }
-    };
-    let listed = store.list("").await?;
-    let claims = listed.iter().filter_map(|meta| {
-        let object = name::parse_plan_object(meta.name.as_str());
-        matches!(object, Some(PlanObject::Claim(_))).then_some(())
-    });
-    check.collected = claims.count() > 0;
-    let total = listed.iter().map(|meta| meta.size).sum();
-    let (packs, others): (Vec<_>, Vec<_>) = listed
-        .iter()
-        .partition(|meta| name::parse_pack(meta.name.as_str()).is_some());
-    for meta in others {
-        check.small(&store, meta, vault).await?;
-        progress(Progress {
-            done: check.report.bytes,
-            total,
-        });
-    }
-    check.cross_check(&listed);
-    let pool = CpuPool::new(default_workers())?;
-    let mut checks = stream::iter(packs)
-        .map(async |meta| (meta, check_pack(&store, &pool, meta).await))
-        .buffer_unordered(PACKS_AT_ONCE);
-    while let Some((meta, result)) = checks.next().await {
-        check.count(meta);
-        if let Err(error) = result {
-            check.note(meta.name.as_str(), &error)?;
-        }
-        progress(Progress {
-            done: check.report.bytes,
-            total,
-        });
-    }
-    check.report.damaged.sort_by(|a, b| a.object.cmp(&b.object));
-    Ok(check.report)
+/// The bytes of an object, or of its public part.
+pub(super) struct Content {
+    pub(super) bytes: Bytes,
+    /// Size of the object.
+    pub(super) size: u64,
 }
 
+impl Content {
+    fn is_whole(&self) -> bool {
+        self.bytes.len() as u64 == self.size
+    }
+
+    fn index_header(&self) -> tresor_vault_format::Result<IndexHeader> {
+        if self.is_whole() {
+            Ok(IndexHeader::decode(&self.bytes)?.0)
+        } else {
+            IndexHeader::decode_public(&self.bytes, self.size)
+        }
+    }
+}
+
+/// What was read so far.
 #[derive(Default)]
-struct Check {
-    report: ObjectsReport,
+pub(super) struct Check {
+    pub(super) report: ObjectsReport,
     /// Objects that others speak of.
     expected: BTreeMap<String, Expected>,
+    /// The points that tree packs were written for.
+    trees: BTreeMap<String, PointId>,
     /// Collect has been here: what end objects say may be history, and what was listed may be gone.
     collected: bool,
     /// The newest claim of a plan, and whether that plan is done.
@@ -126,13 +93,25 @@ struct Expected {
 }
 
 impl Check {
-    fn count(&mut self, meta: &ObjectMeta) {
+    /// Of what is listed nothing was read.
+    pub(super) fn of(listed: &[ObjectMeta]) -> Self {
+        let is_claim = |meta: &ObjectMeta| {
+            let object = name::parse_plan_object(meta.name.as_str());
+            matches!(object, Some(PlanObject::Claim(_)))
+        };
+        Self {
+            collected: listed.iter().any(is_claim),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn count(&mut self, bytes: u64) {
         self.report.objects += 1;
-        self.report.bytes += meta.size;
+        self.report.bytes += bytes;
     }
 
     /// Takes damage into the report; gives back any other error.
-    fn note(&mut self, object: &str, error: &Error) -> Result<()> {
+    pub(super) fn note(&mut self, object: &str, error: &Error) -> Result<()> {
         if error.is_gone() && self.collected {
             return Ok(()); // deleted since it was listed
         }
@@ -142,9 +121,14 @@ impl Check {
     }
 
     fn damaged(&mut self, object: &str, reason: String) {
+        let point = match name::parse_session_object(object) {
+            Some(SessionObject::End(session)) => Some(PointId::from(session)),
+            _ => self.trees.get(object).copied(),
+        };
         self.report.damaged.push(DamagedObject {
             object: object.to_owned(),
             reason,
+            point,
         });
     }
 
@@ -189,33 +173,31 @@ impl Check {
         self.expected.entry(object).or_insert(expected);
     }
 
-    async fn small(
+    /// Takes an object that was read, of a vault with this id if that is known; whether it is
+    /// right.
+    pub(super) fn take(
         &mut self,
-        store: &Store,
-        meta: &ObjectMeta,
+        object: &str,
+        kind: Kind,
+        read: Result<Content>,
         vault: Option<VaultId>,
-    ) -> Result<()> {
-        let object = meta.name.as_str();
-        self.count(meta);
-        let Some(kind) = Kind::of(object) else {
-            self.report.foreign.push(object.to_owned());
-            return Ok(());
-        };
-        let read = match store.get(object, kind.limit()).await {
-            Ok(bytes) => self.decode(object, kind, &bytes),
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(of) if vault.is_none_or(|vault| vault == of) => {}
+    ) -> Result<bool> {
+        let of = read.and_then(|content| {
+            self.count(content.bytes.len() as u64);
+            self.decode(object, kind, &content)
+        });
+        match of {
+            Ok(of) if vault.is_none_or(|vault| vault == of) => return Ok(true),
             Ok(_) => self.damaged(object, "it belongs to another vault".to_owned()),
             Err(error) => self.note(object, &error)?,
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Checks one object and notes what it says of others; gives the vault it belongs to.
-    fn decode(&mut self, object: &str, kind: Kind, bytes: &[u8]) -> Result<VaultId> {
+    fn decode(&mut self, object: &str, kind: Kind, content: &Content) -> Result<VaultId> {
         let wrong = |error| Error::format(object, error);
+        let bytes = &content.bytes;
         let (named, vault) = match kind {
             Kind::Vault => (
                 name::VAULT.to_owned(),
@@ -231,7 +213,7 @@ impl Check {
                 (name::key_ring(ring.ring, ring.generation), ring.vault)
             }
             Kind::Index => {
-                let (header, _) = IndexHeader::decode(bytes).map_err(wrong)?;
+                let header = content.index_header().map_err(wrong)?;
                 for pack in &header.packs {
                     let (name, size) = (name::pack(&pack.id), u64::from(pack.size));
                     self.expect_by_run(name, size, object, header.session);
@@ -296,6 +278,7 @@ impl Check {
                 self.expect_unless_collected(run, None, object);
             }
             for (id, size) in &commit.tree_packs {
+                self.trees.insert(name::pack(id), end.session.into());
                 self.expect_unless_collected(name::pack(id), Some(u64::from(*size)), object);
             }
         }
@@ -337,7 +320,7 @@ impl Check {
     }
 
     /// Compares what objects say of each other with what is there.
-    fn cross_check(&mut self, listed: &[ObjectMeta]) {
+    pub(super) fn cross_check(&mut self, listed: &[ObjectMeta]) {
         let sizes: BTreeMap<&str, u64> = listed
             .iter()
             .map(|meta| (meta.name.as_str(), meta.size))
@@ -376,12 +359,18 @@ impl Check {
             {
                 self.report.open_sessions.push(session);
             }
+            if let Some(pack) = name::parse_damaged(object)
+                && sizes.contains_key(name::pack(&pack).as_str())
+            {
+                self.report.marked.push(name::pack(&pack));
+            }
         }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kind {
+/// What an object is, but a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Vault,
     Slot,
     Ring,
@@ -396,7 +385,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(object: &str) -> Option<Self> {
+    pub(super) fn of(object: &str) -> Option<Self> {
         match object {
             name::VAULT => Some(Self::Vault),
             _ if object.starts_with(name::SLOTS) => Some(Self::Slot),
@@ -417,7 +406,7 @@ impl Kind {
         }
     }
 
-    fn limit(self) -> usize {
+    pub(super) fn limit(self) -> usize {
         match self {
             Self::Vault
             | Self::Slot
@@ -431,13 +420,5 @@ impl Kind {
             Self::End => END_LIMIT,
             Self::Plan(_) => PLAN_LIMIT,
         }
-    }
-}
-
-async fn check_pack(store: &Store, pool: &CpuPool, meta: &ObjectMeta) -> Result<()> {
-    let id: Option<PackId> = name::parse_pack(meta.name.as_str());
-    match id {
-        Some(id) => pack::check(store, pool, id, meta.size).await.map(drop),
-        None => Ok(()),
     }
 }

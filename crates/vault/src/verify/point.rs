@@ -103,17 +103,21 @@ impl PointReport {
         else {
             return Err(error.clone());
         };
-        self.damaged_count += 1;
-        self.damaged_objects.insert(object.clone());
-        if self.damaged.len() < LISTED {
-            self.damaged.push(DamagedChunk {
-                chunk: chunk.clone(),
-                stream: stream.clone(),
-                offset: *offset,
-                object: object.clone(),
-                reason: reason.clone(),
-            });
-        }
+        self.add(DamagedChunk {
+            chunk: chunk.clone(),
+            stream: stream.clone(),
+            offset: *offset,
+            object: object.clone(),
+            reason: reason.clone(),
+        });
         Ok(())
+    }
+
+    pub(super) fn add(&mut self, damage: DamagedChunk) {
+        self.damaged_count += 1;
+        self.damaged_objects.insert(damage.object.clone());
+        if self.damaged.len() < LISTED {
+            self.damaged.push(damage);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! How much a damage costs, and that a whole vault has none.
 
-use tresor_vault::{Vault, verify_objects};
+use tresor_vault::{Vault, check_structure, verify_objects};
 
 use crate::inflict::Damage;
 use crate::kinds::Kind;
@@ -12,7 +12,9 @@ async fn a_whole_vault_has_no_damage() {
     let (backend, vault, _) = memory_vault().await;
     let content = noise(1, 6 << 20);
     let point = crate::support::back_up(&vault, &content).await;
-    let report = verify_objects(backend as _, |_| ()).await.unwrap();
+    let report = verify_objects(backend.clone(), |_| ()).await.unwrap();
+    assert!(report.damaged.is_empty(), "{:?}", report.damaged);
+    let report = check_structure(backend, |_| ()).await.unwrap();
     assert!(report.damaged.is_empty(), "{:?}", report.damaged);
     let report = vault.verify_point(point.id, |_| ()).await.unwrap();
     assert_eq!(

@@ -195,6 +195,14 @@ impl Sample {
         copy_of(self.objects(kind)).await
     }
 
+    /// How many objects are no packs.
+    pub(crate) fn count_but_packs(&self, kind: Kind) -> u64 {
+        let names = self.objects(kind).keys();
+        names
+            .filter(|name| name::parse_pack(name).is_none())
+            .count() as u64
+    }
+
     /// The backups to which an object of this kind belongs.
     pub(crate) fn backups(&self, kind: Kind) -> &[Backup] {
         match kind {

@@ -24,6 +24,9 @@ A *swap* puts a good object of the same kind in its place: a later session's, or
 has once, another vault's. A *replay* puts an older one there: an earlier session's, or an earlier
 vault's with the same id and key. What an older state of the *whole* storage does is in the
 [threat model](format/threat-model.md).
+
+*Check* is `tresor check` without a key: it reads no pack, and of an index run only the public part. What
+is damaged in the rest is as right to it as to a list; [verifying](verifying.md) finds it.
 ";
 
 const fn word(verdict: Verdict) -> &'static str {
