@@ -18,6 +18,8 @@ use crate::random::random;
 use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
 use crate::ring::{self, OpenRing, RingCell};
 use crate::store::{PutOutcome, Store};
+use crate::trust::Trust;
+use crate::verify::Witness;
 
 /// Buffers for opened frames that wait for their next use, a MiB each: what a restore has under way.
 const FRAMES: usize = 32;
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) cache: FrameCache,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) around: AroundLog,
+    pub(crate) trust: Trust,
+    pub(crate) witness: Witness,
     /// Memory that frames are opened into.
     pub(crate) frames: AlignedPool,
     pub(crate) master: Master,
@@ -200,6 +204,8 @@ impl Vault {
             cache,
             elsewhere: Elsewhere::default(),
             around: AroundLog::default(),
+            trust: Trust::default(),
+            witness: Witness::default(),
             frames: AlignedPool::new(FRAMES),
             master,
         };

@@ -14,6 +14,7 @@ mod incremental;
 mod interrupt;
 mod interrupts;
 mod lab;
+mod machines;
 mod old_qemu;
 mod problems;
 mod restore;

@@ -18,6 +18,19 @@ pub(crate) async fn marked_packs(vault: &Inner) -> Result<HashSet<PackId>> {
         .collect())
 }
 
+/// Marks a pack as damaged.
+pub(crate) async fn mark_pack(vault: &Inner, pack: PackId) -> Result<()> {
+    let mark = DamageMark {
+        vault: vault.id,
+        pack,
+        found_ms: Timestamp::now().as_millisecond(),
+    };
+    let object = Bytes::from(mark.encode());
+    // Who was faster marked the same.
+    vault.store.put(&name::damaged(&pack), object).await?;
+    Ok(())
+}
+
 impl Vault {
     /// Marks those of the objects that are packs as damaged, for all who write to the vault. Marking
     /// twice is marking once. Gives how many are marked.
@@ -30,14 +43,7 @@ impl Vault {
     ) -> Result<u64> {
         let packs: BTreeSet<PackId> = objects.into_iter().filter_map(name::parse_pack).collect();
         for pack in &packs {
-            let mark = DamageMark {
-                vault: self.inner.id,
-                pack: *pack,
-                found_ms: Timestamp::now().as_millisecond(),
-            };
-            let object = Bytes::from(mark.encode());
-            // Who was faster marked the same.
-            self.inner.store.put(&name::damaged(pack), object).await?;
+            mark_pack(&self.inner, *pack).await?;
         }
         self.inner.elsewhere.forget().await;
         Ok(packs.len() as u64)

@@ -16,6 +16,6 @@ mod marks;
 mod repair;
 mod survey;
 
-pub(crate) use marks::marked_packs;
+pub(crate) use marks::{mark_pack, marked_packs};
 pub use repair::{RepairTask, Repaired};
 pub use survey::{Heal, Losses, Survey};

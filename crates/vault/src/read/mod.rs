@@ -19,4 +19,7 @@ pub use around::{Copies, Instead, ReadAround};
 pub(crate) use cache::{FrameCache, frame};
 pub(crate) use elsewhere::Elsewhere;
 pub use fetch::{Fetch, Piece};
+pub(crate) use open::open_whole;
+pub(crate) use plan::{PlannedFrame, PlannedRead, plan_reads};
+pub(crate) use reader::verified;
 pub use reader::{ExtentKind, StreamReader};

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::known::{self, KnownChunks};
 use crate::pool::CpuPool;
 use crate::session::SessionOptions;
+use crate::session::claims::ClaimChecks;
 use crate::session::frames::OpenFrame;
 use crate::session::level::Levels;
 use crate::session::outbox::Outbox;
@@ -37,6 +38,9 @@ pub(crate) struct Core {
     pub(crate) protocol: Protocol,
     pub(crate) heal: Heal,
     known: Mutex<KnownChunks>,
+    /// Whether anybody else claims to have stored anything.
+    pub(crate) has_claims: bool,
+    pub(crate) claims: ClaimChecks,
     data: Mutex<Packer>,
     tree: tokio::sync::Mutex<TreePacks>,
     /// One permit for each frame between its stream and its pack.
@@ -92,6 +96,8 @@ impl Core {
             heal: options.heal,
             levels: Levels::new(options.level),
             plains: Spare::new(frames_max as usize + 1),
+            has_claims: known.has_claims(),
+            claims: ClaimChecks::new(),
             known: Mutex::new(known),
             data: Mutex::new(packer(PackKind::Data, options.pack_size)),
             tree: tokio::sync::Mutex::new(TreePacks {

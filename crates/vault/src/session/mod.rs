@@ -18,6 +18,7 @@
 //! nothing is committed. `commit` is the exception that every commit has: when its future is
 //! dropped, or its answer is lost, ask [`crate::Vault::abort_session`] how it ended.
 
+mod claims;
 mod commit;
 mod core;
 mod frames;
@@ -29,6 +30,7 @@ mod protocol;
 mod spare;
 mod stream;
 
+pub use claims::Doubt;
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
 pub use level::{DEFAULT_LEVEL, Level, LevelCounts};
@@ -53,8 +55,9 @@ pub struct SessionOptions {
     pub workers: Option<usize>,
     /// How hard to compress.
     pub level: Level,
-    /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
-    /// next; `None`: all index runs are read, into memory.
+    /// Where this machine keeps tables of the chunks that vaults hold, and what it wrote and verified
+    /// of them, from one session to the next; `None`: all index runs are read, into memory, and only
+    /// what was written through this [`Vault`] is believed without a look.
     pub index_cache: Option<PathBuf>,
     /// Stored size in bytes at which a data pack is closed. The default is large enough that a
     /// TiB is 30,000 objects, and small enough that three of them in memory are bearable.
@@ -109,6 +112,12 @@ impl WriteSession {
         self.core.id
     }
 
+    /// Packs that others wrote and of which something was claimed, so far, that is not so.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.core.claims.doubts()
+    }
+
     /// How the frames so far were coded.
     #[must_use]
     pub fn levels(&self) -> LevelCounts {
@@ -116,7 +125,8 @@ impl WriteSession {
     }
 
     /// Begins a stream of `size` bytes. What is not written keeps the content of `base`; behind
-    /// the end of a smaller base, and without one, it is zero.
+    /// the end of a smaller base, and without one, it is zero. A base is taken over as it is: who
+    /// gives one vouches for who wrote it ([`Vault::wrote`]).
     ///
     /// # Errors
     /// [`crate::ErrorKind::Misuse`] when the base is larger; [`crate::ErrorKind::BaseElsewhere`] when it

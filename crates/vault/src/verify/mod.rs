@@ -9,9 +9,11 @@ mod keys;
 mod objects;
 pub(crate) mod pack;
 mod point;
+mod promote;
 
 pub use objects::{DamagedObject, ObjectsReport, verify_objects};
 pub use point::{DamagedChunk, PointReport};
+pub(crate) use promote::Witness;
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

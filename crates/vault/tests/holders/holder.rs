@@ -56,17 +56,19 @@ pub(crate) enum Ability {
     WritePoints,
     ForgePoint,
     ChangeUnseen,
+    PoisonBackups,
     VerifyBytes,
     ChangeKeys,
 }
 
-pub(crate) const ABILITIES: [Ability; 8] = [
+pub(crate) const ABILITIES: [Ability; 9] = [
     Ability::ListNames,
     Ability::ReadData,
     Ability::FindKnown,
     Ability::WritePoints,
     Ability::ForgePoint,
     Ability::ChangeUnseen,
+    Ability::PoisonBackups,
     Ability::VerifyBytes,
     Ability::ChangeKeys,
 ];
@@ -80,6 +82,9 @@ impl Ability {
             Self::WritePoints => "write recovery points that the owner can read",
             Self::ForgePoint => "make a point that passes for one of another host's VM",
             Self::ChangeUnseen => "change or remove another host's points unseen",
+            Self::PoisonBackups => {
+                "have another host's later backups rest on bytes that are not theirs"
+            }
             Self::VerifyBytes => "find bytes that changed in the storage",
             Self::ChangeKeys => "list, add and remove keys, and rotate data keys",
         }

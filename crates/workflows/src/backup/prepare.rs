@@ -12,6 +12,7 @@ use tresor_vault::SessionOptions;
 
 use super::{
     BackupContext,
+    author::vouched,
     context::BackupRequest,
     disks::{apply_policy, bases, choose_disks, warnings},
     heal::heal,
@@ -59,6 +60,9 @@ impl SubTask<BackupContext> for Prepare {
         }
         apply_policy(&mut described.machine.disks, &ctx.request);
         let vault = &ctx.services.vault;
+        if let Some(cache) = &ctx.request.index_cache {
+            vault.remember_in(cache);
+        }
         let base = parent.as_ref().filter(|point| vault.can_build_on(point));
         ctx.is_elsewhere = parent.is_some() && base.is_none();
         let chosen = choose_disks(&described.machine.disks, base);
@@ -69,6 +73,7 @@ impl SubTask<BackupContext> for Prepare {
             ctx.warn(scope, text);
         }
         ctx.bases = bases(&chosen);
+        ctx.vouched = vouched(ctx, base).await?;
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
