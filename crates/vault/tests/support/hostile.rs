@@ -1,6 +1,10 @@
 //! A machine that has a domain's key and the storage, and writes lies.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part"
+)]
 
 use std::sync::Arc;
 

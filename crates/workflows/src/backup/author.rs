@@ -9,8 +9,10 @@
 
 use tresor_model::{DiskRecord, ReadMode, RecoveryPoint, StreamName};
 use tresor_problem::Problem;
+use tresor_vault::Vault;
 
 use super::BackupContext;
+use crate::translate::vault_problem;
 
 /// Why there is no point to build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,21 +39,20 @@ impl NoBase {
 /// The disks of the point for which the VM's own bitmap would vouch. Asks the vault only for those
 /// that this machine did not write.
 pub(super) async fn vouched(
-    ctx: &BackupContext,
+    vault: &Vault,
     parent: Option<&RecoveryPoint>,
 ) -> Result<Vec<StreamName>, Problem> {
-    let vault = &ctx.services.vault;
     let mut vouched = Vec::new();
-    for parent in parent {
-        for disk in parent
-            .disks
-            .iter()
-            .filter(|disk| !vault.wrote(&disk.stream))
-        {
-            let only = vault.is_only_of_tag(parent, &disk.tracking.tag).await;
-            if only.map_err(|error| ctx.vault_problem(&error))? {
-                vouched.push(disk.stream.name.clone());
-            }
+    let Some(parent) = parent else {
+        return Ok(vouched);
+    };
+    for disk in &parent.disks {
+        if vault.wrote(&disk.stream) {
+            continue;
+        }
+        let only = vault.is_only_of_tag(parent, &disk.tracking.tag).await;
+        if only.map_err(|error| vault_problem(&error, vault.location()))? {
+            vouched.push(disk.stream.name.clone());
         }
     }
     Ok(vouched)

@@ -73,7 +73,7 @@ impl SubTask<BackupContext> for Prepare {
             ctx.warn(scope, text);
         }
         ctx.bases = bases(&chosen);
-        ctx.vouched = vouched(ctx, base).await?;
+        ctx.vouched = vouched(&ctx.services.vault, base).await?;
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
