@@ -97,8 +97,8 @@ fn a_damaged_record_is_passed_over() {
         of(vault, dir.path()).note_pack(pack(3), &ours);
         let next = of(vault, dir.path());
         let known = [1, 2, 3].map(|number| next.has_pack(&pack(number)));
-        let first = !flip.is_some_and(|at| at < 64);
-        let second = cut == 0 && !flip.is_some_and(|at| at >= 64);
+        let first = flip.is_none_or(|at| at >= 64);
+        let second = cut == 0 && flip.is_none_or(|at| at < 64);
         assert_eq!(known, [first, second, true], "{cut} {flip:?}");
     }
 }
