@@ -91,6 +91,8 @@ pub(crate) async fn backup(
     let mut options = SessionOptions::new(id);
     options.level = args.level.map_or(Level::Adaptive, Level::Fixed);
     options.base = parent.as_ref().map(|parent| parent.id);
+    // As `tresor backup` has one; each command is a process of its own.
+    options.index_cache = Some(args.vault.with_extension("index-cache"));
     let writer = vault.begin_session(options).await?;
     let stream = writer
         .stream(disk.name.clone(), disk.size, base.as_ref())

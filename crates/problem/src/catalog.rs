@@ -142,6 +142,15 @@ problems! {
             "Run `tresor verify`, then `tresor repair`: it puts back what a copy in another vault has; the next backup stores again what the disk still has.",
         ]
         retry Never fault Storage exit Damage;
+    VaultClaimFalse { location, object, reason }
+        title "Another machine's object does not hold what it says"
+        cause "{object} in {location} was not written by this machine, and is not what the vault's index has it to be: {reason} The backup did not use it and stored its own copy."
+        remedy [
+            "Run `tresor verify`: it names the recovery points that rest on it, those of other machines.",
+            "Look at `tresor vault doctor {location}` and at the storage itself: damage looks the same.",
+            "If the storage is whole, a machine that has the vault's key writes lies: take its access to the storage away, and give each machine that stays a domain of its own (`tresor vault key add --own-domain`, docs/keys.md).",
+        ]
+        retry Never fault Storage exit Damage;
     RepairIncomplete { location, points, bytes }
         title "Something in the vault stays lost"
         cause "{points} recovery points of {location} cannot be read whole: {bytes} bytes are lost, and no copy that was found has them."

@@ -43,6 +43,7 @@ mod slots;
 mod standing;
 mod store;
 mod tree;
+mod trust;
 mod vault;
 mod verify;
 mod zero;
@@ -63,7 +64,7 @@ pub use points::PointList;
 pub use read::{Copies, ExtentKind, Fetch, Instead, Piece, ReadAround, StreamReader};
 pub use rotate::HostDomain;
 pub use session::{
-    DEFAULT_LEVEL, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,
+    DEFAULT_LEVEL, Doubt, Ended, Level, LevelCounts, PointSummary, SessionOptions, StreamStats,
     StreamWriter, WriteSession,
 };
 pub use slots::{SlotInfo, SlotKey, SlotList, new_recovery_key};

@@ -19,6 +19,8 @@ use crate::random::random;
 use crate::read::{AroundLog, Copies, Elsewhere, FrameCache};
 use crate::ring::{self, OpenRing, RingCell};
 use crate::store::{PutOutcome, Store};
+use crate::trust::Trust;
+use crate::verify::Witness;
 
 /// Buffers for opened frames that wait for their next use, a MiB each: what a restore has under way.
 const FRAMES: usize = 32;
@@ -50,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) around: AroundLog,
     /// Where parts of packs that collect deleted are now.
     pub(crate) moved: Moved,
+    pub(crate) trust: Trust,
+    pub(crate) witness: Witness,
     /// Memory that frames are opened into.
     pub(crate) frames: AlignedPool,
     pub(crate) master: Master,
@@ -204,6 +208,8 @@ impl Vault {
             elsewhere: Elsewhere::default(),
             around: AroundLog::default(),
             moved: Moved::default(),
+            trust: Trust::default(),
+            witness: Witness::default(),
             frames: AlignedPool::new(FRAMES),
             master,
         };

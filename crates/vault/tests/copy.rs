@@ -130,7 +130,15 @@ async fn the_next_copy_costs_what_changed() {
     let (second, _) = created.unwrap();
     let content = noise(2, 64 * MIB);
     let original = back_up(&first, &content).await;
-    let (copied, _) = copy(&first, &second, &original, None).await;
+    // What a machine has copied it knows for its own the next time.
+    let cache = tempfile::tempdir().unwrap();
+    let remembering = || {
+        let mut options = options();
+        options.session.index_cache = Some(cache.path().to_owned());
+        options
+    };
+    let copied = copy_point(&first, &second, &original, None, remembering(), |_| ()).await;
+    let (copied, _) = copied.unwrap();
 
     let size = 900 * MIB as u64; // and a level of the tree more
     let changed = [
@@ -151,7 +159,7 @@ async fn the_next_copy_costs_what_changed() {
         here: original,
         there: copied,
     };
-    let mut quick = options();
+    let mut quick = remembering();
     quick.read_back = ReadBack::None;
     let copied = copy_point(&first, &second, &next, Some(&base), quick, |_| ()).await;
     let (copied, stats) = copied.unwrap();

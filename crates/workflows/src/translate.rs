@@ -210,6 +210,16 @@ pub(crate) fn damage_problem(damage: &tresor_vault::DamagedChunk) -> Problem {
     .into()
 }
 
+/// Something that others wrote and that is not what they say.
+pub(crate) fn doubt_problem(doubt: &tresor_vault::Doubt, location: &str) -> Problem {
+    Kind::VaultClaimFalse {
+        location: location.to_owned(),
+        object: doubt.object.clone(),
+        reason: doubt.reason.clone(),
+    }
+    .into()
+}
+
 /// A failed transfer of a backup.
 pub(crate) fn transfer_problem(error: &tresor_transfer::Error, ctx: &BackupContext) -> Problem {
     match &error.kind {

@@ -24,6 +24,7 @@ const SOURCES: &[&str] = &[
     "crates/model/src/point.rs",
     "crates/model/src/tracking.rs",
     "crates/vault/src/known/table",
+    "crates/vault/src/trust",
 ];
 const PAGES: &str = "docs/format";
 const RECORD: &str = "docs/format/sources.txt";

@@ -53,7 +53,12 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     let again = |job: &NewJob| make(job.id);
     runner.recover(JobKind::Verify, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
+    let cache = open::absolute(&session.state()?.index_cache());
+    if let Err(error) = vault.watch_verified(&cache).await {
+        tracing::warn!(%error, "the next backup looks again at what is verified now");
+    }
     let verified = runner.run(plan, &mut ctx).await;
+    let newly_known = vault.keep_verified();
     for error in &ctx.keys {
         note(&format!("keys: {error}"));
     }
@@ -73,7 +78,9 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
     note_around(&around);
     verified?;
     let read: u64 = ctx.reports.iter().map(|(_, report)| report.bytes).sum();
-    let result = json!({ "points": points, "bytes": read, "read_around": around });
+    let result = json!({
+        "points": points, "bytes": read, "read_around": around, "newly_known": newly_known,
+    });
     session
         .output
         .result("verify", &result, || {

@@ -17,6 +17,7 @@ mod incremental;
 mod interrupt;
 mod interrupts;
 mod lab;
+mod machines;
 mod object_lock;
 mod old_qemu;
 mod problems;

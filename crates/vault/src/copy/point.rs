@@ -6,7 +6,7 @@ use tresor_model::{CopiedFrom, DiskStats, Extent, RecoveryPoint, StreamRecord};
 use super::stream::{write_changes, write_extent};
 use crate::error::Result;
 use crate::read::reader::LEAF;
-use crate::session::{SessionOptions, StreamStats, WriteSession};
+use crate::session::{Doubt, SessionOptions, StreamStats, WriteSession};
 use crate::vault::Vault;
 
 /// Reads under way while a copy is read back.
@@ -121,6 +121,9 @@ pub async fn copy_point(
     });
     // Marks are of the vault that has them.
     copy.damage_seen.clear();
+    for Doubt { object, reason, .. } in session.doubts() {
+        copy.warnings.push(format!("{object}: {reason}"));
+    }
     session.commit(copy.clone()).await?;
     stats.read_back = read_back(target, &copy, options.read_back).await?;
     Ok((copy, stats))
@@ -190,8 +193,11 @@ impl Copier<'_> {
         let here = stream_of(&base.here, stream)?;
         let there = stream_of(&base.there, stream)?;
         let fits = here.size == there.size && here.size <= stream.size;
+        let vault = &self.session.core.vault;
+        let is_own = |root| vault.trust.has_root(root);
+        let may = vault.is_ours(there) && there.root.as_ref().is_none_or(is_own);
         // A base that the session must not build on costs a whole reading.
-        (fits && self.session.core.vault.is_ours(there)).then_some((here, there))
+        (fits && may).then_some((here, there))
     }
 }
 

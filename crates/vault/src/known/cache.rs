@@ -4,12 +4,15 @@
 //! <dir>/<vault id>/lock      held while tables are added or removed
 //! <dir>/<vault id>/state     JSON: which tables there are, and which index runs they hold
 //! <dir>/<vault id>/*.table   see `table`
+//! <dir>/<vault id>/written   see `crate::trust`
 //! <dir>/<vault id>-<domain>/ the same for a host's own domain
 //! ```
 //!
 //! # Invariants
 //! - It is a cache: everything in it was read from the vault and can be read from it again. What is
 //!   missing, damaged, of another version or of another vault is made anew.
+//! - Tables of what is believed and tables of what is claimed are apart: what lies in the first was
+//!   written or verified by this machine.
 //! - A session uses only tables that the state names, and only what the vault still has.
 //! - One session at a time changes it. Another one that comes meanwhile reads it, and keeps what it
 //!   learns to itself.
@@ -27,14 +30,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tresor_model::VaultId;
+use tresor_vault_format::{DomainId, LeafChunk};
 
-use tresor_vault_format::DomainId;
-
-use super::table::Table;
+use super::stored::StoredChunks;
+use super::table::{Table, TablePack};
 use crate::random::random;
 use crate::ring::SHARED;
 
-const VERSION: u32 = 1;
+/// 2: what is believed and what is claimed are apart.
+const VERSION: u32 = 2;
 const STATE: &str = "state";
 const SUFFIX: &str = ".table";
 /// Largest state that is read: the names of a million index runs.
@@ -46,12 +50,38 @@ const TRIES: u32 = 3;
 struct State {
     version: u32,
     vault: VaultId,
-    tables: Vec<String>,
+    /// Tables of what is believed.
+    believed: Vec<String>,
+    /// Tables of what is claimed.
+    claimed: Vec<String>,
     runs: BTreeSet<String>,
+}
+
+impl State {
+    fn names(&self, table: &str) -> bool {
+        let mut all = self.believed.iter().chain(&self.claimed);
+        all.any(|name| name == table)
+    }
 }
 
 /// Tables with the names of their files.
 pub(super) type NamedTables = Vec<(String, Table)>;
+
+/// What a cache holds.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) believed: NamedTables,
+    pub(super) claimed: NamedTables,
+}
+
+/// Where a machine keeps what it knows of a domain of a vault.
+pub(crate) fn cache_of(dir: &Path, vault: VaultId, domain: DomainId) -> PathBuf {
+    if domain == SHARED {
+        return dir.join(vault.to_string());
+    }
+    let digits: String = domain.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    dir.join(format!("{vault}-{digits}"))
+}
 
 /// Makes files for tables.
 #[derive(Debug, Clone)]
@@ -103,29 +133,8 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens the cache of a vault, making it where there is none, with its tables.
     /// A host's own domain has one beside the shared domain's: neither holds the other's chunks.
-    pub(super) fn open(
-        dir: &Path,
-        vault: VaultId,
-        domain: DomainId,
-    ) -> io::Result<(Self, NamedTables)> {
-        let dir = if domain == SHARED {
-            dir.join(vault.to_string())
-        } else {
-            let digits: String = domain.0.iter().map(|byte| format!("{byte:02x}")).collect();
-            dir.join(format!("{vault}-{digits}"))
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)?;
-        let lock = File::create(dir.join("lock"))?;
-        let locked = lock.try_lock().is_ok();
-        let mut cache = Self {
-            dir,
-            vault,
-            lock: locked.then_some(lock),
-            runs: BTreeSet::new(),
-        };
+    pub(super) fn open(dir: &Path, vault: VaultId, domain: DomainId) -> io::Result<(Self, Tables)> {
+        let mut cache = Self::lock(dir, vault, domain)?;
         for _ in 0..TRIES {
             match cache.read() {
                 Ok((runs, tables)) => {
@@ -139,10 +148,56 @@ impl Cache {
                 }
             }
         }
-        Ok((cache, Vec::new()))
+        Ok((cache, Tables::default()))
     }
 
-    fn read(&self) -> io::Result<(BTreeSet<String>, NamedTables)> {
+    /// Takes the right to change it, if that is free.
+    fn lock(dir: &Path, vault: VaultId, domain: DomainId) -> io::Result<Self> {
+        let dir = cache_of(dir, vault, domain);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)?;
+        let lock = File::create(dir.join("lock"))?;
+        let locked = lock.try_lock().is_ok();
+        Ok(Self {
+            dir,
+            vault,
+            lock: locked.then_some(lock),
+            runs: BTreeSet::new(),
+        })
+    }
+
+    /// Keeps a table of chunks that were verified, for later sessions. False when another session
+    /// changes the cache now.
+    pub(super) fn keep_verified(
+        (dir, vault, domain): (&Path, VaultId, DomainId),
+        chunks: Vec<LeafChunk>,
+        packs: Vec<TablePack>,
+    ) -> io::Result<bool> {
+        let cache = Self::lock(dir, vault, domain)?;
+        if !cache.may_change() {
+            return Ok(false);
+        }
+        let mut state = match cache.read_state() {
+            Ok(state) => state,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => State {
+                version: VERSION,
+                vault,
+                believed: Vec::new(),
+                claimed: Vec::new(),
+                runs: BTreeSet::new(),
+            },
+            Err(error) => return Err(error),
+        };
+        let mut stored = StoredChunks::with(vault, Some(cache.tables()), Vec::new());
+        stored.add(chunks, packs, true)?;
+        state.believed.extend(stored.names().unwrap_or_default());
+        cache.write(&state)?;
+        Ok(true)
+    }
+
+    fn read_state(&self) -> io::Result<State> {
         let path = self.dir.join(STATE);
         if fs::metadata(&path)?.len() > STATE_LIMIT {
             return Err(io::Error::other("its state is too large"));
@@ -151,8 +206,21 @@ impl Cache {
         if state.version != VERSION || state.vault != self.vault {
             return Err(io::Error::other("it is of another version or vault"));
         }
-        let mut tables = Vec::with_capacity(state.tables.len());
-        for name in state.tables {
+        Ok(state)
+    }
+
+    fn read(&self) -> io::Result<(BTreeSet<String>, Tables)> {
+        let state = self.read_state()?;
+        let tables = Tables {
+            believed: self.open_tables(state.believed)?,
+            claimed: self.open_tables(state.claimed)?,
+        };
+        Ok((state.runs, tables))
+    }
+
+    fn open_tables(&self, names: Vec<String>) -> io::Result<NamedTables> {
+        let mut tables = Vec::with_capacity(names.len());
+        for name in names {
             let plain = name.strip_suffix(SUFFIX);
             if !plain.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())) {
                 return Err(io::Error::other("its state names a file that is no table"));
@@ -160,7 +228,7 @@ impl Cache {
             let table = Table::open(File::open(self.dir.join(&name))?, self.vault)?;
             tables.push((name, table));
         }
-        Ok((state.runs, tables))
+        Ok(tables)
     }
 
     /// Whether what this session learns may be kept.
@@ -173,23 +241,31 @@ impl Cache {
     }
 
     /// Keeps these tables, which hold these index runs, and removes all others.
-    pub(super) fn save(&self, tables: Vec<String>, runs: BTreeSet<String>) -> io::Result<()> {
+    pub(super) fn save(
+        &self,
+        (believed, claimed): (Vec<String>, Vec<String>),
+        runs: BTreeSet<String>,
+    ) -> io::Result<()> {
         if !self.may_change() {
             return Ok(());
         }
-        let state = State {
+        self.write(&State {
             version: VERSION,
             vault: self.vault,
-            tables,
+            believed,
+            claimed,
             runs,
-        };
+        })
+    }
+
+    fn write(&self, state: &State) -> io::Result<()> {
         let new = self.dir.join("state.new");
-        fs::write(&new, serde_json::to_vec(&state)?)?;
+        fs::write(&new, serde_json::to_vec(state)?)?;
         fs::rename(&new, self.dir.join(STATE))?;
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(SUFFIX) && !state.tables.contains(&name) {
+            if name.ends_with(SUFFIX) && !state.names(&name) {
                 fs::remove_file(entry.path())?;
             }
         }

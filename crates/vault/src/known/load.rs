@@ -7,6 +7,9 @@
 //! *seen*, so they are settled before anything may depend on them. Packs that a plan of collect
 //! condemns are as good as gone.
 //!
+//! What packs hold that this machine wrote is known by what it noted then ([`crate::trust`]), whoever
+//! says it; all else is a claim ([`super::claims`]).
+//!
 //! Only chunks of the domain in which the session writes are in it: others have other ids, and a
 //! holder of one domain cannot open them. The number of the data key, which is in a pack's id, tells.
 //!
@@ -21,14 +24,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tresor_model::VaultId;
 use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{
     ChunkId, DomainId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents,
     PackId, PackKind, name,
 };
 
-use super::cache::Cache;
+use super::cache::{Cache, cache_of};
+use super::claims::Claims;
 use super::packs::ListedPacks;
+use super::said::Said;
 use super::stored::StoredChunks;
 use super::table::TablePack;
 use crate::error::{Error, Result};
@@ -61,24 +67,67 @@ pub(crate) async fn load(
     }
     listed.keep(|pack| vault.ring.is_of(pack.epoch(), vault.domain));
     let there = There { listed, runs };
-    let (cache, mut stored) = open_cache(vault, cache_dir).await?;
-    match fill(vault, protocol, cache, &mut stored, &there).await {
+    // Behind the lists: this machine notes a pack before a run tells of it.
+    if let Some(dir) = cache_dir {
+        let dir = cache_of(dir, vault.id, vault.domain);
+        vault.trust.remember_in(&dir, vault.id);
+    }
+    let (cache, mut tables) = open_cache(vault, cache_dir).await?;
+    match fill(vault, protocol, cache, &mut tables, &there).await {
         Ok(()) => {}
         Err(Trouble::Tables(error)) if cache_dir.is_some() => {
             // A cache that cannot be used must not cost a backup.
-            stored.give_up(&error);
-            stored = StoredChunks::in_memory(vault.id);
-            fill(vault, protocol, None, &mut stored, &there).await?;
+            tables.believed.give_up(&error);
+            tables = Tables::in_memory(vault.id);
+            fill(vault, protocol, None, &mut tables, &there).await?;
         }
         Err(trouble) => return Err(trouble.into()),
     }
-    Ok(KnownChunks::new(stored))
+    let place = cache_dir.map(|dir| (dir.to_owned(), vault.id, vault.domain));
+    let claims = Claims::new(tables.claimed, place);
+    Ok(KnownChunks::new(tables.believed, claims))
 }
 
 /// What the vault has now.
 struct There {
     listed: ListedPacks,
     runs: BTreeSet<String>,
+}
+
+/// The tables of a session.
+struct Tables {
+    believed: StoredChunks,
+    claimed: StoredChunks,
+}
+
+impl Tables {
+    fn in_memory(vault: VaultId) -> Self {
+        Self {
+            believed: StoredChunks::in_memory(vault),
+            claimed: StoredChunks::in_memory(vault),
+        }
+    }
+
+    fn add(&mut self, said: Said, keep: bool) -> io::Result<()> {
+        let Said { believed, claimed } = said;
+        if !believed.packs.is_empty() {
+            self.believed.add(believed.chunks, believed.packs, keep)?;
+        }
+        if !claimed.packs.is_empty() {
+            self.claimed.add(claimed.chunks, claimed.packs, keep)?;
+        }
+        Ok(())
+    }
+
+    /// The packs that tables tell of.
+    fn packs(&self) -> impl Iterator<Item = TablePack> {
+        self.believed.packs().chain(self.claimed.packs())
+    }
+
+    /// The tables that another session may use; `None` when one of them is damaged.
+    fn names(&self) -> Option<(Vec<String>, Vec<String>)> {
+        Some((self.believed.names()?, self.claimed.names()?))
+    }
 }
 
 /// What can go wrong while tables are filled.
@@ -110,12 +159,9 @@ impl From<Trouble> for Error {
 }
 
 /// The cache and its tables; none without a directory, or where it cannot be used.
-async fn open_cache(
-    vault: &Arc<Inner>,
-    dir: Option<&Path>,
-) -> Result<(Option<Cache>, StoredChunks)> {
+async fn open_cache(vault: &Arc<Inner>, dir: Option<&Path>) -> Result<(Option<Cache>, Tables)> {
     let Some(dir) = dir else {
-        return Ok((None, StoredChunks::in_memory(vault.id)));
+        return Ok((None, Tables::in_memory(vault.id)));
     };
     let (shown, id, domain) = (dir.display().to_string(), vault.id, vault.domain);
     let dir = dir.to_owned();
@@ -123,12 +169,16 @@ async fn open_cache(
     let opened = opened.map_err(|error| Error::system("open the index cache").because(error))?;
     Ok(match opened {
         Ok((cache, tables)) => {
-            let stored = StoredChunks::with(id, Some(cache.tables()), tables);
-            (Some(cache), stored)
+            let stored = |tables| StoredChunks::with(id, Some(cache.tables()), tables);
+            let tables = Tables {
+                believed: stored(tables.believed),
+                claimed: stored(tables.claimed),
+            };
+            (Some(cache), tables)
         }
         Err(error) => {
             tracing::warn!(dir = shown, %error, "no index cache: the whole index is read");
-            (None, StoredChunks::in_memory(id))
+            (None, Tables::in_memory(id))
         }
     })
 }
@@ -138,25 +188,34 @@ async fn fill(
     vault: &Arc<Inner>,
     protocol: Protocol,
     cache: Option<Cache>,
-    stored: &mut StoredChunks,
+    tables: &mut Tables,
     there: &There,
 ) -> std::result::Result<(), Trouble> {
     let keep = cache.as_ref().is_some_and(Cache::may_change);
     let before = cache.as_ref().map(|cache| cache.runs.clone());
     let before = before.unwrap_or_default();
+    let named_before = tables.names();
     // First: what is merged takes over only packs that are there.
-    stored.check_presence(&there.listed);
-    let mut held = add_runs(vault, stored, &before, there, keep).await?;
-    let uncovered = there.listed.without(stored.packs());
-    let trees = add_footers(vault, stored, uncovered, protocol).await?;
-    let news = !trees.is_empty() || held != before;
+    tables.believed.check_presence(&there.listed);
+    tables.claimed.check_presence(&there.listed);
+    if keep {
+        // Sessions add small tables of what they have verified.
+        tables.believed.merge()?;
+        if let Err(error) = vault.trust.tidy(|pack| there.listed.has_id(pack)) {
+            tracing::warn!(%error, "the list of what this machine wrote stays as it is");
+        }
+    }
+    let mut held = add_runs(vault, tables, &before, there, keep).await?;
+    let uncovered = there.listed.without(tables.packs());
+    let trees = add_footers(vault, tables, uncovered, protocol).await?;
     if !trees.is_empty() {
         // They hold no chunks: noted, so that nobody looks into them again.
-        stored.add(Vec::new(), trees, keep)?;
+        tables.believed.add(Vec::new(), trees, keep)?;
     }
-    if let (Some(cache), Some(tables), true) = (cache, stored.names(), news) {
+    let news = tables.names() != named_before || held != before;
+    if let (Some(cache), Some(names), true) = (cache, tables.names(), news) {
         held.retain(|name| there.runs.contains(name));
-        cache.save(tables, held)?;
+        cache.save(names, held)?;
     }
     Ok(())
 }
@@ -164,7 +223,7 @@ async fn fill(
 /// Adds the runs that the tables have not; gives all that they have then.
 async fn add_runs(
     vault: &Arc<Inner>,
-    stored: &mut StoredChunks,
+    tables: &mut Tables,
     before: &BTreeSet<String>,
     there: &There,
     keep: bool,
@@ -179,30 +238,18 @@ async fn add_runs(
             ))
         })
         .buffered(vault.store.parallelism());
-    let (mut chunks, mut packs) = (Vec::new(), Vec::new());
+    let mut said = Said::default();
     while let Some(run) = runs.next().await {
         // A damaged run is tried again by the next session; its packs' footers say the same.
         let (name, Some(run)) = run? else { continue };
         held.insert(name);
         let Some(run) = run else { continue };
-        let named = run.header.packs.iter().map(|pack| TablePack {
-            id: pack.id,
-            size: pack.size,
-        });
-        packs.extend(named.filter(|pack| there.listed.has(pack)));
-        let own = run.entries.iter().filter(|entry| {
-            let epoch = entry.location.frame.pack.epoch();
-            vault.ring.is_of(epoch, vault.domain)
-        });
-        chunks.extend(own.filter_map(chunk_of));
-        if chunks.len() >= BATCH {
-            let (chunks, packs) = (std::mem::take(&mut chunks), std::mem::take(&mut packs));
-            stored.add(chunks, packs, keep)?;
+        said.take_run(vault, &run, &there.listed);
+        if said.len() >= BATCH {
+            tables.add(std::mem::take(&mut said), keep)?;
         }
     }
-    if !packs.is_empty() {
-        stored.add(chunks, packs, keep)?;
-    }
+    tables.add(said, keep)?;
     Ok(held)
 }
 
@@ -210,11 +257,11 @@ async fn add_runs(
 /// hold nodes.
 async fn add_footers(
     vault: &Arc<Inner>,
-    stored: &mut StoredChunks,
+    tables: &mut Tables,
     uncovered: Vec<(PackId, u64)>,
     protocol: Protocol,
 ) -> std::result::Result<Vec<TablePack>, Trouble> {
-    let (mut chunks, mut packs, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut said, mut trees) = (Said::default(), Vec::new());
     for (pack, contents) in read_footers(vault, uncovered).await? {
         let Some(contents) = contents else {
             trees.push(pack);
@@ -223,17 +270,14 @@ async fn add_footers(
         if !protocol.has(PlantedBug::TrustsWhatItSaw) {
             vault.store.settle(&name::pack(&pack.id)).await?;
         }
-        packs.push(pack);
-        chunks.extend(entries_of(&contents).iter().filter_map(chunk_of));
+        said.take_footer(vault, pack, &entries_of(&contents));
     }
-    if !chunks.is_empty() {
-        stored.add(chunks, packs, false)?;
-    }
+    tables.add(said, false)?;
     Ok(trees)
 }
 
 /// An entry that is a chunk of a frame; nodes are none.
-fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
+pub(super) fn chunk_of(entry: &IndexEntry) -> Option<LeafChunk> {
     chunk_at(ChunkId(entry.id), &entry.location)
 }
 
@@ -308,7 +352,12 @@ async fn read_footers(
         .await
 }
 
-async fn read_footer(vault: &Inner, id: PackId, size: u64) -> Result<Option<PackContents>> {
+/// What a data pack says that it holds; `None` for a pack of nodes.
+pub(crate) async fn read_footer(
+    vault: &Inner,
+    id: PackId,
+    size: u64,
+) -> Result<Option<PackContents>> {
     let tail = pack::tail(&vault.store, id, size).await?;
     match tail.header().kind {
         PackKind::Data => {

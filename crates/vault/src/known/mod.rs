@@ -4,15 +4,23 @@
 //! session was given a directory for them ([`cache`]); what the session itself stores is in memory,
 //! and goes into a table of its own when it becomes much. So memory is some 11 bits for each chunk
 //! of the vault, and a session that finds the tables of the last one reads only what is new since.
+//!
+//! # Invariant
+//! A chunk is known only when this machine wrote it, or has seen that its bytes are there and its
+//! own. What index runs and footers of others say is a *claim* ([`claims`]): anybody who has the
+//! domain's key can say that a pack holds a chunk. [`crate::session`] looks before it relies on one.
 
 mod cache;
+mod claims;
 mod load;
 mod measure;
 mod packs;
+mod said;
 mod stored;
 mod table;
 
-pub(crate) use load::{entries_of, list_names, load, read_contents, read_run};
+pub(crate) use cache::cache_of;
+pub(crate) use load::{entries_of, list_names, load, read_contents, read_footer, read_run};
 pub use measure::IndexProbe;
 pub(crate) use packs::ListedPacks;
 pub(crate) use table::TablePack;
@@ -21,6 +29,7 @@ use std::collections::HashMap;
 
 use tresor_vault_format::{ChunkId, FrameLocation, LeafChunk};
 
+use self::claims::Claims;
 use self::stored::StoredChunks;
 
 /// Chunks of the session that are kept in memory, at about 80 bytes each.
@@ -45,9 +54,11 @@ pub(crate) enum Place {
     },
 }
 
-/// All chunks that need not be stored again.
+/// All chunks that need not be stored again, and those of which others say so.
 pub(crate) struct KnownChunks {
+    /// What this machine wrote or verified in earlier sessions.
     stored: StoredChunks,
+    claims: Claims,
     session: HashMap<ChunkId, (u32, u8)>,
     /// The frames of this session; `None`: not yet in a pack.
     frames: Vec<Option<FrameLocation>>,
@@ -55,9 +66,10 @@ pub(crate) struct KnownChunks {
 }
 
 impl KnownChunks {
-    fn new(stored: StoredChunks) -> Self {
+    fn new(stored: StoredChunks, claims: Claims) -> Self {
         Self {
             stored,
+            claims,
             session: HashMap::new(),
             frames: Vec::new(),
             most_in_memory: MOST_IN_MEMORY,
@@ -68,8 +80,10 @@ impl KnownChunks {
         if let Some((frame, slot)) = self.session.get(id).copied() {
             return Some(Place::Session { frame, slot });
         }
-        let LeafChunk { frame, slot, .. } = self.stored.find(id)?;
-        Some(Place::Stored { frame, slot })
+        let chunk = self.claims.verified(id).or_else(|| self.stored.find(id))?;
+        let LeafChunk { frame, slot, .. } = chunk;
+        let place = Place::Stored { frame, slot };
+        (!self.claims.is_doubted(&frame.pack)).then_some(place)
     }
 
     /// A frame that is going to be written. Chunks may be given places in it at once, so that a
@@ -147,7 +161,9 @@ mod tests {
 
     #[test]
     fn what_was_moved_to_a_table_is_still_known() {
-        let mut known = KnownChunks::new(StoredChunks::in_memory(VaultId::generate()));
+        let vault = VaultId::generate();
+        let claims = Claims::none(vault);
+        let mut known = KnownChunks::new(StoredChunks::in_memory(vault), claims);
         known.most_in_memory = 100;
         for number in 0..64 {
             let frame = known.new_frame();

@@ -69,6 +69,11 @@ impl StoredChunks {
 
     /// Where a chunk lies.
     pub(super) fn find(&self, id: &ChunkId) -> Option<LeafChunk> {
+        self.find_with_pack(id).map(|(chunk, _)| chunk)
+    }
+
+    /// The same with its pack.
+    pub(super) fn find_with_pack(&self, id: &ChunkId) -> Option<(LeafChunk, TablePack)> {
         // New chunks are asked for again more often than old ones.
         self.members
             .iter()
@@ -76,7 +81,7 @@ impl StoredChunks {
             .find_map(|member| match member.table.find(id) {
                 Ok(found) => found
                     .filter(|(_, pack)| member.present.get(*pack).copied().unwrap_or(false))
-                    .map(|(chunk, _)| chunk),
+                    .and_then(|(chunk, pack)| Some((chunk, *member.table.packs().get(pack)?))),
                 Err(error) => {
                     self.give_up(&error);
                     None
@@ -103,11 +108,22 @@ impl StoredChunks {
         }
     }
 
+    /// Whether no table has a chunk.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.iter().all(|member| member.table.len() == 0)
+    }
+
     /// The packs that tables tell of.
     pub(super) fn packs(&self) -> impl Iterator<Item = TablePack> {
         self.members
             .iter()
             .flat_map(|member| member.table.packs().iter().copied())
+    }
+
+    /// The packs of tables that another session may use, as far as they are there.
+    pub(super) fn kept_packs(&self) -> impl Iterator<Item = TablePack> {
+        let kept = self.members.iter().filter(|member| member.name.is_some());
+        kept.flat_map(Member::packs_there)
     }
 
     /// The tables that another session may use; `None` when one of them is damaged.
@@ -130,6 +146,11 @@ impl StoredChunks {
         keep: bool,
     ) -> io::Result<()> {
         self.add_table(chunks, packs, keep)?;
+        self.merge()
+    }
+
+    /// Puts tables together until each is at least twice as long as the next.
+    pub(super) fn merge(&mut self) -> io::Result<()> {
         while let [.., longer, last] = self.members.as_slice() {
             let alike = longer.name.is_some() == last.name.is_some();
             if longer.weight() >= 2 * last.weight() || !alike {

@@ -20,5 +20,7 @@ pub use around::{Copies, Instead, ReadAround};
 pub(crate) use cache::{FrameCache, frame};
 pub(crate) use elsewhere::{Elsewhere, places_of};
 pub use fetch::{Fetch, Piece};
+pub(crate) use open::open_whole;
+pub(crate) use plan::{PlannedFrame, PlannedRead, plan_reads};
 pub use reader::{ExtentKind, StreamReader};
 pub(crate) use reader::{chunk_at, verified};

@@ -48,6 +48,12 @@ pub(super) fn open(
     opened.map_err(|error| Error::format(&name::pack(&at.pack), error))
 }
 
+/// All plain bytes of a frame of chunks, in memory that is needed back soon. Runs on the pool.
+pub(crate) fn open_whole(vault: &Inner, at: &FrameLocation, stored: &[u8]) -> Result<Bytes> {
+    let all = (FRAME_LIMIT, Memory::Lent);
+    open(vault, at, PackKind::Data, stored, all)
+}
+
 /// How much of a frame to decompress. Pure. All at once is faster a byte than step by step, so
 /// little is not left out.
 fn plan_decode(needed: usize, plain: usize) -> usize {

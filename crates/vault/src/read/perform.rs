@@ -35,13 +35,7 @@ pub(super) async fn perform(
         // One frame of several may lie beyond a truncated pack's end: ask for each by itself.
         Err(error) if read.frames.len() > 1 && error.object_and_reason().is_some() => {
             for frame in read.frames {
-                let (start, length) = (frame.location.offset, frame.location.length);
-                let range = start..start.saturating_add(length);
-                let alone = PlannedRead {
-                    pack: read.pack,
-                    range,
-                    frames: vec![frame],
-                };
+                let alone = PlannedRead::of(frame);
                 Box::pin(perform(reader, window, alone, sender, moves)).await;
             }
             return;
@@ -173,6 +167,7 @@ fn open_frame(
                 .collect();
         }
     };
+    vault.witness.saw(vault, wanted, &plain);
     let mut pieces = Vec::new();
     let mut run: Option<Run> = None;
     for (offset, chunk) in &wanted.chunks {

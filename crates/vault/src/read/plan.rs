@@ -27,6 +27,18 @@ pub(crate) struct PlannedFrame {
     pub(crate) chunks: Vec<(u64, LeafChunk)>,
 }
 
+impl PlannedRead {
+    /// A frame by itself.
+    pub(crate) fn of(frame: PlannedFrame) -> Self {
+        let (start, length) = (frame.location.offset, frame.location.length);
+        Self {
+            pack: frame.location.pack,
+            range: start..start.saturating_add(length),
+            frames: vec![frame],
+        }
+    }
+}
+
 /// Groups chunks by frame, and frames that lie together by read.
 pub(crate) fn plan_reads(chunks: impl IntoIterator<Item = (u64, LeafChunk)>) -> Vec<PlannedRead> {
     let mut frames: BTreeMap<FrameLocation, Vec<(u64, LeafChunk)>> = BTreeMap::new();

@@ -111,6 +111,13 @@ impl WriteSession {
         let tree_packs = core.store_all().await?;
         let object = encode_commit(core, &point, tree_packs)?;
         put_commit(core, object).await?;
+        let disks = point.disks.iter().map(|disk| &disk.stream);
+        for stream in disks.chain(&point.attachments) {
+            stream
+                .root
+                .iter()
+                .for_each(|root| core.vault.trust.note_root(root));
+        }
         tracing::info!(session = %core.id, frames = %core.levels.counts(), "committed");
         #[cfg(test)]
         core.store_late().await?;
@@ -142,6 +149,7 @@ impl Core {
     /// I2, the last part of it: packs, index, tree packs.
     pub(crate) async fn store_all(&self) -> Result<Vec<(tresor_vault_format::PackId, u32)>> {
         self.wait_for_frames().await?;
+        self.known().keep_verified();
         if !self.protocol.has(PlantedBug::EndBeforePacks) {
             self.checkpoint().await?;
         }

@@ -17,6 +17,7 @@ use crate::plans;
 use crate::pool::CpuPool;
 use crate::session::SessionOptions;
 use crate::session::base::Bases;
+use crate::session::claims::ClaimChecks;
 use crate::session::frames::OpenFrame;
 use crate::session::level::Levels;
 use crate::session::outbox::Outbox;
@@ -40,6 +41,9 @@ pub(crate) struct Core {
     pub(crate) heal: Heal,
     known: Mutex<KnownChunks>,
     pub(super) bases: Bases,
+    /// Whether anybody else claims to have stored anything.
+    pub(crate) has_claims: bool,
+    pub(crate) claims: ClaimChecks,
     data: Mutex<Packer>,
     tree: tokio::sync::Mutex<TreePacks>,
     /// One permit for each frame between its stream and its pack.
@@ -109,6 +113,8 @@ impl Core {
             heal: options.heal,
             levels: Levels::new(options.level),
             plains: Spare::new(frames_max as usize + 1),
+            has_claims: known.has_claims(),
+            claims: ClaimChecks::new(),
             known: Mutex::new(known),
             bases,
             data: Mutex::new(packer(PackKind::Data, options.pack_size)),

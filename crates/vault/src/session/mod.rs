@@ -19,6 +19,7 @@
 //! dropped, or its answer is lost, ask [`crate::Vault::abort_session`] how it ended.
 
 mod base;
+mod claims;
 mod commit;
 mod core;
 mod frames;
@@ -30,6 +31,7 @@ mod protocol;
 mod spare;
 mod stream;
 
+pub use claims::Doubt;
 pub(crate) use commit::abort;
 pub use commit::{Ended, PointSummary};
 pub(crate) use core::Core;
@@ -60,8 +62,9 @@ pub struct SessionOptions {
     /// The point whose streams will be bases: tells where to look for them. Without it, the base of
     /// a stream is looked for among all points.
     pub base: Option<PointId>,
-    /// Where this machine keeps tables of the chunks that vaults hold, from one session to the
-    /// next; `None`: all index runs are read, into memory.
+    /// Where this machine keeps tables of the chunks that vaults hold, and what it wrote and verified
+    /// of them, from one session to the next; `None`: all index runs are read, into memory, and only
+    /// what was written through this [`Vault`] is believed without a look.
     pub index_cache: Option<PathBuf>,
     /// Stored size in bytes at which a data pack is closed. The default is large enough that a
     /// TiB is 30,000 objects, and small enough that three of them in memory are bearable.
@@ -117,6 +120,12 @@ impl WriteSession {
         self.core.id
     }
 
+    /// Packs that others wrote and of which something was claimed, so far, that is not so.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.core.claims.doubts()
+    }
+
     /// How the frames so far were coded.
     #[must_use]
     pub fn levels(&self) -> LevelCounts {
@@ -124,7 +133,8 @@ impl WriteSession {
     }
 
     /// Begins a stream of `size` bytes. What is not written keeps the content of `base`; behind
-    /// the end of a smaller base, and without one, it is zero.
+    /// the end of a smaller base, and without one, it is zero. A base is taken over as it is: who
+    /// gives one vouches for who wrote it ([`Vault::wrote`]).
     ///
     /// # Errors
     /// [`crate::ErrorKind::Misuse`] when the base is larger; [`crate::ErrorKind::BaseElsewhere`] when it

@@ -154,15 +154,15 @@ impl Sender {
         let bytes = self.bodies.lend(bytes);
         self.puts.spawn(async move {
             vault.store.put_new(&name::pack(&header.id), bytes).await?;
+            let entries = known::entries_of(&contents);
+            // Before a run tells of it: who reads that knows then whose it is.
+            vault.trust.note_pack(header.id, &entries);
             let pack = IndexPack {
                 id: header.id,
                 size,
                 kind: header.kind,
             };
-            Ok(Stored {
-                pack,
-                entries: known::entries_of(&contents),
-            })
+            Ok(Stored { pack, entries })
         });
     }
 

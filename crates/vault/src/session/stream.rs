@@ -4,7 +4,8 @@
 //! `write` hands the bytes to the pool for the zero test and the ids, and takes the results in
 //! the order of the offsets: so chunks get their places, and leaves their chunks, without a lock
 //! over more than one lookup. It returns late when the pool, the compressors or the storage are
-//! behind; what it holds is bounded by [`HASH_AHEAD`] and one frame.
+//! behind; what it holds is bounded by [`HASH_AHEAD`] and one frame. What others claim to have stored
+//! of the chunks is looked at meanwhile ([`super::claims`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tresor_model::{Extent, StreamName, StreamRecord};
 use tresor_vault_format::limits::{CHUNK_SIZE, FAN_OUT};
 use tresor_vault_format::{ChunkId, IdKey};
@@ -67,8 +69,45 @@ pub struct StreamWriter {
 struct Hashing {
     offset: u64,
     bytes: Bytes,
-    /// `None` for a chunk of zeros.
-    ids: oneshot::Receiver<Vec<Option<ChunkId>>>,
+    ids: Ids,
+}
+
+/// The ids of chunks, `None` for one of zeros.
+type ChunkIds = Vec<Option<ChunkId>>;
+
+/// Ids on their way.
+enum Ids {
+    Made(oneshot::Receiver<ChunkIds>),
+    /// As above, and what is claimed of them is looked at.
+    Checked(JoinHandle<Result<ChunkIds>>),
+}
+
+impl Ids {
+    /// Begins to make them.
+    fn make(core: &Arc<Core>, bytes: &Bytes) -> Self {
+        let (bytes, key) = (bytes.clone(), core.vault.ids.clone());
+        let made = core.pool.run(move || chunk_ids(&bytes, &key));
+        if !core.has_claims {
+            return Self::Made(made);
+        }
+        let core = Arc::clone(core);
+        Self::Checked(tokio::spawn(async move {
+            let ids = made.await.map_err(not_made)?;
+            core.check_claims(&ids).await?;
+            Ok(ids)
+        }))
+    }
+
+    async fn get(self) -> Result<ChunkIds> {
+        match self {
+            Self::Made(ids) => ids.await.map_err(not_made),
+            Self::Checked(ids) => ids.await.map_err(not_made)?,
+        }
+    }
+}
+
+fn not_made(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::system("hash chunks").because(error)
 }
 
 impl StreamWriter {
@@ -115,8 +154,7 @@ impl StreamWriter {
         })?;
         self.core.check()?;
         self.stats.read += bytes.len() as u64;
-        let (job_bytes, key) = (bytes.clone(), self.core.vault.ids.clone());
-        let ids = self.core.pool.run(move || chunk_ids(&job_bytes, &key));
+        let ids = Ids::make(&self.core, &bytes);
         self.hashing_bytes += bytes.len();
         self.hashing.push_back(Hashing { offset, bytes, ids });
         while self.hashing_bytes > HASH_AHEAD && self.hashing.len() > 1 {
@@ -214,9 +252,7 @@ impl StreamWriter {
             return Ok(());
         };
         self.hashing_bytes -= bytes.len();
-        let ids = ids
-            .await
-            .map_err(|error| Error::system("hash chunks").because(error))?;
+        let ids = ids.get().await?;
         let first = offset / CHUNK;
         for (number, (plain, id)) in (first..).zip(bytes.chunks(CHUNK_SIZE).zip(ids)) {
             let update = match id {
@@ -278,7 +314,7 @@ impl Drop for StreamWriter {
 }
 
 /// Runs on the pool.
-fn chunk_ids(bytes: &[u8], key: &IdKey) -> Vec<Option<ChunkId>> {
+fn chunk_ids(bytes: &[u8], key: &IdKey) -> ChunkIds {
     let chunks = bytes.chunks(CHUNK_SIZE);
     chunks.map(|plain| chunk_id(plain, key)).collect()
 }

@@ -18,11 +18,13 @@ mod manifest;
 mod objects;
 pub(crate) mod pack;
 mod point;
+mod promote;
 mod sample;
 
 pub use examine::{check_structure, verify_chosen, verify_objects};
 pub use objects::{DamagedObject, ObjectsReport};
 pub use point::{DamagedChunk, PointReport};
+pub(crate) use promote::Witness;
 pub use sample::{Choice, Coverage, History, Learnt, Seen, plan_choice, points_among};
 
 /// How far a verification is.

@@ -94,13 +94,14 @@ fn key_slot(damage: Damage) -> (Row, &'static str) {
 fn data_pack(damage: Damage) -> (Row, &'static str) {
     match damage {
         Damage::FlipMiddle => (
-            [Right, Named, Named, Named, Unseen, Right],
-            "lists and footers do not show it, and a backup reads no frames: it takes the chunks for \
-             known. Verify finds it",
+            [Right, Named, Named, Named, Right, Right],
+            "lists and footers do not show it. A backup of a machine that did not write the pack looks at the \
+             frame, and stores its own copy; the writer's own takes the chunks for known: verify finds it",
         ),
         Damage::Swap | Damage::Replay => (
-            [Right, Named, Named, Named, Unseen, Right],
-            "another pack of the same size: a list does not show it. Verify finds it",
+            [Right, Named, Named, Named, Right, Right],
+            "another pack of the same size: a list does not show it. A backup of a machine that did not write it \
+             looks; the writer's own takes the chunks for known: verify finds it",
         ),
         Damage::FlipFirst | Damage::FlipLast | Damage::Truncate => (
             ONLY_VERIFIED,

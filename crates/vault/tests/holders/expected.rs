@@ -22,6 +22,7 @@ fn judge(ability: Ability, holder: Holder) -> (Verdict, &'static str) {
         WritePoints => write_points(holder),
         ForgePoint => forge_point(holder),
         ChangeUnseen => change_unseen(holder),
+        PoisonBackups => poison_backups(holder),
         VerifyBytes => verify_bytes(holder),
         ChangeKeys => change_keys(holder),
         Collect => collect(holder),
@@ -101,6 +102,27 @@ fn change_unseen(holder: Holder) -> (Verdict, &'static str) {
             Can,
             "where the storage lets it delete: a session's name can be taken again by another point. Storage \
              that neither replaces nor deletes stops that",
+        ),
+    }
+}
+
+fn poison_backups(holder: Holder) -> (Verdict, &'static str) {
+    match holder {
+        Reader | Verifier => (Cannot, "it cannot write"),
+        Writer => (
+            Seen,
+            "what it puts does not open, and is left aside. A host believes its own packs unread: bytes that are \
+             replaced there break what rests on them, later backups too, until a verification names them",
+        ),
+        OwnDomain => (
+            Seen,
+            "what is of its domain is not known in others; the storage's credentials let it do what a writer can",
+        ),
+        Shared | Passphrase | Recovery => (
+            Seen,
+            "what others claim to have stored is opened and compared before a backup rests on it; a lie is \
+             named, its pack is marked as damaged, and the backup stores its own copy. Where the storage lets it \
+             delete, it can do what a writer can",
         ),
     }
 }

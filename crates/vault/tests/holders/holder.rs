@@ -56,18 +56,20 @@ pub(crate) enum Ability {
     WritePoints,
     ForgePoint,
     ChangeUnseen,
+    PoisonBackups,
     VerifyBytes,
     ChangeKeys,
     Collect,
 }
 
-pub(crate) const ABILITIES: [Ability; 9] = [
+pub(crate) const ABILITIES: [Ability; 10] = [
     Ability::ListNames,
     Ability::ReadData,
     Ability::FindKnown,
     Ability::WritePoints,
     Ability::ForgePoint,
     Ability::ChangeUnseen,
+    Ability::PoisonBackups,
     Ability::VerifyBytes,
     Ability::ChangeKeys,
     Ability::Collect,
@@ -82,6 +84,9 @@ impl Ability {
             Self::WritePoints => "write recovery points that the owner can read",
             Self::ForgePoint => "make a point that passes for one of another host's VM",
             Self::ChangeUnseen => "change or remove another host's points unseen",
+            Self::PoisonBackups => {
+                "have another host's later backups rest on bytes that are not theirs"
+            }
             Self::VerifyBytes => "find bytes that changed in the storage",
             Self::ChangeKeys => "list, add and remove keys, and rotate data keys",
             Self::Collect => "free what no point uses, and nothing else",

@@ -8,6 +8,8 @@
 
 mod expected;
 mod holder;
+#[path = "../support/hostile.rs"]
+mod hostile;
 mod matrix;
 mod page;
 mod scene;

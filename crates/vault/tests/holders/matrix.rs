@@ -41,6 +41,7 @@ rows! {
     who_writes_points: WritePoints,
     who_forges_points: ForgePoint,
     who_changes_unseen: ChangeUnseen,
+    who_poisons_backups: PoisonBackups,
     who_verifies_bytes: VerifyBytes,
     who_changes_keys: ChangeKeys,
     who_collects: Collect,

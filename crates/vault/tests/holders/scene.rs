@@ -38,7 +38,7 @@ fn passphrase() -> KeyMaterial {
     KeyMaterial::Passphrase("correct horse".to_owned().into())
 }
 
-fn host_key() -> KeyMaterial {
+pub(crate) fn host_key() -> KeyMaterial {
     KeyMaterial::KeyFile(b"host".repeat(16).into())
 }
 

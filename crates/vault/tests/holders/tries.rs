@@ -8,7 +8,8 @@ use tresor_vault::{KeyMaterial, Vault, verify_objects};
 use tresor_vault_format::name;
 
 use crate::holder::{Ability, Holder, Verdict};
-use crate::scene::{HOST_NAME, SHARED_NAME, Scene, own_content, shared_content, write};
+use crate::hostile::Hostile;
+use crate::scene::{HOST_NAME, SHARED_NAME, Scene, host_key, own_content, shared_content, write};
 use crate::support::{CHUNK, key, noise, read_all};
 
 pub(crate) async fn attempt(scene: &Scene, ability: Ability, holder: Holder) -> Verdict {
@@ -21,6 +22,7 @@ pub(crate) async fn attempt(scene: &Scene, ability: Ability, holder: Holder) -> 
         Ability::WritePoints => write_points(scene, holder, vault).await,
         Ability::ForgePoint => forge_point(scene, holder, vault).await,
         Ability::ChangeUnseen => change_unseen(scene, holder, vault).await,
+        Ability::PoisonBackups => poison_backups(scene, holder).await,
         Ability::VerifyBytes => verify_bytes(scene, vault).await,
         Ability::ChangeKeys => change_keys(scene, holder, vault).await,
         Ability::Collect => collect(scene, vault).await,
@@ -187,6 +189,63 @@ async fn unseen(scene: &Scene, points: usize) -> Verdict {
         Verdict::Can
     } else {
         Verdict::Seen
+    }
+}
+
+/// The holder puts a pack and an index run that say that they hold what the victim stores next, and
+/// puts other bytes into the victim's own packs.
+async fn poison_backups(scene: &Scene, holder: Holder) -> Verdict {
+    if !holder.may_write() {
+        return Verdict::Cannot;
+    }
+    let lies = match holder {
+        Holder::Writer => true,
+        Holder::OwnDomain => lie_is_harmless(scene, &host_key(), false).await,
+        // Whichever of the shared domain's keys it is, it opens the same ring.
+        _ => lie_is_harmless(scene, &key(), true).await,
+    };
+    if !lies {
+        return Verdict::Can;
+    }
+    replace_packs(scene).await;
+    let (id, vm) = (SessionId::generate(), (scene.shared.vm, SHARED_NAME));
+    write(&scene.owner, id, vm, &shared_content())
+        .await
+        .unwrap();
+    assert!(!owner_has(scene, id, &shared_content()).await);
+    let report = verify_objects(Arc::clone(&scene.backend) as _, |_| ()).await;
+    match report.unwrap().damaged.is_empty() {
+        true => Verdict::Can,
+        false => Verdict::Seen,
+    }
+}
+
+/// Whether a backup of the shared domain is whole though somebody claims to have stored it, and whether
+/// the claim was marked, if it is one of the domain.
+async fn lie_is_harmless(scene: &Scene, key: &KeyMaterial, is_heard: bool) -> bool {
+    let next = noise(8, 1 << 20);
+    let lie = Hostile::new(&scene.backend, key).await.plant(&next).await;
+    let (id, vm) = (SessionId::generate(), (scene.shared.vm, SHARED_NAME));
+    write(&scene.owner, id, vm, &next).await.unwrap();
+    let marked = scene.owner.marked_packs().await.unwrap();
+    let lie = name::parse_pack(&lie).unwrap().to_string();
+    owner_has(scene, id, &next).await
+        && scene.owner.read_around().is_empty()
+        && marked.contains(&lie) == is_heard
+}
+
+/// Other bytes in the middle of each pack of chunks of the shared domain, of the same size.
+async fn replace_packs(scene: &Scene) {
+    for (object, good) in scene.objects().await {
+        let is_shared = name::parse_pack(&object).is_some_and(|pack| pack.epoch() == 1);
+        if !is_shared || good.len() < 1 << 19 {
+            continue;
+        }
+        let mut bytes = good.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].copy_from_slice(&noise(9, 64));
+        scene.delete(&object).await;
+        scene.put(&object, bytes.into()).await;
     }
 }
 

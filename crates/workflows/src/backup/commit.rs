@@ -10,6 +10,7 @@ use tresor_problem::Problem;
 use tresor_vault::Ended;
 
 use super::{BackupContext, context::handed_over, session_of};
+use crate::translate::doubt_problem;
 
 pub(super) struct Commit;
 
@@ -23,8 +24,12 @@ impl SubTask<BackupContext> for Commit {
         Some(Duration::from_secs(600))
     }
 
-    async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {
+    async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
         let writer = handed_over(ctx.writer.take(), "a vault session")?;
+        for doubt in writer.doubts() {
+            let problem = doubt_problem(&doubt, ctx.services.vault.location());
+            ctx.warn_of(scope, problem);
+        }
         let point = assemble(ctx)?;
         let committed = writer.commit(point.clone()).await;
         committed.map_err(|error| ctx.vault_problem(&error))?;

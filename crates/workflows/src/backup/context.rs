@@ -101,6 +101,8 @@ pub struct BackupContext {
     pub(super) parent: Option<RecoveryPoint>,
     /// Whether the point before is of another domain, so that nothing is built on it.
     pub(super) is_elsewhere: bool,
+    /// Disks of the parent that another machine may have written and that the VM vouches for.
+    pub(super) vouched: Vec<StreamName>,
     /// Name of each disk in the parent, for those that are there.
     pub(super) bases: BTreeMap<StreamName, StreamName>,
     /// What each of the parent's disks has lost in the vault: it is read from the disk again.
@@ -135,6 +137,7 @@ impl BackupContext {
             described: None,
             parent: None,
             is_elsewhere: false,
+            vouched: Vec::new(),
             bases: BTreeMap::new(),
             lost: BTreeMap::new(),
             damage_seen: Vec::new(),

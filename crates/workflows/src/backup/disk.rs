@@ -15,7 +15,11 @@ use tresor_transfer::{
 };
 use tresor_vault::WriteSession;
 
-use super::{BackupContext, session_of};
+use super::{
+    BackupContext,
+    author::{NoBase, check_author},
+    session_of,
+};
 use crate::{translate::transfer_problem, watch::watched};
 
 /// What all disks of a backup share.
@@ -46,8 +50,11 @@ impl Mover<'_> {
         disk: &SnapshotDisk,
         before: u64,
     ) -> Result<DiskRecord, Problem> {
-        let parent = parent_of(ctx, disk);
-        let mode = read_mode(&disk.read_mode, parent.as_ref(), ctx.is_elsewhere);
+        let (parent, no_base) = parent_of(ctx, disk).map_or_else(
+            |no_base| (None, Some(no_base)),
+            |parent| (Some(parent), None),
+        );
+        let mode = read_mode(&disk.read_mode, no_base);
         let place = parent.as_ref().and_then(|parent| parent.reread);
         let kept = place.map(RereadRecord::not_this_time);
         let share = match &mode {
@@ -86,7 +93,8 @@ impl Mover<'_> {
         doubt: Doubt,
     ) -> Result<(ReadMode, backup::DiskTransfer), Problem> {
         ctx.warn_of(self.scope, doubt.problem);
-        let base = base.filter(|_| doubt.keep_base);
+        // The VM does not vouch for it any more.
+        let base = base.filter(|base| doubt.keep_base && ctx.services.vault.wrote(base));
         let whole = self.attempt(ctx, disk, backup::Scope::Everything, base, before);
         let mut moved = whole.await?.map_err(|doubt| doubt.problem)?;
         moved.stats = DiskStats {
@@ -187,15 +195,13 @@ fn reread_of(
 }
 
 /// How the disk is read: what did not change is taken over from the point before, so there has to be
-/// one, and it has to be of the domain in which the new one is written.
-fn read_mode(judged: &ReadMode, parent: Option<&DiskRecord>, is_elsewhere: bool) -> ReadMode {
-    let full = |reason: &str| ReadMode::Full {
-        reason: reason.to_owned(),
-    };
-    match (judged, parent) {
-        (_, None) if is_elsewhere => full("the last point is of another domain"),
-        (ReadMode::Incremental { .. }, None) => {
-            full("the last recovery point has nothing to build on")
+/// one that may be built on.
+fn read_mode(judged: &ReadMode, no_base: Option<NoBase>) -> ReadMode {
+    match (judged, no_base) {
+        (ReadMode::Incremental { .. }, Some(why)) | (_, Some(why @ NoBase::Elsewhere)) => {
+            ReadMode::Full {
+                reason: why.reason().to_owned(),
+            }
         }
         (mode, _) => mode.clone(),
     }
@@ -203,12 +209,20 @@ fn read_mode(judged: &ReadMode, parent: Option<&DiskRecord>, is_elsewhere: bool)
 
 /// The disk in the point before, as far as it can be built on: in a full read too, so that what did
 /// not change is shared with it.
-fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Option<DiskRecord> {
-    let parent = ctx.parent.as_ref().filter(|_| !ctx.is_elsewhere);
-    let disks = &parent?.disks;
+fn parent_of(ctx: &BackupContext, disk: &SnapshotDisk) -> Result<DiskRecord, NoBase> {
+    if ctx.is_elsewhere {
+        return Err(NoBase::Elsewhere);
+    }
+    let record = record_of(ctx, disk).ok_or(NoBase::Missing)?;
+    check_author(ctx, record, &disk.read_mode)?;
+    Ok(record.clone())
+}
+
+fn record_of<'a>(ctx: &'a BackupContext, disk: &SnapshotDisk) -> Option<&'a DiskRecord> {
+    let disks = &ctx.parent.as_ref()?.disks;
     let name = ctx.bases.get(&disk.name)?;
     let record = disks.iter().find(|record| record.stream.name == *name)?;
-    (record.stream.size <= disk.size).then(|| record.clone())
+    (record.stream.size <= disk.size).then_some(record)
 }
 
 fn record(
@@ -221,7 +235,7 @@ fn record(
     let mut tracking = disk.tracking.clone();
     tracking.signs.last_whole = match read_mode {
         ReadMode::Full { .. } => Some(session_of(ctx.job).into()),
-        ReadMode::Incremental { .. } => parent_of(ctx, disk).and_then(whole_before),
+        ReadMode::Incremental { .. } => parent_of(ctx, disk).ok().and_then(whole_before),
     };
     DiskRecord {
         stream: moved.stream,
@@ -239,31 +253,7 @@ fn whole_before(parent: DiskRecord) -> Option<tresor_model::PointId> {
 
 #[cfg(test)]
 mod tests {
-    use tresor_model::SnapshotTag;
-
     use super::*;
-
-    fn parent() -> DiskRecord {
-        DiskRecord {
-            stream: StreamRecord {
-                name: tresor_model::StreamName::new("vda").expect("valid"),
-                size: 1 << 20,
-                root: None,
-            },
-            read_mode: full("the first"),
-            tracking: TrackingLedger {
-                bitmap: None,
-                tag: SnapshotTag::of_job(tresor_model::JobId::generate()),
-                granularity: 65536,
-                persistent: true,
-                image: String::new(),
-                size: 1 << 20,
-                signs: tresor_model::TrackingSigns::default(),
-            },
-            stats: DiskStats::default(),
-            reread: None,
-        }
-    }
 
     fn full(reason: &str) -> ReadMode {
         ReadMode::Full {
@@ -277,32 +267,38 @@ mod tests {
             bitmap: "b".to_owned(),
         };
         let cases = [
-            (&changed, true, false, changed.clone()),
+            (&changed, None, changed.clone()),
             (
                 &changed,
-                false,
-                false,
+                Some(NoBase::Missing),
                 full("the last recovery point has nothing to build on"),
             ),
             (
                 &changed,
-                false,
-                true,
+                Some(NoBase::Elsewhere),
                 full("the last point is of another domain"),
             ),
-            (&full("no bitmap"), true, false, full("no bitmap")),
-            (&full("no bitmap"), false, false, full("no bitmap")),
+            (
+                &changed,
+                Some(NoBase::Stranger),
+                full("the last recovery point was written by another machine"),
+            ),
+            (&full("no bitmap"), None, full("no bitmap")),
+            (&full("no bitmap"), Some(NoBase::Missing), full("no bitmap")),
             (
                 &full("no bitmap"),
-                false,
-                true,
+                Some(NoBase::Stranger),
+                full("no bitmap"),
+            ),
+            (
+                &full("no bitmap"),
+                Some(NoBase::Elsewhere),
                 full("the last point is of another domain"),
             ),
         ];
-        for (judged, has_parent, is_elsewhere, expected) in cases {
-            let parent = has_parent.then(parent);
-            let mode = read_mode(judged, parent.as_ref(), is_elsewhere);
-            assert_eq!(mode, expected, "{judged:?} {has_parent} {is_elsewhere}");
+        for (judged, no_base, expected) in cases {
+            let mode = read_mode(judged, no_base);
+            assert_eq!(mode, expected, "{judged:?} {no_base:?}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! The next backup of the VM finds the dead job and unwinds it with the same undos. Had the commit
 //! been written, the point stays and the snapshot is ended as committed.
 
+mod author;
 mod commit;
 mod context;
 mod disk;

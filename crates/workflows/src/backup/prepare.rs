@@ -12,6 +12,7 @@ use tresor_vault::SessionOptions;
 
 use super::{
     BackupContext,
+    author::vouched,
     context::BackupRequest,
     disks::{apply_policy, bases, choose_disks, warnings},
     heal::heal,
@@ -60,6 +61,9 @@ impl SubTask<BackupContext> for Prepare {
         }
         apply_policy(&mut described.machine.disks, &ctx.request);
         let vault = &ctx.services.vault;
+        if let Some(cache) = &ctx.request.index_cache {
+            vault.remember_in(cache);
+        }
         let base = parent.as_ref().filter(|point| vault.can_build_on(point));
         ctx.is_elsewhere = parent.is_some() && base.is_none();
         let chosen = choose_disks(&described.machine.disks, base);
@@ -71,6 +75,7 @@ impl SubTask<BackupContext> for Prepare {
         }
         ctx.bases = bases(&chosen);
         warn_if_near(ctx, scope, &described.machine.disks, parent.as_ref()).await;
+        ctx.vouched = vouched(&ctx.services.vault, base).await?;
         let disks = chosen.into_iter().map(|disk| disk.request).collect();
         ctx.facts.append(&mut described.facts);
 
