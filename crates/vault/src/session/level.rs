@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 /// The levels that adaptation chooses from: each costs about a fifth to a half more time than the
 /// one before.
 const LADDER: [i32; 5] = [DEFAULT_LEVEL, 3, 5, 7, 9];
-/// Where adaptation begins, and what it never goes below: level 1 stores 4 % more for a twelfth of
-/// a backup's CPU time; docs/adr/2026-11-25-adaptive-level.md has the figures.
+/// Where adaptation begins, and what it never goes below: level 1 stores 4 % more for a twelfth
+/// to a sixth less CPU time; docs/adr/2026-11-25-adaptive-level.md has the figures.
 pub const DEFAULT_LEVEL: i32 = 2;
 /// Frames between two looks: some 100 ms of two compressors.
 const WINDOW: u32 = 32;
