@@ -116,3 +116,25 @@ async fn puts_are_few() {
     let sent = again.calls - after.calls;
     assert!(sent < 20, "{sent} PUTs for 64 MiB of changes");
 }
+
+/// A read at a random place opens one frame: the nodes that lead there were read by the ones before.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_reads_are_one_get_each() {
+    let metered = Arc::new(Metered::new(MemoryBackend::new()));
+    let backend: Arc<dyn Backend> = metered.clone();
+    let options = CreateOptions::new(key());
+    let (vault, _) = Vault::create(backend, options).await.unwrap();
+    // Three leaves of 4 MiB.
+    let plain = noise(1, 12 << 20);
+    let point = support::back_up(&vault, &plain).await;
+    let reader = vault.reader(&point.disks[0].stream).unwrap();
+    let mut gets = Vec::new();
+    for at in [3 << 20, 9 << 20, 5 << 20, 0, 11 << 20, 5 << 20] {
+        let before = metered.snapshot().of(Verb::GetRange).calls;
+        let read = reader.read_at(at as u64, 4096).await.unwrap();
+        assert!(read == plain[at..at + 4096], "{at}");
+        gets.push(metered.snapshot().of(Verb::GetRange).calls - before);
+    }
+    assert!(gets[0] <= 3, "root, leaf and data: {gets:?}");
+    assert_eq!(gets[2..], [1, 1, 1, 0], "{gets:?}");
+}

@@ -1,11 +1,12 @@
 //! `tresor backup`
 
+use serde::Deserialize as _;
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord};
 use tresor_model::{DiskStats, JobId, Observation, ReadMode, RecoveryPoint, StreamName};
 use tresor_problem::Problem;
-use tresor_vault::Vault;
-use tresor_workflows::backup::{self, GUEST_WRITES};
+use tresor_vault::{LevelCounts, Vault};
+use tresor_workflows::backup::{self, COMPRESSION, GUEST_WRITES};
 
 use super::{
     held::Held,
@@ -102,17 +103,24 @@ fn summary(point: &RecoveryPoint) -> serde_json::Value {
         "left_out": left_out(point).map(|(name, reason)| json!({
             "name": name, "reason": reason,
         })).collect::<Vec<_>>(),
-        "guest_writes": guest_writes(point),
+        "guest_writes": seen(point, GUEST_WRITES),
+        "compression": seen(point, COMPRESSION),
     })
 }
 
-/// What the backup did to the guest's writes, as the point has it.
-fn guest_writes(point: &RecoveryPoint) -> Option<&serde_json::Value> {
-    let fact = point.facts.iter().find(|fact| fact.name == GUEST_WRITES)?;
+/// What the point has of a fact: what the backup did to the guest's writes, how it compressed.
+fn seen<'a>(point: &'a RecoveryPoint, name: &str) -> Option<&'a serde_json::Value> {
+    let fact = point.facts.iter().find(|fact| fact.name == name)?;
     match &fact.observation {
         Observation::Present { value } => Some(value),
         _ => None,
     }
+}
+
+/// How what was new is coded; `None`: nothing was.
+fn levels(point: &RecoveryPoint) -> Option<LevelCounts> {
+    let levels = LevelCounts::deserialize(seen(point, COMPRESSION)?).ok()?;
+    (levels != LevelCounts::default()).then_some(levels)
 }
 
 fn guest_writes_text(seen: &serde_json::Value) -> String {
@@ -152,7 +160,10 @@ fn text(point: &RecoveryPoint) -> String {
     if let Some(frozen) = point.consistency.frozen_us {
         text.push_str(&format!("\n  guest held for {}", micros(frozen)));
     }
-    if let Some(seen) = guest_writes(point) {
+    if let Some(levels) = levels(point) {
+        text.push_str(&format!("\n  compression: {levels}"));
+    }
+    if let Some(seen) = seen(point, GUEST_WRITES) {
         text.push_str(&format!("\n  {}", guest_writes_text(seen)));
     }
     for disk in &point.disks {

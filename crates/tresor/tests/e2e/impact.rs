@@ -36,6 +36,11 @@ async fn a_slow_vault_holds_up_the_reading_and_not_the_guest() {
     guest.exec(anew).await.unwrap().ok().unwrap();
     let point = finish(&["backup"], backup.into_child()).await.ok();
     assert!(point["guest_writes"]["before_us"].is_u64(), "{point}");
+    let coded = &point["compression"];
+    let frames = |of: &Value| of.as_u64().unwrap();
+    let compressed = coded["compressed"].as_object().unwrap().values();
+    let coded = compressed.map(frames).sum::<u64>() + frames(&coded["raw"]);
+    assert!(coded > 0, "{point}");
     assert_unharmed(&guest).await;
 
     let to = lab

@@ -9,7 +9,7 @@ use tresor_vault_format::limits::FRAME_LIMIT;
 use tresor_vault_format::{FrameLocation, PackKind, name};
 
 use crate::error::{Error, Result};
-use crate::read::open::{Memory, open};
+use crate::read::open::{Memory, Opened, open};
 use crate::vault::Inner;
 
 /// Bytes of nodes that are kept: the manifest of some 20 GiB of a disk that is read all over.
@@ -37,7 +37,7 @@ impl Default for FrameCache {
 }
 
 struct State {
-    frames: HashMap<FrameLocation, (u64, Bytes)>,
+    frames: HashMap<FrameLocation, (u64, Opened)>,
     bytes: usize,
     clock: u64,
     limit: usize,
@@ -64,18 +64,18 @@ impl State {
     }
 
     /// What is there of a frame: all of it, or its front.
-    fn get(&mut self, location: &FrameLocation) -> Option<Bytes> {
+    fn get(&mut self, location: &FrameLocation) -> Option<Opened> {
         self.clock += 1;
-        let (used, plain) = self.frames.get_mut(location)?;
+        let (used, opened) = self.frames.get_mut(location)?;
         *used = self.clock;
-        Some(plain.clone())
+        Some(opened.clone())
     }
 
-    fn insert(&mut self, location: FrameLocation, plain: Bytes) {
+    fn insert(&mut self, location: FrameLocation, opened: Opened) {
         self.clock += 1;
-        self.bytes += plain.len();
-        if let Some((_, old)) = self.frames.insert(location, (self.clock, plain)) {
-            self.bytes -= old.len();
+        self.bytes += opened.plain.len();
+        if let Some((_, old)) = self.frames.insert(location, (self.clock, opened)) {
+            self.bytes -= old.plain.len();
         }
         while self.bytes > self.limit {
             // A few hundred entries at most: looking at all of them costs less than a read.
@@ -84,7 +84,7 @@ impl State {
                 break;
             };
             if let Some((_, old)) = self.frames.remove(&oldest) {
-                self.bytes -= old.len();
+                self.bytes -= old.plain.len();
             }
         }
     }
@@ -99,7 +99,7 @@ pub(crate) async fn frame(
 ) -> Result<Bytes> {
     let there = vault.cache.of(kind).get(at);
     let needed = match there {
-        Some(plain) if plain.len() >= needed || plain.is_empty() => return Ok(plain),
+        Some(opened) if opened.whole || opened.plain.len() >= needed => return Ok(opened.plain),
         // Somebody reads on: step by step would decompress its front again and again.
         Some(_) => FRAME_LIMIT,
         None => needed,
@@ -112,12 +112,12 @@ pub(crate) async fn frame(
         .await?;
     let (of, location) = (Arc::clone(vault), *at);
     let open = move || open(&of, &location, kind, &stored, (needed, Memory::Own));
-    let plain = if needed <= AT_ONCE || kind == PackKind::Tree {
+    let opened = if needed <= AT_ONCE || kind == PackKind::Tree {
         open()?
     } else {
         let opened = vault.pool.run(open).await;
         opened.map_err(|error| Error::system("open a frame").because(error))??
     };
-    vault.cache.of(kind).insert(*at, plain.clone());
-    Ok(plain)
+    vault.cache.of(kind).insert(*at, opened.clone());
+    Ok(opened.plain)
 }

@@ -23,6 +23,14 @@ pub(super) enum Memory {
     Lent,
 }
 
+/// The plain bytes of a frame, or of its front.
+#[derive(Debug, Clone)]
+pub(super) struct Opened {
+    pub(super) plain: Bytes,
+    /// Whether that is all of the frame: it may be much shorter than a frame can be.
+    pub(super) whole: bool,
+}
+
 /// Opens the seal, and decompresses the first `needed` bytes or more, where there are so many.
 /// Runs on the pool of threads.
 pub(super) fn open(
@@ -31,19 +39,25 @@ pub(super) fn open(
     kind: PackKind,
     stored: &[u8],
     (needed, memory): (usize, Memory),
-) -> Result<Bytes> {
+) -> Result<Opened> {
     let opened = CODED.with_borrow_mut(|coded| {
         let key = vault.ring.pack_key(&at.pack, kind)?;
         let unsealed = frame::unseal(&key, at, stored, coded)?;
         let length = plan_decode(needed, unsealed.plain_len());
-        if memory == Memory::Lent {
-            let mut plain = vault.frames.take(length);
-            unsealed.decode(plain.bytes_mut())?;
-            return Ok(Bytes::from_owner(plain));
-        }
-        let mut plain = vec![0; length];
-        unsealed.decode(&mut plain)?;
-        Ok(Bytes::from(plain))
+        let plain = match memory {
+            Memory::Lent => {
+                let mut plain = vault.frames.take(length);
+                unsealed.decode(plain.bytes_mut())?;
+                Bytes::from_owner(plain)
+            }
+            Memory::Own => {
+                let mut plain = vec![0; length];
+                unsealed.decode(&mut plain)?;
+                Bytes::from(plain)
+            }
+        };
+        let whole = length == unsealed.plain_len();
+        Ok(Opened { plain, whole })
     });
     opened.map_err(|error| Error::format(&name::pack(&at.pack), error))
 }

@@ -159,7 +159,7 @@ fn open_frame(
     let needed = needed.max().unwrap_or(0);
     let (vault, at) = (&reader.vault, &wanted.location);
     let plain = match open(vault, at, PackKind::Data, stored, (needed, Memory::Lent)) {
-        Ok(plain) => plain,
+        Ok(opened) => opened.plain,
         Err(error) => {
             let chunks = wanted.chunks.iter();
             return chunks

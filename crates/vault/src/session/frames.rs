@@ -77,8 +77,7 @@ impl OpenFrame {
         };
         let behind_storage = core.outbox.is_behind();
         core.outbox.has_room().await?;
-        let behind_compressors = core.frames.available_permits() == 0;
-        let level = core.levels.next(behind_compressors, behind_storage);
+        let level = core.levels.next(behind_storage);
         let permit = Arc::clone(&core.frames).acquire_owned().await;
         let permit = permit.map_err(|_| Error::new(ErrorKind::Cancelled))?;
         core.check()?;

@@ -1,18 +1,20 @@
 //! How hard to compress: as hard as the bottleneck leaves time for.
 //!
-//! When the compressors are what everybody waits for, less compression makes a backup faster; when
-//! the storage is, more does, since fewer bytes go to it. When the source is, neither matters, and
-//! the usual level spares the host's CPU for its guests. Levels are looked at again every few frames;
+//! When the storage is what everybody waits for, more compression makes a backup faster, since fewer
+//! bytes go to it. When the compressors or the source are, it does not, and the usual level, which is
+//! also the least, spares the host's CPU for its guests. Levels are looked at again every few frames;
 //! every frame says itself how it is coded, so readers need not know.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// The levels that adaptation chooses from: each costs about a fifth to a half more time than the
 /// one before.
-const LADDER: [i32; 6] = [1, 2, 3, 5, 7, 9];
-/// Where adaptation begins, and where it goes back to while the source is the bottleneck;
-/// docs/adr/2026-11-25-adaptive-level.md has the figures.
+const LADDER: [i32; 5] = [DEFAULT_LEVEL, 3, 5, 7, 9];
+/// Where adaptation begins, and what it never goes below: level 1 stores 4 % more for a twelfth
+/// to a sixth less CPU time; docs/adr/2026-11-25-adaptive-level.md has the figures.
 pub const DEFAULT_LEVEL: i32 = 2;
 /// Frames between two looks: some 100 ms of two compressors.
 const WINDOW: u32 = 32;
@@ -20,7 +22,7 @@ const WINDOW: u32 = 32;
 /// zstd level of what a session writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
-    /// Follows the bottleneck, between 1 and 9.
+    /// Follows the bottleneck, between 2 and 9.
     #[default]
     Adaptive,
     /// Always this one, -7 to 19.
@@ -28,7 +30,7 @@ pub enum Level {
 }
 
 /// How the frames of a session were coded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelCounts {
     /// Frames that were tried at each level and gained by it.
     pub compressed: BTreeMap<i32, u64>,
@@ -60,8 +62,6 @@ impl std::fmt::Display for LevelCounts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Pressure {
     frames: u32,
-    /// Of these, found no compressor free.
-    behind_compressors: u32,
     /// Of these, found as many packs on their way to the storage as may be.
     behind_storage: u32,
 }
@@ -96,13 +96,12 @@ impl Levels {
         }
     }
 
-    /// The level of the next frame, which found the compressors or the storage behind.
-    pub(crate) fn next(&self, behind_compressors: bool, behind_storage: bool) -> i32 {
+    /// The level of the next frame, which found the storage behind or not.
+    pub(crate) fn next(&self, behind_storage: bool) -> i32 {
         let mut state = self.state();
         if self.fixed.is_none() {
             let pressure = &mut state.pressure;
             pressure.frames += 1;
-            pressure.behind_compressors += u32::from(behind_compressors);
             pressure.behind_storage += u32::from(behind_storage);
             if pressure.frames >= WINDOW {
                 let level = decide_level(state.level, state.pressure);
@@ -141,17 +140,10 @@ fn decide_level(level: i32, pressure: Pressure) -> i32 {
     let up = LADDER.get(at + 1).copied().unwrap_or(level);
     let down = at.checked_sub(1).and_then(|at| LADDER.get(at).copied());
     let down = down.unwrap_or(level);
-    let half = pressure.frames / 2;
-    if pressure.behind_storage > half {
+    if pressure.behind_storage > pressure.frames / 2 {
         up
-    } else if pressure.behind_compressors > half {
-        down
     } else {
-        match level.cmp(&DEFAULT_LEVEL) {
-            std::cmp::Ordering::Less => up,
-            std::cmp::Ordering::Equal => level,
-            std::cmp::Ordering::Greater => down,
-        }
+        down
     }
 }
 
@@ -161,23 +153,24 @@ mod tests {
 
     #[test]
     fn the_level_follows_the_bottleneck() {
-        // Level, frames behind the compressors, behind the storage, next level.
+        // Level, frames behind the storage, next level.
         let cases = [
-            (2, 32, 0, 1, "the compressors are behind"),
-            (1, 32, 0, 1, "there is nothing below"),
-            (2, 0, 32, 3, "the storage is behind"),
-            (9, 0, 32, 9, "there is nothing above"),
-            (3, 32, 32, 5, "both, so what is stored counts"),
-            (2, 0, 0, 2, "the source is behind"),
-            (1, 0, 0, 2, "the compressors have time again"),
-            (7, 16, 16, 5, "the storage has time again"),
-            (5, 20, 0, 3, "down one step only"),
-            (2, 16, 0, 2, "half is not most"),
+            (2, 32, 3, "the storage is behind"),
+            (9, 32, 9, "there is nothing above"),
+            (
+                2,
+                0,
+                2,
+                "something else is behind, and there is nothing below",
+            ),
+            (3, 0, 2, "the storage has time again"),
+            (7, 12, 5, "down one step only"),
+            (2, 16, 2, "half is not most"),
+            (2, 17, 3, "one more is"),
         ];
-        for (level, behind_compressors, behind_storage, expected, why) in cases {
+        for (level, behind_storage, expected, why) in cases {
             let pressure = Pressure {
                 frames: 32,
-                behind_compressors,
                 behind_storage,
             };
             assert_eq!(decide_level(level, pressure), expected, "{why}");
@@ -187,11 +180,11 @@ mod tests {
     #[test]
     fn a_level_is_looked_at_again_after_a_window_of_frames() {
         let levels = Levels::new(Level::Adaptive);
-        let chosen: Vec<i32> = (0..WINDOW).map(|_| levels.next(true, false)).collect();
+        let chosen: Vec<i32> = (0..WINDOW).map(|_| levels.next(true)).collect();
         assert_eq!(chosen[..31], [2; 31]);
-        assert_eq!(chosen[31], 1);
+        assert_eq!(chosen[31], 3);
         let fixed = Levels::new(Level::Fixed(99));
-        assert!((0..100).all(|_| fixed.next(false, true) == 19));
+        assert!((0..100).all(|_| fixed.next(true) == 19));
     }
 
     #[test]

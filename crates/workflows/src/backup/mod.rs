@@ -27,6 +27,7 @@ mod transfer;
 
 pub use context::{BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT};
 pub use impact::GUEST_WRITES;
+pub use transfer::COMPRESSION;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tresor_disk::Session;
 use tresor_jobs::{Scope, SubTask};
-use tresor_model::{Attachment, DiskStats, StreamRecord};
+use tresor_model::{Attachment, DiskStats, Fact, StreamRecord};
 use tresor_problem::Problem;
 use tresor_transfer::{
     backup::transfer_file,
@@ -16,6 +16,10 @@ use tresor_vault::WriteSession;
 
 use super::{BackupContext, context::handed_over, disk::Mover, impact};
 use crate::translate::transfer_problem;
+
+/// The fact about how the session's frames were coded: their number at each zstd level that the
+/// bottleneck led to (`compressed`), and of those that are stored as they are (`raw`).
+pub const COMPRESSION: &str = "vault.compression";
 
 pub(super) struct TransferData {
     pub(super) limit: Duration,
@@ -64,6 +68,9 @@ async fn move_all(
         never = watch_guest(provider.as_ref(), &pacer, &watch) => match never {},
     };
     let fact = impact::fact(&watch.governor(), ctx.usual_write, pacer.held());
+    ctx.facts.push(fact);
+    let levels = json!(writer.levels());
+    let fact = Fact::present(COMPRESSION, levels, "tresor", jiff::Timestamp::now());
     ctx.facts.push(fact);
     Ok(total)
 }
