@@ -65,7 +65,7 @@ pub(super) fn open(
 /// All plain bytes of a frame of chunks, in memory that is needed back soon. Runs on the pool.
 pub(crate) fn open_whole(vault: &Inner, at: &FrameLocation, stored: &[u8]) -> Result<Bytes> {
     let all = (FRAME_LIMIT, Memory::Lent);
-    open(vault, at, PackKind::Data, stored, all)
+    open(vault, at, PackKind::Data, stored, all).map(|opened| opened.plain)
 }
 
 /// How much of a frame to decompress. Pure. All at once is faster a byte than step by step, so
