@@ -233,6 +233,12 @@ impl Error {
         matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == failed)
     }
 
+    /// Whether the storage holds an object and deletes it later or never.
+    pub(crate) fn is_retained(&self) -> bool {
+        let retained = tresor_backend::ErrorKind::Retained;
+        matches!(self.kind(), ErrorKind::Storage { kind, .. } if *kind == retained)
+    }
+
     /// Whether the storage has no room.
     pub(crate) fn is_full(&self) -> bool {
         let full = tresor_backend::ErrorKind::Full;

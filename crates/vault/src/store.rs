@@ -104,6 +104,18 @@ impl Store {
         }
     }
 
+    /// Deletes an object, unless the storage holds it: says whether it is gone.
+    pub(crate) async fn delete_unless_held(&self, name: &str) -> Result<bool> {
+        match self.delete(name).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_retained() => {
+                tracing::warn!(object = name, "the storage holds it: it stays");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Only collect may, and only what a plan allows.
     pub(crate) async fn delete(&self, name: &str) -> Result<()> {
         let deleted = self.backend.delete(&object(name)?).await;

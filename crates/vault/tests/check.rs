@@ -220,7 +220,8 @@ async fn samples_go_round_and_find_what_is_damaged_on_their_way() {
 
 /// A second point in whose disk little has changed.
 async fn two_points(vault: &Vault) -> [RecoveryPoint; 2] {
-    let mut content = noise(1, 32 << 20);
+    // So many leaves that their nodes lie in several frames.
+    let mut content = noise(1, 256 << 20);
     let first = back_up(vault, &content).await;
     content[20 << 20..(20 << 20) + 70_000].fill(7);
     let session = begin(vault).await;

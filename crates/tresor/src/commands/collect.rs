@@ -117,11 +117,18 @@ fn text(report: &CollectReport, stored: u64) -> String {
     if done.is_empty() {
         return report.choice.as_ref().map_or_else(String::new, plan_text);
     }
-    format!(
+    let mut text = format!(
         "{packs} packs ({}) were deleted; the vault takes {} now.",
         bytes(freed),
         bytes(stored)
-    )
+    );
+    let held: u64 = done.iter().map(|plan| plan.held_packs).sum();
+    if held > 0 {
+        let line =
+            format!("\n{held} packs are held by the storage, and stay until it lets them go.");
+        text.push_str(&line);
+    }
+    text
 }
 
 /// Progress on stderr, a line now and then.

@@ -24,19 +24,15 @@ async fn what_expired_is_freed_and_what_is_kept_restores() {
     let points = make_points(&lab, "web01", &days_ago([3, 2, 1])).await;
     let idle = lab.run(&["collect"]).await.ok();
     assert_eq!(idle["plan"]["sessions"], 0, "{idle}");
-    let expire = [
-        "expire",
-        "web01",
-        "--keep-last",
-        "1",
-        "--grace",
-        "0s",
-        "--yes",
-    ];
-    lab.run(&expire).await.ok();
-    // Deleted points stay until a later expiry ends them.
-    assert_eq!(lab.run(&["collect"]).await.ok()["plan"]["sessions"], 0);
-    lab.run(&expire).await.ok();
+    // What is deleted stays as long as it can be brought back.
+    let first = points[0].to_string();
+    lab.run(&["points", "delete", &first]).await.ok();
+    let nothing = lab.run(&["collect"]).await.ok();
+    assert_eq!(nothing["plan"]["sessions"], 0, "{nothing}");
+    lab.run(&["points", "undelete", &first]).await.ok();
+    let keep = ["expire", "web01", "--keep-last", "1"];
+    let at_once = ["--grace", "0s", "--yes"];
+    lab.run(&[&keep[..], &at_once].concat()).await.ok();
 
     let before = stored(&lab).await;
     let plan = lab.run(&["collect", "--dry-run"]).await.ok();

@@ -17,14 +17,17 @@ pub(super) async fn clear(
     sessions: &BTreeSet<SessionId>,
     protocol: Protocol,
 ) -> Result<()> {
-    for session in sessions {
+    'sessions: for session in sessions {
         let (begin, end) = (name::session_begin(*session), name::session_end(*session));
         let order = match protocol.has(PlantedBug::FreesEndFirst) {
             true => [end, begin],
             false => [begin, end],
         };
         for object in order {
-            vault.store.delete(&object).await?;
+            if !vault.store.delete_unless_held(&object).await? {
+                // Dropped by the next plan again.
+                continue 'sessions;
+            }
         }
         unmark(vault, *session).await?;
     }
@@ -35,9 +38,10 @@ pub(super) async fn clear(
 async fn unmark(vault: &Inner, session: SessionId) -> Result<()> {
     let states = vault.store.list(&name::state_prefix(session)).await?;
     for state in states.iter().rev() {
-        vault.store.delete(state.name.as_str()).await?;
+        vault.store.delete_unless_held(state.name.as_str()).await?;
     }
-    vault.store.delete(&name::expired(session)).await
+    let mark = name::expired(session);
+    vault.store.delete_unless_held(&mark).await.map(drop)
 }
 
 /// Deletes the marks of damaged packs that are gone, and that nobody refers to.

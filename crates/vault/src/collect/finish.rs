@@ -68,11 +68,13 @@ pub(super) async fn finish(
     let struck: BTreeSet<PackId> = verdict.struck.iter().copied().collect();
     done.struck_packs = struck.len() as u64;
     let condemned = plan.condemned.iter().filter(|pack| !struck.contains(pack));
-    let condemned: Vec<PackId> = condemned.copied().collect();
+    let mut condemned: Vec<PackId> = condemned.copied().collect();
     if options.protocol().has(PlantedBug::UnmarksFirst) {
         clear::unmark_all(vault, &plan).await?;
     }
-    delete_packs(vault, &condemned, progress, &mut done).await?;
+    let held = delete_packs(vault, &condemned, progress, &mut done).await?;
+    // The next plan condemns them again.
+    condemned.retain(|pack| !held.contains(pack));
     clear::forget_damage(vault, &condemned).await?;
     index::consolidate(vault, &condemned).await?;
     clear::clear(vault, &cleared, options.protocol()).await?;
@@ -277,13 +279,13 @@ async fn walk_one(vault: &Arc<Inner>, session: SessionId, walk: &mut Walk<'_>) -
     walk.finish().await.map(|()| Is::Point)
 }
 
-/// Step 10.
+/// Step 10. Gives the packs that the storage holds.
 async fn delete_packs(
     vault: &Inner,
     condemned: &[PackId],
     progress: &(impl Fn(CollectStep) + Send + Sync),
     done: &mut Collected,
-) -> Result<()> {
+) -> Result<BTreeSet<PackId>> {
     let listed = list_packs(vault).await?;
     let there: Vec<(PackId, u64)> = condemned
         .iter()
@@ -292,17 +294,24 @@ async fn delete_packs(
     let total = there.len() as u64;
     let mut deletes = stream::iter(there)
         .map(async |(pack, size)| {
-            let deleted = vault.store.delete(&name::pack(&pack)).await;
-            deleted.map(|()| size)
+            let deleted = vault.store.delete_unless_held(&name::pack(&pack)).await;
+            deleted.map(|gone| (pack, size, gone))
         })
         .buffer_unordered(vault.store.parallelism());
+    let mut held = BTreeSet::new();
     while let Some(deleted) = deletes.next().await {
-        done.deleted_bytes += deleted?;
+        let (pack, size, gone) = deleted?;
+        if !gone {
+            held.insert(pack);
+            continue;
+        }
+        done.deleted_bytes += size;
         done.deleted_packs += 1;
         let done = done.deleted_packs;
         progress(CollectStep::Deletes { done, total });
     }
-    Ok(())
+    done.held_packs = held.len() as u64;
+    Ok(held)
 }
 
 /// Step 13.
@@ -329,7 +338,7 @@ async fn put_done(vault: &Inner, plan: &Plan, verdict: &PlanVerdict) -> Result<(
     let marks = names.done.iter().filter(|number| over(**number));
     old.extend(marks.map(|number| name::plan_done(*number)));
     for object in old {
-        vault.store.delete(&object).await?;
+        vault.store.delete_unless_held(&object).await?;
     }
     Ok(())
 }

@@ -185,6 +185,8 @@ pub struct Collected {
     pub deleted_bytes: u64,
     /// Condemned packs that stay, because a point was committed that uses them.
     pub struck_packs: u64,
+    /// Condemned packs that stay because the storage holds them.
+    pub held_packs: u64,
     /// Sessions that were aborted.
     pub aborted: Vec<SessionId>,
     /// Sessions that keep the plan from being finished.

@@ -74,15 +74,17 @@ pub fn plan_choice(
     }
 }
 
-/// By what objects take turns. Those that nobody has seen came last.
-fn turn(meta: &ObjectMeta, history: &History, seed: u64) -> (Timestamp, u64) {
+/// By what objects take turns. Those that nobody has seen came last; of those that wait since the same
+/// moment, what was never read goes before what was read then.
+fn turn(meta: &ObjectMeta, history: &History, seed: u64) -> (Timestamp, bool, u64) {
     let seen = history.get(meta.name.as_str());
     let since = seen.map_or(Timestamp::MAX, Seen::waits_since);
+    let was_read = seen.is_some_and(|seen| seen.verified.is_some());
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.update(meta.name.as_str().as_bytes());
     let lot = hasher.finalize().as_bytes().first_chunk().copied();
-    (since, u64::from_le_bytes(lot.unwrap_or_default()))
+    (since, was_read, u64::from_le_bytes(lot.unwrap_or_default()))
 }
 
 /// The recovery points, if they are any, whose own objects are among these.
