@@ -53,7 +53,7 @@ async fn what_expired_is_freed_and_what_is_kept_restores() {
         .await
         .raises("PointNotFound");
     let verified = lab.run(&["verify"]).await.ok();
-    assert_eq!(verified["damaged"], 0, "{verified}");
+    assert_eq!(verified["points"][0], kept, "{verified}");
 }
 
 /// A plan as a run of collect shows it.
