@@ -266,6 +266,10 @@ impl Vault {
                 Err(error) if is_overtaken(vault, number, &error).await? => {
                     tracing::info!(number, %error, "another collector was faster: looked at again");
                 }
+                // What another one has deleted meanwhile is not missed.
+                Ok(found) if found.misses() && PlanNames::list(vault).await?.next() != number => {
+                    tracing::info!(number, "another collector was faster: looked at again");
+                }
                 found => break found?,
             }
         };

@@ -156,6 +156,11 @@ impl Found {
         damage::mark(vault, &self.unhealed).await.map(drop)
     }
 
+    /// Whether packs are gone that points need.
+    pub(super) fn misses(&self) -> bool {
+        !self.unhealed.is_empty()
+    }
+
     /// Whether there has been a plan before.
     pub(super) fn is_collected(&self) -> bool {
         self.number > 1

@@ -191,9 +191,15 @@ impl Core {
         if !self.known().doubt(pack) {
             return Ok(());
         }
+        // It was there when the session began. Collect has deleted it since, and ended the session
+        // before; or somebody has taken it away, which the next one sees. No claim of it is false.
+        if error.is_gone() {
+            return Ok(());
+        }
         let size = self.known().size_of_claim(claim);
         let marked = match pack_says(&self.vault, claim, size).await {
             Ok(says) => says,
+            Err(error) if error.is_gone() => return Ok(()),
             Err(error) if error.object_and_reason().is_some() => true,
             Err(error) => return Err(error),
         };

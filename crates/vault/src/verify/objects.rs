@@ -231,16 +231,6 @@ impl Check {
             }
             Kind::Damaged => {
                 let mark = DamageMark::decode(bytes).map_err(wrong)?;
-                // Index runs that were put in order since tell only of what is there.
-                let expected = Expected {
-                    size: None,
-                    by: object.to_owned(),
-                    history: false,
-                    runs: Vec::new(),
-                };
-                self.expected
-                    .entry(name::pack(&mark.pack))
-                    .or_insert(expected);
                 (name::damaged(&mark.pack), mark.vault)
             }
             Kind::State => {
