@@ -13,13 +13,12 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tresor_model::SessionId;
-use tresor_vault_format::{Location, PackId, name};
+use tresor_vault_format::{Location, PackId};
 
-use crate::error::{Error, Result};
-use crate::known::entries_of;
+use crate::error::Result;
+use crate::known::{entries_of, read_pack};
 use crate::plans::{self, PlanNames};
 use crate::vault::Inner;
-use crate::verify::pack;
 
 /// Parts whose places are remembered.
 const MOST_PARTS: usize = 200_000;
@@ -197,9 +196,7 @@ async fn is_claimed(vault: &Inner, number: u32, collector: SessionId) -> Result<
 
 async fn read_footer(vault: &Inner, target: Target) -> Result<HashMap<[u8; 32], Location>> {
     let Target { pack: id, size, .. } = target;
-    let tail = pack::tail(&vault.store, id, u64::from(size)).await?;
-    let opened = tail.open(&vault.ring.get().ring);
-    let contents = opened.map_err(|error| Error::format(&name::pack(&id), error))?;
+    let (_, contents) = read_pack(vault, id, u64::from(size)).await?;
     let entries = entries_of(&contents).into_iter();
     Ok(entries.map(|entry| (entry.id, entry.location)).collect())
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{CHUNK, key, noise, point, read_all, write_all};
+use support::{CHUNK, eager, key, noise, point, read_all, write_all};
 use tresor_backend::LocalBackend;
 use tresor_model::{RecoveryPoint, SessionId, StreamRecord};
 use tresor_vault::{
-    CHUNK_SIZE, CollectOptions, CollectReport, CreateOptions, Ended, ErrorKind, SessionOptions,
-    Vault, WriteSession, verify_objects,
+    CHUNK_SIZE, CollectReport, CreateOptions, Ended, ErrorKind, SessionOptions, Vault,
+    WriteSession, verify_objects,
 };
 
 async fn vault_in(dir: &Path) -> Vault {
@@ -39,14 +39,6 @@ async fn back_up(vault: &Vault, content: &[u8], base: Option<&StreamRecord>) -> 
     let point = point(session.id(), vec![written.unwrap().0]);
     session.commit(point.clone()).await.unwrap();
     point
-}
-
-fn eager() -> CollectOptions {
-    CollectOptions {
-        min_gain: 1,
-        wait: Duration::ZERO,
-        ..CollectOptions::default()
-    }
 }
 
 async fn collect(vault: &Vault) -> CollectReport {

@@ -7,24 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{back_up, key, noise, read_all};
+use support::{back_up, eager, key, noise, read_all};
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
 use tresor_model::{RecoveryPoint, SessionId};
-use tresor_vault::{CHUNK_SIZE, CollectOptions, SessionOptions, Vault, verify_objects};
+use tresor_vault::{CHUNK_SIZE, SessionOptions, Vault, verify_objects};
 
 /// A vault whose plan waits for a session; the plan before it has moved parts of the point.
 struct Sample {
     objects: Vec<(ObjectName, Bytes)>,
     kept: RecoveryPoint,
     content: Vec<u8>,
-}
-
-fn eager() -> CollectOptions {
-    CollectOptions {
-        min_gain: 1,
-        wait: Duration::ZERO,
-        ..CollectOptions::default()
-    }
 }
 
 async fn sample() -> Sample {

@@ -4,27 +4,16 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use support::{back_up, begin, key, memory_vault, noise, point, read_all, write_all};
+use support::{back_up, begin, eager, key, memory_vault, noise, point, read_all, write_all};
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
 use tresor_model::{PointId, RecoveryPoint, SessionId, VaultId};
-use tresor_vault::{
-    CHUNK_SIZE, CollectOptions, CollectReport, ErrorKind, KeyMaterial, Vault, verify_objects,
-};
+use tresor_vault::{CHUNK_SIZE, CollectReport, ErrorKind, KeyMaterial, Vault, verify_objects};
 use tresor_vault_format::{MovedTo, PackId, Plan, PlanClaim, PlanVerdict, name};
 
 const MIB: usize = 1 << 20;
-
-fn eager() -> CollectOptions {
-    CollectOptions {
-        min_gain: 1,
-        wait: Duration::ZERO,
-        ..CollectOptions::default()
-    }
-}
 
 async fn collect(vault: &Vault) -> CollectReport {
     vault.collect(&eager(), |_| ()).await.unwrap()

@@ -75,30 +75,6 @@ pub(crate) struct StoreArgs {
     pub(crate) allow_http: bool,
 }
 
-impl StoreArgs {
-    /// Whether anything of it was asked for.
-    pub(crate) fn is_given(&self) -> bool {
-        let Self {
-            endpoint,
-            region,
-            account,
-            credentials_file,
-            ca_file,
-            request_limit,
-            object_lock,
-            allow_http,
-        } = self;
-        endpoint.is_some()
-            || region.is_some()
-            || account.is_some()
-            || credentials_file.is_some()
-            || ca_file.is_some()
-            || request_limit.is_some()
-            || *object_lock != ObjectLockArg::default()
-            || *allow_http
-    }
-}
-
 /// What is to be made of S3 Object Lock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ObjectLockArg {

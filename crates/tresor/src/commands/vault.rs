@@ -291,7 +291,7 @@ async fn set(
     if let Some(share) = share {
         set_share(session, name, share).await?;
     }
-    match (share, store.is_given()) {
+    match (share, *store != StoreArgs::default()) {
         (_, true) => set_store(session, name, store).await,
         (Some(_), false) => Ok(()),
         (None, false) => Err(usage("Nothing to change: see `tresor vault set --help`.")),

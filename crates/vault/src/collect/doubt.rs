@@ -11,10 +11,10 @@ use tresor_vault_format::{Location, PackId, Plan, name};
 
 use super::rewrite::part_bytes;
 use crate::error::{Error, Result};
+use crate::known::{entries_of, read_pack};
 use crate::moved::Moved;
 use crate::read;
 use crate::vault::Inner;
-use crate::verify::pack;
 
 pub(super) struct Doubted<'a> {
     plan: &'a Plan,
@@ -80,22 +80,11 @@ async fn read_whole(vault: &Arc<Inner>, id: PackId) -> Result<()> {
     let object = name::pack(&id);
     let gone = || Error::damaged(&object, "it is missing");
     let size = vault.store.stat(&object).await?.ok_or_else(gone)?;
-    let tail = pack::tail(&vault.store, id, size).await?;
-    let kind = tail.header().kind;
-    let contents = tail.open(&vault.ring.get().ring);
-    let contents = contents.map_err(|error| Error::format(&object, error))?;
-    for frame in &contents.frames {
-        let opened = read::frame(vault, &frame.location, kind, FRAME_LIMIT).await?;
-        let mut at = 0;
-        for (id, size) in &frame.entries {
-            let part = Location {
-                frame: frame.location,
-                at,
-                size: *size,
-            };
-            part_bytes(vault, kind, *id, &part, &opened)?;
-            at += size;
-        }
+    let (kind, contents) = read_pack(vault, id, size).await?;
+    for entry in entries_of(&contents) {
+        // A frame is read once: what was opened last is in the cache.
+        let opened = read::frame(vault, &entry.location.frame, kind, FRAME_LIMIT).await?;
+        part_bytes(vault, kind, entry.id, &entry.location, &opened)?;
     }
     Ok(())
 }

@@ -17,10 +17,11 @@ use tresor_model::SessionId;
 use tresor_vault_format::limits::{PLAN_LIMIT, SMALL_OBJECT};
 use tresor_vault_format::{PackId, Plan, PlanDone, PlanVerdict, SessionBegin, name};
 
-use super::propose::{list_packs, put_small};
+use super::propose::put_small;
 use super::walk::Walk;
 use super::{CollectOptions, CollectStep, Collected, clear, index};
 use crate::error::{Error, Result};
+use crate::known::list_packs;
 use crate::plans::{self, PlanNames};
 use crate::record;
 use crate::roster::{self, Roster};

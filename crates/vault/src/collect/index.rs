@@ -5,7 +5,7 @@
 //! of other runs and of footers, so this is right at any time and by anybody, twice too.
 //!
 //! # Cost
-//! Reads the public part of each run, and all of those that are rewritten; a run is rewritten when it
+//! Reads each run, so that a damaged one is not believed, and those that are rewritten again; a run is rewritten when it
 //! names a pack that is gone, or while it is small and there are many. Holds a million entries.
 
 use std::collections::hash_map::Entry;
@@ -18,12 +18,10 @@ use tresor_model::SessionId;
 use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{DomainId, IndexEntry, IndexHeader, IndexPack, IndexRun, PackId, name};
 
-use super::propose::list_packs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::known::entries_of;
+use crate::known::{entries_of, list_packs, read_pack, read_run};
 use crate::random::random;
 use crate::vault::Inner;
-use crate::verify::pack;
 
 /// Entries of a new run, about: 52 MB.
 const ENTRIES: usize = 1 << 20;
@@ -61,7 +59,7 @@ pub(super) async fn consolidate(vault: &Arc<Inner>, gone: &[PackId]) -> Result<(
     // A run is sealed with a key of the domain of its packs.
     let mut writers = Writers::new(vault);
     for object in std::mem::take(&mut work.rewrite) {
-        let Some(run) = read_run(vault, &object).await? else {
+        let Some(run) = read_run(vault, object.clone(), None).await?.flatten() else {
             continue;
         };
         let writer = writers.of(run.header.epoch)?;
@@ -69,7 +67,7 @@ pub(super) async fn consolidate(vault: &Arc<Inner>, gone: &[PackId]) -> Result<(
     }
     let uncovered = std::mem::take(&mut work.uncovered);
     let mut footers = stream::iter(uncovered)
-        .map(async |(id, size)| read_pack(vault, id, size).await)
+        .map(async |(id, size)| read_uncovered(vault, id, size).await)
         .buffered(vault.store.parallelism());
     while let Some(found) = footers.try_next().await? {
         if let Some((pack, entries)) = found {
@@ -278,47 +276,25 @@ async fn read_header(vault: &Arc<Inner>, object: &str) -> Result<Option<IndexHea
     };
     let decoded = vault.pool.run(move || IndexHeader::decode(&bytes)).await;
     let decoded = decoded.map_err(|error| Error::system("read an index run").because(error))?;
-    Ok(usable(object, decoded).map(|(header, _)| header))
-}
-
-async fn read_run(vault: &Arc<Inner>, object: &str) -> Result<Option<IndexRun>> {
-    let Some(bytes) = vault.store.find(object, INDEX_LIMIT).await? else {
-        return Ok(None);
-    };
-    let of = Arc::clone(vault);
-    let decoded = vault
-        .pool
-        .run(move || IndexRun::decode(&bytes, &of.ring.get().ring));
-    let decoded = decoded
-        .await
-        .map_err(|error| Error::system("read an index run").because(error))?;
-    Ok(usable(object, decoded))
-}
-
-fn usable<T>(object: &str, decoded: tresor_vault_format::Result<T>) -> Option<T> {
     match decoded {
-        Ok(decoded) => Some(decoded),
+        Ok((header, _)) => Ok(Some(header)),
         Err(error) => {
             let error = Error::format(object, error);
             tracing::warn!(object, %error, "an index run is not usable, and left alone");
-            None
+            Ok(None)
         }
     }
 }
 
 /// A pack that no run covers, made durable: it was only seen.
-async fn read_pack(
+async fn read_uncovered(
     vault: &Inner,
     id: PackId,
     size: u64,
 ) -> Result<Option<(IndexPack, Vec<IndexEntry>)>> {
-    let object = name::pack(&id);
     let read = async {
-        let tail = pack::tail(&vault.store, id, size).await?;
-        let kind = tail.header().kind;
-        let contents = tail.open(&vault.ring.get().ring);
-        let contents = contents.map_err(|error| Error::format(&object, error))?;
-        vault.store.settle(&object).await?;
+        let (kind, contents) = read_pack(vault, id, size).await?;
+        vault.store.settle(&name::pack(&id)).await?;
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Ok::<_, Error>((IndexPack { id, size, kind }, entries_of(&contents)))
     };

@@ -27,7 +27,8 @@ use std::time::Duration;
 use tresor_model::SessionId;
 
 use self::finish::Made;
-use crate::error::{Error, Result};
+use self::propose::Found;
+use crate::error::Result;
 use crate::plans::PlanNames;
 use crate::random::random;
 #[cfg(test)]
@@ -212,8 +213,12 @@ fn collectors_id() -> Result<SessionId> {
 
 /// Whether something was not found because another collector has deleted since: then what was seen
 /// is void, and there is its plan to finish.
-async fn is_overtaken(vault: &Inner, number: u32, error: &Error) -> Result<bool> {
-    Ok(error.object_and_reason().is_some() && PlanNames::list(vault).await?.next() != number)
+async fn is_overtaken(vault: &Inner, number: u32, found: &Result<Found>) -> Result<bool> {
+    let misses = match found {
+        Ok(found) => found.misses(),
+        Err(error) => error.object_and_reason().is_some(),
+    };
+    Ok(misses && PlanNames::list(vault).await?.next() != number)
 }
 
 impl Vault {
@@ -262,16 +267,16 @@ impl Vault {
                 continue;
             }
             let number = names.next();
-            match propose::look(vault, number, options, &progress).await {
-                Err(error) if is_overtaken(vault, number, &error).await? => {
-                    tracing::info!(number, %error, "another collector was faster: looked at again");
-                }
-                // What another one has deleted meanwhile is not missed.
-                Ok(found) if found.misses() && PlanNames::list(vault).await?.next() != number => {
-                    tracing::info!(number, "another collector was faster: looked at again");
-                }
-                found => break found?,
+            let found = propose::look(vault, number, options, &progress).await;
+            if !is_overtaken(vault, number, &found).await? {
+                break found?;
             }
+            let error = found.err().map(tracing::field::display);
+            tracing::info!(
+                number,
+                error,
+                "another collector was faster: looked at again"
+            );
         };
         found.mark_missing(vault).await?;
         progress(CollectStep::Chosen(found.choice.clone()));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use tresor_model::SessionId;
+use tresor_vault_format::limits::CHUNK_SIZE;
 use tresor_vault_format::{
     HEADER_LEN, Location, MovedTo, PackHeader, PackId, PackKind, Plan, PlanClaim, name,
 };
@@ -19,13 +20,13 @@ use super::walk::Walk;
 use super::{CollectChoice, CollectOptions, CollectStep};
 use crate::damage;
 use crate::error::{Error, Result};
+use crate::known::{list_packs, read_pack};
 use crate::plans::{self, PlanNames};
 use crate::record;
 use crate::roster::{self, Roster};
 use crate::session::PlantedBug;
 use crate::store::PutOutcome;
 use crate::vault::Inner;
-use crate::verify::pack;
 
 /// How often a small object is put again, with an index run less each time, when there is no room.
 const TRIES_WHEN_FULL: u32 = 16;
@@ -96,14 +97,6 @@ pub(super) async fn look(
     found.choose_dead(vault, &roster.open()).await?;
     found.choose_sparse(vault, options).await?;
     Ok(found)
-}
-
-pub(super) async fn list_packs(vault: &Inner) -> Result<HashMap<PackId, u64>> {
-    let listed = vault.store.list(name::PACKS).await?;
-    let packs = listed
-        .iter()
-        .filter_map(|meta| Some((name::parse_pack(meta.name.as_str())?, meta.size)));
-    Ok(packs.collect())
 }
 
 /// Walks over all points that are kept; gives their sessions, and those that are nobody's.
@@ -225,22 +218,19 @@ impl Found {
 
     /// How much of a pack is live, by its footer.
     async fn measure(&self, vault: &Inner, id: PackId, size: u64) -> Result<Candidate> {
-        let tail = pack::tail(&vault.store, id, size).await?;
-        let kind = tail.header().kind;
-        let contents = tail.open(&vault.ring.get().ring);
-        let contents = contents.map_err(|error| Error::format(&name::pack(&id), error))?;
+        let (kind, contents) = read_pack(vault, id, size).await?;
         let (mut frames, mut live) = (0, 0);
         for frame in &contents.frames {
             let length = u64::from(frame.location.length);
             let plain: u64 = frame.entries.iter().map(|(_, size)| u64::from(*size)).sum();
             let (mut at, mut of_frame) = (0, 0);
-            for (slot, (_, size)) in (0..).zip(&frame.entries) {
+            for (_, size) in &frame.entries {
                 let location = Location {
                     frame: frame.location,
                     at,
                     size: *size,
                 };
-                if is_live(&self.live, kind, &location, slot) {
+                if is_live(&self.live, kind, &location) {
                     of_frame += u64::from(*size);
                 }
                 at += size;
@@ -257,9 +247,10 @@ impl Found {
     }
 }
 
-/// Whether a part of a pack is live; `slot` is its number in its frame.
-pub(super) fn is_live(live: &Live, kind: PackKind, part: &Location, slot: u32) -> bool {
+/// Whether a part of a pack is live.
+pub(super) fn is_live(live: &Live, kind: PackKind, part: &Location) -> bool {
     let pack = live.pack(&part.frame.pack);
+    let slot = u32::try_from(part.at as usize / CHUNK_SIZE).unwrap_or(u32::MAX);
     pack.is_some_and(|pack| match kind {
         PackKind::Data => pack.has_chunk(part, slot),
         PackKind::Tree => pack.has_node(part),
@@ -339,11 +330,7 @@ fn plan_of(
     condemned.dedup();
     let mut moved = Vec::new();
     for (from, targets) in &rewritten.targets {
-        moved.extend(targets.iter().map(|(to, size)| MovedTo {
-            from: *from,
-            to: *to,
-            size: *size,
-        }));
+        moved.extend(moved_to(*from, targets));
     }
     let hinted = found
         .hinted
@@ -351,11 +338,7 @@ fn plan_of(
         .filter(|_| !options.protocol().has(PlantedBug::ForgetsMoved));
     for (from, place) in hinted {
         match (rewritten.targets.get(place), found.listed.get(place)) {
-            (Some(targets), _) => moved.extend(targets.iter().map(|(to, size)| MovedTo {
-                from: *from,
-                to: *to,
-                size: *size,
-            })),
+            (Some(targets), _) => moved.extend(moved_to(*from, targets)),
             (None, size) => moved.push(MovedTo {
                 from: *from,
                 to: *place,
@@ -374,6 +357,15 @@ fn plan_of(
         walked: found.walked.iter().copied().collect(),
         dropped: found.dropped.iter().copied().collect(),
     }
+}
+
+fn moved_to(from: PackId, targets: &BTreeSet<(PackId, u32)>) -> impl Iterator<Item = MovedTo> {
+    let targets = targets.iter();
+    targets.map(move |(to, size)| MovedTo {
+        from,
+        to: *to,
+        size: *size,
+    })
 }
 
 /// Puts an object without which nothing can be freed: index runs, which can be made again, make

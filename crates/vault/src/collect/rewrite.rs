@@ -16,10 +16,10 @@ use super::live::Live;
 use super::propose::is_live;
 use super::{CollectOptions, CollectStep};
 use crate::error::{Error, ErrorKind, Result};
+use crate::known::{entries_of, read_pack};
 use crate::read::{self, chunk_at, verified};
 use crate::session::{DEFAULT_LEVEL, Packer, PlantedBug, Spare};
 use crate::vault::Inner;
-use crate::verify::pack;
 
 /// Plain bytes at which nodes are put into a frame, as sessions do.
 const NODE_FRAME: usize = 64 << 10;
@@ -164,24 +164,11 @@ impl<'a> Mover<'a> {
     }
 
     async fn pack(&mut self, candidate: &Candidate, live: &Live) -> Result<()> {
-        let tail = pack::tail(&self.vault.store, candidate.id, candidate.size).await?;
-        let kind = tail.header().kind;
-        let contents = tail.open(&self.vault.ring.get().ring);
-        let contents =
-            contents.map_err(|error| Error::format(&name::pack(&candidate.id), error))?;
+        let (kind, contents) = read_pack(self.vault, candidate.id, candidate.size).await?;
         self.into.entry(candidate.id).or_default();
-        for frame in &contents.frames {
-            let mut at = 0;
-            for (slot, (id, size)) in (0..).zip(&frame.entries) {
-                let part = Location {
-                    frame: frame.location,
-                    at,
-                    size: *size,
-                };
-                if is_live(live, kind, &part, slot) {
-                    self.part(kind, *id, &part).await?;
-                }
-                at += size;
+        for entry in entries_of(&contents) {
+            if is_live(live, kind, &entry.location) {
+                self.part(kind, entry.id, &entry.location).await?;
             }
         }
         Ok(())

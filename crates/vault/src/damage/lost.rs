@@ -1,13 +1,12 @@
 //! Whether a recovery point is whole, at a cost that follows its change.
 
-use std::collections::HashSet;
-
 use tresor_model::{PointId, SessionId};
 use tresor_vault_format::limits::{END_LIMIT, INDEX_LIMIT};
 use tresor_vault_format::{IndexHeader, Outcome, PackId, SessionEnd, name};
 
 use crate::damage::marked_packs;
 use crate::error::{Error, Result};
+use crate::known::list_packs;
 use crate::vault::Vault;
 
 impl Vault {
@@ -46,16 +45,9 @@ impl Vault {
         let Outcome::Committed(commit) = end.outcome else {
             return Ok(false);
         };
-        let listed = store.list(name::PACKS).await?;
-        let there: HashSet<PackId> = listed
-            .iter()
-            .filter_map(|meta| name::parse_pack(meta.name.as_str()))
-            .collect();
-        if commit
-            .tree_packs
-            .iter()
-            .any(|(pack, _)| !there.contains(pack))
-        {
+        let there = list_packs(&self.inner).await?;
+        let is_gone = |pack: &PackId| !there.contains_key(pack);
+        if commit.tree_packs.iter().any(|(pack, _)| is_gone(pack)) {
             return Ok(false);
         }
         for number in 0..commit.index_runs {
@@ -66,7 +58,7 @@ impl Vault {
             let Ok((header, _)) = IndexHeader::decode(&run) else {
                 return Ok(false);
             };
-            if header.packs.iter().any(|pack| !there.contains(&pack.id)) {
+            if header.packs.iter().any(|pack| is_gone(&pack.id)) {
                 return Ok(false);
             }
         }

@@ -28,7 +28,7 @@ use tresor_model::VaultId;
 use tresor_vault_format::limits::INDEX_LIMIT;
 use tresor_vault_format::{
     ChunkId, DomainId, IndexEntry, IndexHeader, IndexRun, LeafChunk, Location, PackContents,
-    PackId, PackKind, name,
+    PackId, PackKind, PackTail, name,
 };
 
 use super::cache::{Cache, cache_of};
@@ -360,14 +360,25 @@ pub(crate) async fn read_footer(
 ) -> Result<Option<PackContents>> {
     let tail = pack::tail(&vault.store, id, size).await?;
     match tail.header().kind {
-        PackKind::Data => {
-            let opened = tail.open(&vault.ring.get().ring);
-            opened
-                .map(Some)
-                .map_err(|error| Error::format(&name::pack(&id), error))
-        }
+        PackKind::Data => open_tail(vault, id, tail).map(Some),
         PackKind::Tree => Ok(None),
     }
+}
+
+/// What a pack of either kind says that it holds.
+pub(crate) async fn read_pack(
+    vault: &Inner,
+    id: PackId,
+    size: u64,
+) -> Result<(PackKind, PackContents)> {
+    let tail = pack::tail(&vault.store, id, size).await?;
+    let kind = tail.header().kind;
+    Ok((kind, open_tail(vault, id, tail)?))
+}
+
+fn open_tail(vault: &Inner, id: PackId, tail: PackTail) -> Result<PackContents> {
+    let opened = tail.open(&vault.ring.get().ring);
+    opened.map_err(|error| Error::format(&name::pack(&id), error))
 }
 
 /// What is in packs of either kind; those whose footers cannot be read are left out.
@@ -376,13 +387,10 @@ pub(crate) async fn read_contents(
     packs: Vec<(PackId, u64)>,
 ) -> Result<Vec<PackContents>> {
     stream::iter(packs)
-        .map(async |(id, size)| {
-            let tail = match pack::tail(&vault.store, id, size).await {
-                Ok(tail) => tail,
-                Err(error) if error.object_and_reason().is_some() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            Ok(tail.open(&vault.ring.get().ring).ok())
+        .map(async |(id, size)| match read_pack(vault, id, size).await {
+            Ok((_, contents)) => Ok(Some(contents)),
+            Err(error) if error.object_and_reason().is_some() => Ok(None),
+            Err(error) => Err(error),
         })
         .buffer_unordered(vault.store.parallelism())
         .try_filter_map(async |found| Ok(found))

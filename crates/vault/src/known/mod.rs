@@ -20,9 +20,11 @@ mod stored;
 mod table;
 
 pub(crate) use cache::cache_of;
-pub(crate) use load::{entries_of, list_names, load, read_contents, read_footer, read_run};
+pub(crate) use load::{
+    entries_of, list_names, load, read_contents, read_footer, read_pack, read_run,
+};
 pub use measure::IndexProbe;
-pub(crate) use packs::ListedPacks;
+pub(crate) use packs::{ListedPacks, list_packs};
 pub(crate) use table::TablePack;
 
 use std::collections::HashMap;

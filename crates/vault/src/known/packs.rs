@@ -9,6 +9,15 @@ use crate::error::Result;
 use crate::known::table::TablePack;
 use crate::vault::Inner;
 
+/// All packs with the sizes of their objects, sound or not.
+pub(crate) async fn list_packs(vault: &Inner) -> Result<HashMap<PackId, u64>> {
+    let listed = vault.store.list(name::PACKS).await?;
+    let packs = listed
+        .iter()
+        .filter_map(|meta| Some((name::parse_pack(meta.name.as_str())?, meta.size)));
+    Ok(packs.collect())
+}
+
 /// Listed packs with the sizes of their objects, without those that are marked as damaged.
 #[derive(Debug, Default)]
 pub(crate) struct ListedPacks(HashMap<PackId, u64>);
@@ -16,12 +25,9 @@ pub(crate) struct ListedPacks(HashMap<PackId, u64>);
 impl ListedPacks {
     pub(crate) async fn list(vault: &Inner) -> Result<Self> {
         let marked = marked_packs(vault).await?;
-        let listed = vault.store.list(name::PACKS).await?;
-        let packs = listed
-            .iter()
-            .filter_map(|meta| Some((name::parse_pack(meta.name.as_str())?, meta.size)));
-        let sound = packs.filter(|(pack, _)| !marked.contains(pack));
-        Ok(Self(sound.collect()))
+        let mut packs = list_packs(vault).await?;
+        packs.retain(|pack, _| !marked.contains(pack));
+        Ok(Self(packs))
     }
 
     /// Whether there is such a pack.

@@ -1,17 +1,16 @@
 //! The operations, and what each one makes of a damaged vault.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tresor_backend::MemoryBackend;
 use tresor_model::PointId;
 use tresor_vault::{
-    CollectOptions, Error, ErrorKind, ObjectsReport, Result, Vault, check_structure, verify_objects,
+    Error, ErrorKind, ObjectsReport, Result, Vault, check_structure, verify_objects,
 };
 
 use crate::kinds::Kind;
 use crate::sample::{Backup, Sample, TARGET};
-use crate::support::{back_up, key, read_all};
+use crate::support::{back_up, eager, key, read_all};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Operation {
@@ -228,11 +227,7 @@ impl Case<'_> {
 
     /// Frees what the expired points used, or says why it does not. `Unseen` when it frees something else.
     async fn collect(&self, vault: &Vault) -> Verdict {
-        let options = CollectOptions {
-            min_gain: 1,
-            wait: Duration::ZERO,
-            ..CollectOptions::default()
-        };
+        let options = eager();
         let report = match vault.collect(&options, |_| ()).await {
             Ok(report) => report,
             Err(error) => return self.judge(&error),

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,11 +18,20 @@ use tresor_model::{
     StreamRecord, TrackingLedger, TrackingSigns, VmId,
 };
 use tresor_vault::{
-    CHUNK_SIZE, CreateOptions, KeyMaterial, RecoveryKey, Result, SessionOptions, StreamStats,
-    Vault, WriteSession,
+    CHUNK_SIZE, CollectOptions, CreateOptions, KeyMaterial, RecoveryKey, Result, SessionOptions,
+    StreamStats, Vault, WriteSession,
 };
 
 pub(crate) const CHUNK: u64 = CHUNK_SIZE as u64;
+
+/// Moves whatever is dead at all, and waits for nobody.
+pub(crate) fn eager() -> CollectOptions {
+    CollectOptions {
+        min_gain: 1,
+        wait: Duration::ZERO,
+        ..CollectOptions::default()
+    }
+}
 
 pub(crate) fn key() -> KeyMaterial {
     KeyMaterial::KeyFile(b"0123456789abcdef0123456789abcdef".to_vec().into())
