@@ -137,6 +137,9 @@ pub(crate) const SOCKET: &str = "s";
 /// The storage daemon's QMP socket within the same directory.
 pub(crate) const MONITOR: &str = "q";
 
+/// The storage daemon's pid file within the same directory: it is there when it serves.
+pub(crate) const READY: &str = "pid";
+
 /// The storage daemon's messages within the same directory.
 pub(crate) const LOG: &str = "log";
 

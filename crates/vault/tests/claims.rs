@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hostile::Hostile;
-use support::{CHUNK, key, memory_vault, noise, point, read_all, write_all};
+use support::{CHUNK, eager, key, memory_vault, noise, point, read_all, write_all};
 use tempfile::TempDir;
 use tresor_backend::wrap::{Metered, Verb};
 use tresor_backend::{Backend, MemoryBackend, ObjectName};
@@ -135,6 +135,32 @@ async fn a_machine_believes_itself() {
         assert!(next.read < FOOTERS, "{again}: {} read", next.read);
         machine.assert_whole(&next.point, &content).await;
     }
+}
+
+/// What collect moves it has read: the machine that collects goes on believing it, another looks once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_collect_moved_is_not_read_again() {
+    let (backend, _, _) = memory_vault().await;
+    let (one, other) = (Machine::new(&backend), Machine::new(&backend));
+    let all = noise(20, 12 * MIB);
+    let every_other = all.chunks(CHUNK_SIZE).step_by(2);
+    let half: Vec<u8> = every_other.flatten().copied().collect();
+    let whole = one.back_up(&all).await;
+    one.back_up(&half).await;
+
+    let (_, vault) = one.open().await;
+    vault.remember_in(one.cache.path());
+    vault.expire(whole.point.id).await.unwrap();
+    let report = vault.collect(&eager(), |_| ()).await.unwrap();
+    let moved = report.choice.unwrap().moved_bytes;
+    assert!(moved > 6 * MIB as u64, "{moved} moved");
+
+    let next = one.back_up(&half).await;
+    assert_eq!(next.stats.new, 0);
+    assert!(next.read < FOOTERS, "{} read", next.read);
+    let first = other.back_up(&half).await;
+    assert_eq!(first.stats.new, 0);
+    assert!(first.read > 5 * MIB as u64, "{} read", first.read);
 }
 
 /// A clone on another machine: what is there is read once, and not sent.

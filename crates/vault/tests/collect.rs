@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{CHUNK, eager, key, noise, point, read_all, write_all};
-use tresor_backend::LocalBackend;
+use tresor_backend::{Backend as _, LocalBackend};
 use tresor_model::{RecoveryPoint, SessionId, StreamRecord};
 use tresor_vault::{
     CHUNK_SIZE, CollectReport, CreateOptions, Ended, ErrorKind, SessionOptions, Vault,
@@ -152,6 +152,11 @@ async fn a_writer_that_comes_back_late_has_lost() {
     let id = asleep.id();
     let written = write_all(&asleep, "vda", &noise(4, 4 << 20), None, 1 << 20).await;
     let (record, _) = written.unwrap();
+    // Packs are sent while the writer goes on.
+    let place = LocalBackend::open(&dir.path().join("vault")).await.unwrap();
+    while place.list("packs/").await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     // It may commit yet: its packs are let be, and nothing is waited for when there is no plan.
     let choice = collect(&vault).await.choice.unwrap();
     assert!(choice.busy_packs > 0 && choice.is_empty(), "{choice:?}");

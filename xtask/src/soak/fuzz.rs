@@ -8,11 +8,14 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
+    thread,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{Options, report};
 use crate::{
@@ -55,11 +58,14 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     if targets.is_empty() {
         bail!("there is no such target; fuzz/Cargo.toml lists them");
     }
-    let mut outcomes = Vec::new();
-    for target in &targets {
-        say(&format!("fuzzing {target}"));
-        outcomes.push(fuzz(&root, &fuzzer, target, minutes, options.seed)?);
-    }
+    build(&root, &fuzzer)?;
+    let runner = Runner {
+        root,
+        fuzzer,
+        minutes,
+        seed: options.seed,
+    };
+    let outcomes = runner.all(&targets, options.at_once.get())?;
     report::publish(options, &text(options, minutes, &outcomes))?;
     let found = outcomes.iter().filter(|o| o.finding.is_some()).count();
     if found > 0 {
@@ -82,6 +88,23 @@ fn install(root: &Path) -> Result<PathBuf> {
         )?;
     }
     Ok(program)
+}
+
+/// Builds all targets, so that none of their minutes goes into it.
+fn build(root: &Path, fuzzer: &Path) -> Result<()> {
+    say("building the targets");
+    capture(in_fuzz(
+        root,
+        Command::new(fuzzer).args(["fuzz", "build", "--sanitizer", "none"]),
+    ))?;
+    Ok(())
+}
+
+/// Where a command of cargo-fuzz runs.
+fn in_fuzz<'a>(root: &Path, command: &'a mut Command) -> &'a mut Command {
+    command
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", root.join("target/fuzz"))
 }
 
 fn cargo() -> Command {
@@ -129,35 +152,73 @@ fn seed(root: &Path, target: &str, corpus: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fuzz(root: &Path, fuzzer: &Path, target: &str, minutes: f64, number: u64) -> Result<Outcome> {
-    let corpus = root.join("fuzz/corpus").join(target);
-    seed(root, target, &corpus)?;
-    let output = Command::new(fuzzer)
-        .args(["fuzz", "run", "--sanitizer", "none", target])
-        .arg(&corpus)
-        .arg("--")
-        .arg(format!("-max_total_time={:.0}", (minutes * 60.0).max(1.0)))
-        // libFuzzer takes 0 for "choose one".
-        .arg(format!("-seed={}", number.max(1) & 0x7fff_ffff))
-        .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
-        .arg(format!("-timeout={INPUT_SECONDS}"))
-        .arg("-print_final_stats=1")
-        .current_dir(root)
-        .env("CARGO_TARGET_DIR", root.join("target/fuzz"))
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start cargo-fuzz")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let mut outcome = read(target, &said);
-    if !output.status.success() {
-        if outcome.executions == 0 && !said.contains("libFuzzer") {
-            bail!("{target} was not run:\n{}", tail(&said));
-        }
-        outcome.finding = Some(tail(&said));
-    } else if outcome.executions == 0 {
-        bail!("{target} executed nothing:\n{}", tail(&said));
+/// How each target is run.
+struct Runner {
+    root: PathBuf,
+    fuzzer: PathBuf,
+    minutes: f64,
+    seed: u64,
+}
+
+impl Runner {
+    /// Runs the targets, so many at a time; in their order in the answer.
+    fn all(&self, targets: &[String], at_once: usize) -> Result<Vec<Outcome>> {
+        let waiting = Mutex::new(targets.iter());
+        let next = || waiting.lock().ok()?.next();
+        let work = || -> Result<Vec<Outcome>> {
+            let mut outcomes = Vec::new();
+            while let Some(target) = next() {
+                say(&format!("fuzzing {target}"));
+                outcomes.push(self.one(target)?);
+            }
+            Ok(outcomes)
+        };
+        let mut outcomes = Vec::new();
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                let ended = thread
+                    .join()
+                    .map_err(|_| anyhow!("a fuzzing thread panicked"));
+                outcomes.extend(ended??);
+            }
+            Ok::<_, anyhow::Error>(())
+        })?;
+        outcomes.sort_by(|a, b| a.target.cmp(&b.target));
+        Ok(outcomes)
     }
-    Ok(outcome)
+
+    fn one(&self, target: &str) -> Result<Outcome> {
+        let corpus = self.root.join("fuzz/corpus").join(target);
+        seed(&self.root, target, &corpus)?;
+        let output = in_fuzz(&self.root, &mut Command::new(&self.fuzzer))
+            .args(["fuzz", "run", "--sanitizer", "none", target])
+            .arg(&corpus)
+            .arg("--")
+            .arg(format!(
+                "-max_total_time={:.0}",
+                (self.minutes * 60.0).max(1.0)
+            ))
+            // libFuzzer takes 0 for "choose one".
+            .arg(format!("-seed={}", self.seed.max(1) & 0x7fff_ffff))
+            .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
+            .arg(format!("-timeout={INPUT_SECONDS}"))
+            .arg("-print_final_stats=1")
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start cargo-fuzz")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let mut outcome = read(target, &said);
+        if !output.status.success() {
+            if outcome.executions == 0 && !said.contains("libFuzzer") {
+                bail!("{target} was not run:\n{}", tail(&said));
+            }
+            outcome.finding = Some(tail(&said));
+        } else if outcome.executions == 0 {
+            bail!("{target} executed nothing:\n{}", tail(&said));
+        }
+        Ok(outcome)
+    }
 }
 
 /// Takes the figures out of what libFuzzer prints.
@@ -190,14 +251,18 @@ fn read(target: &str, said: &str) -> Outcome {
 
 fn text(options: &Options, minutes: f64, outcomes: &[Outcome]) -> String {
     let mut text = format!(
-        "# Soak: fuzz, {}\n\n`cargo xtask soak fuzz --minutes {minutes} --seed {}`\n\n\
-         Each decoder that reads what others wrote, under libFuzzer on stable Rust for {minutes} minutes.\n\
+        "# Soak: fuzz, {}\n\n`cargo xtask soak fuzz --minutes {minutes} --seed {} --at-once {}`\n\n\
+         Each decoder that reads what others wrote, under libFuzzer on stable Rust for {minutes} minutes,\n\
+         {} at a time on {} processors.\n\
          A panic, more memory than the target may hold, or {INPUT_SECONDS} s for one input is a finding.\n\
          Peak memory is the process's, with libFuzzer's own tables. {} targets at 10 minutes each take\n\
          {} hours on one processor.\n\n\
          | target | executions | edges | corpus | peak, MiB | findings |\n|---|---|---|---|---|---|\n",
         report::today(),
         options.seed,
+        options.at_once,
+        options.at_once,
+        thread::available_parallelism().map_or(0, NonZeroUsize::get),
         outcomes.len(),
         (outcomes.len() * 10).div_ceil(60),
     );

@@ -14,7 +14,7 @@ mod vault;
 mod vault_kill;
 mod writers;
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// How long each target runs (fuzz)
     #[arg(long)]
     minutes: Option<f64>,
+    /// How many targets run at the same time (fuzz)
+    #[arg(long, value_name = "N", default_value = "1")]
+    at_once: NonZeroUsize,
     /// What the runs are derived from
     #[arg(long)]
     seed: u64,

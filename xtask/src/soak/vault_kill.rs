@@ -1,7 +1,7 @@
-//! `soak vault-kill`: writers of a vault killed at random moments, on a directory and on S3. The runs
+//! `soak vault-kill`: writers and collectors of a vault killed at random moments, on a directory and on S3. The runs
 //! are those of the test `vault_kill` of `tresor-backend-object`, in large numbers.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -14,14 +14,15 @@ use crate::{
 
 /// What the test counted on one kind of storage.
 #[derive(Debug, Deserialize)]
-struct Row {
-    store: String,
+struct Figures {
     kills: u64,
     acknowledged: u64,
     committed_unheard: u64,
     open_sessions: u64,
     resumed_bytes: u64,
     restored: u64,
+    lost_sessions: u64,
+    freed_packs: u64,
 }
 
 pub(super) async fn run(options: &Options) -> Result<()> {
@@ -32,42 +33,45 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let mut test = tool(cargo);
     test.current_dir(workspace::root()?)
         .args(["test", "--quiet", "--package", "tresor-backend-object"])
-        .args(["--test", "vault_kill", "a_killed_writer_loses_nothing"])
+        .args(["--test", "vault_kill", "nothing_is_lost_by_kills"])
         .env("TRESOR_KILL_RUNS", options.runs.to_string())
         .env("TRESOR_KILL_SEED", options.seed.to_string())
         .env("TRESOR_KILL_FIGURES", &figures);
     if !succeeds(&mut test)? {
-        bail!("a killed writer lost something: the test says what, and its seed");
+        bail!("something was lost: the test says what, and its seed");
     }
     let text = std::fs::read(&figures).context("the test left no figures")?;
-    let rows: Vec<Row> = serde_json::from_slice(&text)?;
+    let rows: BTreeMap<String, Figures> = serde_json::from_slice(&text)?;
     report::publish(options, &page(options, &rows))
 }
 
-fn page(options: &Options, rows: &[Row]) -> String {
+fn page(options: &Options, rows: &BTreeMap<String, Figures>) -> String {
     let Options { runs, seed, .. } = options;
     let mut text = format!(
         "# Soak: vault-kill, {}\n\n`cargo xtask soak vault-kill --runs {runs} --seed {seed}`\n\n\
          Each run starts a process that writes a vault (8 MiB disk, a quarter of it changed from one\n\
-         session to the next, packs of 256 KiB), kills it by SIGKILL up to 400 ms later, and checks:\n\
-         every point whose commit it had acknowledged is there, every point that is there restores\n\
-         byte-equal, all objects verify, and the next writer goes on without sending again what is\n\
-         known. S3 is moto, over HTTP.\n\n\
-         | storage | kills | points acknowledged | committed, killed before it could say so | sessions left open | \
-         points restored | not sent again after a kill, KiB |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+         session to the next, packs of 256 KiB) and one that expires all points but two and collects,\n\
+         over and over; it takes sessions older than 300 ms for dead. Each is killed by SIGKILL up to\n\
+         1.2 s later. Then every point whose commit was acknowledged and that was not expired is there,\n\
+         every point that is there restores byte-equal, all objects verify, no pack is marked as damaged,\n\
+         and the next writer goes on without sending again what is known. S3 is moto, over HTTP.\n\n\
+         | storage | kills of both | points acknowledged | committed, killed before it could say so | \
+         sessions left open, most | sessions taken for dead | packs freed | points compared | \
+         not sent again after a kill, KiB |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         report::today()
     );
-    for row in rows {
+    for (store, row) in rows {
         // Writing to a string cannot fail.
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            row.store,
+            "| {store} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row.kills,
             row.acknowledged,
             row.committed_unheard,
             row.open_sessions,
+            row.lost_sessions,
+            row.freed_packs,
             row.restored,
             row.resumed_bytes >> 10
         )

@@ -254,7 +254,7 @@ pub(crate) async fn remove(path: &Path) -> std::io::Result<()> {
     };
     match tokio::fs::symlink_metadata(path).await {
         Ok(metadata) if metadata.is_dir() => {
-            for name in [naming::SOCKET, naming::MONITOR, naming::LOG] {
+            for name in [naming::SOCKET, naming::MONITOR, naming::READY, naming::LOG] {
                 let removed = tokio::fs::remove_file(path.join(name)).await;
                 removed.or_else(absent_is_fine)?;
             }

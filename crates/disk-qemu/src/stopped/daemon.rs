@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -18,17 +17,13 @@ use tresor_disk::{Error, ErrorKind};
 use tresor_model::{SnapshotTag, VmId};
 use tresor_qmp::{Client, Peer, commands::machine::Quit};
 
-use super::process::Process;
+use super::{launch::Launch, process::Process};
 use crate::{connect::Lease, failure, naming, prepare, provider::QemuConfig};
 
-/// How long it may take until it answers.
-const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to write its bitmaps and end.
 const END_LIMIT: Duration = Duration::from_secs(60);
 /// How often its socket is looked at.
-const POLL: Duration = Duration::from_millis(5);
-/// Most bytes of its messages that are shown.
-const MAX_MESSAGE: usize = 2000;
+pub(super) const POLL: Duration = Duration::from_millis(5);
 
 /// A storage daemon without images. Dropped, it ends in order, some time later.
 #[derive(Debug)]
@@ -52,38 +47,12 @@ impl Daemon {
             gid: getegid().as_raw(),
         };
         let socket = prepare::make_socket_dir(&config.runtime_dir, tag, vm, owner).await?;
-        let monitor = socket.with_file_name(naming::MONITOR);
-        let log = socket.with_file_name(naming::LOG);
-        let program = config.storage_daemon.clone();
-        let step = format!(
-            "start {} (Debian and Ubuntu: package qemu-utils)",
-            program.display()
-        );
-        let command = command(&program, &monitor, &log).map_err(failure::host(&step))?;
-        // Starting waits for another thread.
-        let started = tokio::task::spawn_blocking(move || Process::start(command));
-        let process = started
-            .await
-            .map_err(std::io::Error::other)
-            .and_then(|result| result)
-            .map_err(failure::host(&step))?;
-        let process = Arc::new(process);
-        let why = match timeout(START_LIMIT, connect(config, &monitor, &process)).await {
-            Ok(Ok(Some(client))) => {
-                return Ok(Self {
-                    client: Arc::new(client),
-                    process,
-                    socket,
-                });
-            }
-            Ok(Ok(None)) => match process.ended().await {
-                Some(status) => format!("it ended ({status})"),
-                None => "it ended".to_owned(),
-            },
-            Ok(Err(error)) => return Err(failure::qmp(&step)(error)),
-            Err(_elapsed) => format!("it does not answer within {} s", START_LIMIT.as_secs()),
-        };
-        Err(Error::new(ErrorKind::Host, step).because(format!("{why}: {}", said(&log).await)))
+        let (process, client) = Launch::beside(config, &socket).daemon().await?;
+        Ok(Self {
+            client: Arc::new(client),
+            process,
+            socket,
+        })
     }
 
     pub(super) fn client(&self) -> &Lease {
@@ -109,51 +78,6 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.process.terminate(); // others hold the process to see its end
-    }
-}
-
-fn command(program: &Path, monitor: &Path, log: &Path) -> std::io::Result<Command> {
-    use std::os::unix::process::CommandExt as _;
-    let log = new_log(log)?;
-    // QEMU takes a doubled comma for a comma.
-    let path = monitor.display().to_string().replace(',', ",,");
-    let mut command = Command::new(program);
-    command
-        .args(["--chardev"])
-        .arg(format!("socket,id=m,path={path},server=on,wait=off"))
-        .args(["--monitor", "chardev=m"])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        // Ctrl-C at a terminal is for us: we end it when its work is undone.
-        .process_group(0);
-    Ok(command)
-}
-
-/// What it wrote, the beginning of it.
-async fn said(log: &Path) -> String {
-    let said = tokio::fs::read(log).await.unwrap_or_default();
-    let said = said.get(..said.len().min(MAX_MESSAGE)).unwrap_or_default();
-    String::from_utf8_lossy(said).trim().to_owned()
-}
-
-/// Connects as soon as it listens and has time; `None` when it has ended. Nobody else knows its
-/// monitor, so no greeting only says that it is slow, and a connection that closes that it ends.
-async fn connect(
-    config: &QemuConfig,
-    monitor: &Path,
-    process: &Process,
-) -> Result<Option<Client>, tresor_qmp::Error> {
-    use tresor_qmp::ErrorKind::{Busy, Closed, Unreachable};
-    loop {
-        match Client::connect(monitor, config.limits).await {
-            Ok(client) => return Ok(Some(client)),
-            Err(error) if !matches!(error.kind(), Unreachable | Busy | Closed) => {
-                return Err(error);
-            }
-            Err(_) if process.has_ended() => return Ok(None),
-            Err(_) => tokio::time::sleep(POLL).await,
-        }
     }
 }
 
@@ -185,7 +109,7 @@ pub(super) async fn end_left_behind(config: &QemuConfig, directory: &Path) -> Re
 /// A new log. It is locked for as long as somebody has it open: we until the daemon is started, then
 /// the daemon, whose messages go there. So the lock is the sign of a daemon that lives, or is about
 /// to; the kernel takes it away.
-fn new_log(path: &Path) -> std::io::Result<File> {
+pub(super) fn new_log(path: &Path) -> std::io::Result<File> {
     let log = File::create(path)?;
     flock(&log, FlockOperation::LockExclusive)?; // at most a look at it is waited for
     Ok(log)
@@ -208,7 +132,7 @@ pub(crate) fn is_held(log: &Path) -> std::io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{os::unix::fs::PermissionsExt as _, process::Command};
 
     use super::*;
 
@@ -224,14 +148,13 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_does_not_listen_yet_is_waited_for() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let (monitor, log) = (
-            dir.path().join(naming::MONITOR),
-            dir.path().join(naming::LOG),
-        );
-        let config = QemuConfig::new("no-vm");
+        let log = dir.path().join(naming::LOG);
+        let mut config = QemuConfig::new("no-vm");
+        config.storage_daemon = silent(dir.path());
         let none = end_left_behind(&config, dir.path()).await;
         none.expect("there is none");
-        let command = command(&silent(dir.path()), &monitor, &log).expect("makes the log");
+        let launch = Launch::beside(&config, &dir.path().join(naming::SOCKET));
+        let command = launch.command().expect("makes the log");
         assert!(is_held(&log).expect("looks"), "it is about to be started");
         let process = Process::start(command).expect("starts");
 

@@ -38,6 +38,7 @@ mod daemon;
 mod emulator;
 mod give_way;
 mod images;
+mod launch;
 mod process;
 mod release;
 mod snapshot;

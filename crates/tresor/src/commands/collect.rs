@@ -33,6 +33,8 @@ pub(super) async fn run(args: CollectArgs, session: &Session) -> Result<(), Prob
     };
     let lines = Lines::new(session.is_quiet());
     let failed = |error| vault_problem(&error, vault.location());
+    // What is moved is read on the way, and not again by the next backup from here.
+    vault.remember_in(&open::absolute(&session.state()?.index_cache()));
     if args.dry_run {
         let choice = vault.plan_collect(&options, |step| lines.step(&step)).await;
         let choice = choice.map_err(failed)?;

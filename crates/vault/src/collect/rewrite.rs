@@ -238,7 +238,13 @@ impl<'a> Mover<'a> {
             self.late.push((name::pack(&id), body));
             return Ok(());
         }
-        self.vault.store.put_new(&name::pack(&id), body).await
+        self.vault.store.put_new(&name::pack(&id), body).await?;
+        if pack.header.kind == PackKind::Data {
+            // Each part was read, and is what its id says.
+            let entries = entries_of(&pack.contents);
+            self.vault.trust.note_pack(id, &entries);
+        }
+        Ok(())
     }
 
     fn finish(self, moved: Vec<PackId>) -> Rewritten {

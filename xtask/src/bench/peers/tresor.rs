@@ -1,6 +1,9 @@
 //! Tresor itself: the worker `tresor-bench`, which drives the crates that `tresor` is made of.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -55,8 +58,7 @@ impl Peer for Tresor {
     fn steps(&self, place: &Place<'_>) -> Vec<Step> {
         // Day 2 is read in two ways, each into a vault that has day 1 only.
         let second = place.dir.join("store-reread");
-        let mut copy = command("cp", ["-a"]);
-        copy.arg(place.store()).arg(&second);
+        let copy = copy_with_index(&place.store(), &second);
 
         let mut full = worker(place, "full");
         full.arg("--image").arg(&place.images.day1);
@@ -93,6 +95,14 @@ impl Peer for Tresor {
         steps.extend(verify);
         steps
     }
+}
+
+/// Copies a vault, and what the worker keeps of it on this machine.
+fn copy_with_index(from: &Path, to: &Path) -> Command {
+    let script = r#"cp -a "$1" "$2" && cp -a "$1.index-cache" "$2.index-cache""#;
+    let mut sh = command("sh", ["-c", script, "sh"]);
+    sh.arg(from).arg(to);
+    sh
 }
 
 /// A step that is not ours.

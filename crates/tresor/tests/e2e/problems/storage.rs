@@ -1,10 +1,16 @@
 //! A vault whose storage is full, fails, or goes away.
 
+use std::{
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
 use tresor_testkit::Guest;
 
 use crate::{
     lab::{Lab, VM, assert_unharmed, finish},
     problems::{in_guest, tmpfs::Tmpfs},
+    retention::{days, make_points},
     running::{Backup, HeldFreeze},
 };
 
@@ -34,6 +40,45 @@ async fn a_full_vault() {
     tmpfs.remount("size=1024m").await;
     lab.backup().await;
     lab.run(&["verify"]).await.ok();
+}
+
+/// Not a byte is free: what expired can go all the same, and what is kept stays whole.
+#[tokio::test]
+async fn a_full_vault_can_be_collected() {
+    let mut lab = Lab::without_vault();
+    let tmpfs = Tmpfs::mount(lab.vault(), 16).await;
+    lab.create_vault().await;
+    let points = make_points(&lab, "web01", &days(3)).await;
+    let keep = ["expire", "web01", "--keep-last", "1"];
+    let at_once = ["--grace", "0s", "--yes"];
+    lab.run(&[&keep[..], &at_once].concat()).await.ok();
+    fill(&tmpfs.path().join("filler"));
+    let collected = lab.run(&["collect"]).await.ok();
+    assert_eq!(collected["finished"], true, "{collected}");
+    assert!(
+        collected["collected"]["deleted_packs"].as_u64() >= Some(2),
+        "{collected}"
+    );
+    let (kept, to) = (points[2].to_string(), lab.path("to"));
+    lab.run(&["restore", &kept, "--to", to.to_str().unwrap()])
+        .await
+        .ok();
+    lab.run(&["check", "--deep"]).await.ok();
+    // There is room for a point now.
+    make_points(&lab, "web01", &days(1)).await;
+    lab.run(&["verify"]).await.ok();
+}
+
+/// Fills the file system to its last page.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    for size in [1 << 20, 4 << 10] {
+        let piece = vec![0; size];
+        while file.write_all(&piece).is_ok() {}
+    }
+    let more = std::fs::write(path.with_extension("more"), [0; 1]).unwrap_err();
+    assert_eq!(more.kind(), ErrorKind::StorageFull);
+    std::fs::remove_file(path.with_extension("more")).unwrap();
 }
 
 /// A file system that turned read-only, as after an I/O error: nothing in the VM was touched.
