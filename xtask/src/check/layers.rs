@@ -28,6 +28,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-model", Core),
     ("tresor-policy", Core),
     ("tresor-problem", Core),
+    ("tresor-schedule", Core),
     ("tresor-vault-format", Core),
     ("tresor-nbd", Protocol),
     ("tresor-qmp", Protocol),
