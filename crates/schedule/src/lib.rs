@@ -65,6 +65,8 @@ mod order;
 mod pending;
 mod resource;
 mod scheduler;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod slot;
 mod tick;
 mod time;
