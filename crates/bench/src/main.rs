@@ -11,6 +11,7 @@ mod point;
 mod random;
 mod reader;
 mod scale;
+mod schedule;
 mod session;
 
 use std::{
@@ -101,6 +102,18 @@ enum Command {
         #[arg(long, default_value_t = 10_000)]
         points: u64,
     },
+    /// Schedule a fleet for some days, and say how its starts are spread and what a tick costs
+    Schedule {
+        /// How many protected items
+        #[arg(long, default_value_t = 100_000)]
+        items: u32,
+        /// For how many days
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        /// Chooses the fleet and its fate
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Read every object of the vault and check it, without the key
     VerifyObjects,
     /// Read 4 KiB at random places of the last recovery point, one after another
@@ -130,6 +143,7 @@ async fn main() -> Result<()> {
         Command::Cat { image } => session::cat(&image)?,
         Command::Index { dir, entries } => return index::measure(&dir, entries),
         Command::Scale { dir, points } => return scale::measure(&dir, points).await,
+        Command::Schedule { items, days, seed } => return schedule::measure(items, days, seed),
         Command::VerifyObjects => commands::verify_objects(&vault).await?,
         Command::Random { reads, seed } => random::measure(&vault, reads, seed).await?,
     };

@@ -17,8 +17,9 @@
 //!   all that were placed before, and an item more or less would move the rest.
 //! - Why a kept offset and not one computed anew: an offer moves the offered item and no other, so
 //!   adding or removing an item moves **none**. Only if all offsets are lost and the fleet is placed
-//!   again does an item more or less move some: those for which it takes the last room or the lesser
-//!   load nearby, ten minutes at most unless the window is full (`tests/stability.rs` holds both).
+//!   again does an item more or less move others: those whose least loaded minute it changes, and
+//!   those that they change it for; of a fleet that uses half of its hosts a fifth at most, and one
+//!   in a hundred by more than twenty minutes (`tests/stability.rs` holds both).
 //! - Why not the best plan there is: durations are guesses from history. What the plan gets wrong,
 //!   the tick puts right.
 //!

@@ -9,15 +9,19 @@ pub(crate) const GRACE: Second = 8 * 3600;
 /// The head start of a priority.
 const HEAD_START: Second = 3600;
 
-/// The last moments at which an item's job may start to keep what was promised.
+/// What was promised of an item's next job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Promises {
-    /// The window closes. None: it has closed, and the item is to be caught up.
+    /// It starts before the window closes. None: that has closed, and it is to be caught up.
     pub closes: Option<Second>,
-    /// The next point would be late.
+    /// It ends before the next point would be late.
     pub deadline: Option<Second>,
+    /// What it is expected to take.
+    pub takes: Second,
     /// When the item should have started: what counts where nothing is promised.
     pub due: Second,
+    /// It waits since then. After a downtime that is later than anything that was promised.
+    pub since: Second,
 }
 
 /// A place in the order; the smaller goes first. It stays until a moment, so nothing has to be
@@ -32,12 +36,16 @@ pub(crate) struct Rank {
 /// Earliest promise first. Since a rank never moves forward faster than time, and grace and head
 /// start are bounded, only finitely many items are ever ranked before one that waits.
 pub(crate) fn rank(promises: &Promises, priority: Priority, now: Second) -> Rank {
-    let both = [promises.closes, promises.deadline];
-    let both = both.iter().flatten().copied();
-    let kept = both.clone().filter(|promise| *promise >= now).min();
+    // Each with the last moment at which a start keeps it.
+    let closes = promises.closes.map(|closes| (closes, closes));
+    let deadline = promises.deadline;
+    let deadline = deadline.map(|deadline| (deadline, deadline - promises.takes));
+    let both = [closes, deadline];
+    let both = both.iter().flatten();
+    let kept = both.clone().filter(|(_, last)| *last >= now).min();
     let by = match (kept, both.max()) {
-        (Some(kept), _) => kept,
-        (None, Some(broken)) => broken + GRACE,
+        (Some((kept, _)), _) => *kept,
+        (None, Some((broken, _))) => (*broken).max(promises.since) + GRACE,
         (None, None) => promises.due,
     };
     let head_start = match priority {
@@ -47,7 +55,7 @@ pub(crate) fn rank(promises: &Promises, priority: Priority, now: Second) -> Rank
     };
     Rank {
         by: by - head_start,
-        until: kept,
+        until: kept.map(|(_, last)| *last),
     }
 }
 
@@ -102,11 +110,13 @@ mod tests {
         let normal = Priority::Normal;
         for (closes, deadline, priority, now, by, until) in [
             (Some(100), Some(900), normal, 50, 100, Some(100)),
-            (Some(100), Some(80), normal, 50, 80, Some(80)),
-            (Some(100), Some(40), normal, 50, 100, Some(100)),
-            (None, Some(900), normal, 50, 900, Some(900)),
+            (Some(100), Some(80), normal, 50, 80, Some(70)),
+            (Some(100), Some(59), normal, 50, 100, Some(100)),
+            (Some(100), Some(105), normal, 50, 100, Some(100)),
+            (None, Some(900), normal, 50, 900, Some(890)),
             (None, Some(40), normal, 50, 40 + GRACE, None),
             (Some(30), Some(40), normal, 50, 40 + GRACE, None),
+            (None, Some(20), normal, 50, 35 + GRACE, None),
             (None, None, normal, 50, 7, None),
             (Some(100), None, Priority::High, 50, 100 - 3600, Some(100)),
             (Some(100), None, Priority::Low, 50, 100 + 3600, Some(100)),
@@ -114,7 +124,9 @@ mod tests {
             let promises = Promises {
                 closes,
                 deadline,
+                takes: 10,
                 due: 7,
+                since: 35,
             };
             assert_eq!(rank(&promises, priority, now), Rank { by, until }, "{promises:?}");
         }

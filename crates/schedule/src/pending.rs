@@ -130,15 +130,17 @@ impl Pending {
         (!self.caught_up).then_some(self.window.closes)
     }
 
-    pub(crate) fn promises(&self, takes: Second) -> Promises {
+    pub(crate) fn promises(&self, takes: Second, since: Second) -> Promises {
         Promises {
             closes: self.closes(),
-            deadline: self.window.deadline.map(|deadline| deadline - takes),
+            deadline: self.window.deadline,
+            takes,
             due: if self.caught_up {
                 self.window.closes
             } else {
                 self.due()
             },
+            since,
         }
     }
 

@@ -115,13 +115,14 @@ impl Scheduler {
         let mut pending = Pending {
             window,
             slot: window.opens,
-            offset: 0,
+            offset: item.kept.map_or(0, seconds),
             held_until: item.not_before.map(ceil),
             caught_up: false,
             retry: false,
             phase: Phase::Planned,
             timer: 0,
         };
+        pending.slot = (window.opens + pending.offset).min(window.closes);
         let mut offered = Offered::Closed;
         if now <= window.closes {
             let placed = self.place(number, &window, item.kept.map(seconds), now);

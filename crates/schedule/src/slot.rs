@@ -6,6 +6,8 @@ use crate::time::Minute;
 /// How far from the preferred minute the least loaded one is looked for. Far enough to even out
 /// what chance heaps up, near enough to stay where the hash spread the item to.
 const NEAR: Minute = 10;
+/// Minutes that a kept slot may make an item wait, as things are expected.
+const TOLERATED: Minute = 15;
 /// Minutes tried when none is free.
 const SAMPLES: Minute = 48;
 
@@ -79,13 +81,14 @@ pub(crate) fn decide_slot(asked: &Asked<'_>) -> Slot {
 }
 
 impl Asked<'_> {
-    /// A kept slot is given up only when it is a quarter above what is borne: expectations change
-    /// a little every day, and the limits hold anyway when the time has come.
+    /// A kept slot is given up only when it would make the item wait long: expectations change a
+    /// little every day, and the limits hold anyway when the time has come.
     fn may_stay(&self, minute: Minute) -> bool {
-        self.shares.iter().all(|share| {
-            let most = share.running.saturating_add(share.running / 4);
-            share.ledger.peak(minute..minute + self.length) < most
-        })
+        let mut soon = minute..=(minute + TOLERATED).min(self.last);
+        let has_room = |share: &Share<'_>, minute| {
+            share.ledger.peak(minute..minute + 1) < share.running
+        };
+        soon.any(|minute| self.shares.iter().all(|share| has_room(share, minute)))
     }
 
     fn fits(&self, minute: Minute) -> bool {
@@ -209,7 +212,8 @@ mod tests {
             ("behind it", &[], 300, true, (99, false)),
             ("another one starts there", &[(50, 10)], 50, false, (40, false)),
             ("kept beside another", &[(50, 10)], 50, true, (50, false)),
-            ("kept, but full", &[(50, 10), (50, 10)], 50, true, (40, false)),
+            ("kept, soon free", &[(50, 10), (50, 10)], 50, true, (50, false)),
+            ("kept, long full", &[(50, 16), (50, 16)], 50, true, (40, false)),
             ("full nearby", &[(30, 40), (31, 40)], 50, false, (70, false)),
             ("full behind", &[(40, 90), (41, 90)], 60, false, (31, false)),
             ("full, from the start", &[(-5, 60), (-5, 60)], 0, false, (55, false)),

@@ -115,9 +115,6 @@ impl Scheduler {
             return;
         };
         self.timers.remove(&(pending.timer, number));
-        let due = pending.due();
-        let rank = rank(&pending.promises(entry.takes), entry.priority, now);
-        let key = (rank.by, due, entry.hash, number);
         let (mut since, mut hold) = (now, None);
         if let Phase::Waiting {
             since: before,
@@ -128,6 +125,8 @@ impl Scheduler {
             self.waiting.remove(old);
             (since, hold) = (*before, *still);
         }
+        let rank = rank(&pending.promises(entry.takes, since), entry.priority, now);
+        let key = (rank.by, pending.due(), entry.hash, number);
         pending.phase = Phase::Waiting { since, key, hold };
         let closes = pending.closes();
         let next = closes.into_iter().chain(rank.until).min();

@@ -38,7 +38,7 @@ const fn limit(running: u32, gap: u64) -> Limit {
 
 /// A span in which something is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Away {
+pub(super) struct Away {
     /// From this second on.
     pub from: i64,
     /// It is back at this one.

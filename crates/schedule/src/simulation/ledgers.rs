@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::bound::{Due, alone, fewest_late};
 use super::figures::{Figures, Spread};
 use super::fleet::{Away, Fleet, LIMITS};
-use crate::time::Second;
+use crate::time::{Second, seconds};
 
 /// What runs and starts where.
 pub(super) struct Counts {
@@ -158,14 +158,24 @@ fn episode(
     host.into_iter().chain(service).max_by_key(|(_, back)| *back)
 }
 
-/// The fewest that had to be late, by what they needed of one kind.
+/// The fewest that had to be late, by what they needed of one kind: by its places, or by the gap
+/// between its starts.
 fn fewest(fleet: &Fleet, jobs: &[Job], kind: usize, back: Second) -> u64 {
-    let places = [LIMITS.host, LIMITS.group, LIMITS.vault][kind].running;
+    let limit = [LIMITS.host, LIMITS.group, LIMITS.vault][kind];
+    let gap = seconds(limit.start_gap);
     let mut by_use: BTreeMap<usize, Vec<Due>> = BTreeMap::new();
     for job in jobs {
         let used = fleet.uses(job.item)[kind];
         by_use.entry(used).or_default().push(job.due);
     }
-    let late = |due: &mut Vec<Due>| fewest_late(due, back, places);
+    let late = |due: &mut Vec<Due>| {
+        let by_places = fewest_late(due, back, limit.running);
+        for due in due.iter_mut() {
+            // A start takes the gap; the first one needs none before it.
+            due.deadline += gap - due.takes;
+            due.takes = gap;
+        }
+        by_places.max(fewest_late(due, back, 1))
+    };
     by_use.values_mut().map(late).sum()
 }

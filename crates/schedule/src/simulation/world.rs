@@ -263,9 +263,6 @@ impl<'a> World<'a> {
 
     /// Does what was decided. Says whether windows were offered, which may be due by now.
     fn apply(&mut self, decisions: &Decisions, now: Second) -> bool {
-        for start in &decisions.starts {
-            self.begin(start, now);
-        }
         for wait in &decisions.waits {
             if let Some(item) = self.numbers.get(&wait.item) {
                 self.states[*item].due.get_or_insert(now);
@@ -273,6 +270,9 @@ impl<'a> World<'a> {
         }
         for missed in &decisions.missed {
             self.miss(missed, now);
+        }
+        for start in &decisions.starts {
+            self.begin(start, now);
         }
         !decisions.missed.is_empty()
     }

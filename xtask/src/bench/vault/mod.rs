@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 /// Runs a command of the worker that measures by itself.
-pub(super) fn run_worker(options: &Options, arguments: &[&str]) -> Result<()> {
+pub(super) fn run_worker(options: &Options, arguments: &[String]) -> Result<()> {
     ensure!(
         options.images.is_none() && options.only.is_empty(),
         "this bench takes no images and compares no tools"
