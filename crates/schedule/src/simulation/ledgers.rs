@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bound::{Due, alone, fewest_late};
+use super::bound::{Due, alone, fewest_late, fewest_late_of_two};
 use super::figures::{Figures, Spread};
 use super::fleet::{Away, Fleet, LIMITS};
 use crate::time::{Second, seconds};
@@ -163,19 +163,24 @@ fn episode(
 fn fewest(fleet: &Fleet, jobs: &[Job], kind: usize, back: Second) -> u64 {
     let limit = [LIMITS.host, LIMITS.group, LIMITS.vault][kind];
     let gap = seconds(limit.start_gap);
-    let mut by_use: BTreeMap<usize, Vec<Due>> = BTreeMap::new();
+    let mut by_use: BTreeMap<usize, (Vec<Due>, usize)> = BTreeMap::new();
     for job in jobs {
         let used = fleet.uses(job.item)[kind];
-        by_use.entry(used).or_default().push(job.due);
+        let (dues, late) = by_use.entry(used).or_default();
+        dues.push(job.due);
+        *late += usize::from(job.late);
     }
-    let late = |due: &mut Vec<Due>| {
-        let by_places = fewest_late(due, back, limit.running);
-        for due in due.iter_mut() {
+    let fewest = |(dues, late): &mut (Vec<Due>, usize)| {
+        let mut by_places = fewest_late(dues, back, limit.running);
+        if limit.running == 2 {
+            by_places = by_places.max(fewest_late_of_two(dues, back, *late) as u64);
+        }
+        for due in dues.iter_mut() {
             // A start takes the gap; the first one needs none before it.
             due.deadline += gap - due.takes;
             due.takes = gap;
         }
-        by_places.max(fewest_late(due, back, 1))
+        by_places.max(fewest_late(dues, back, 1)).min(*late as u64)
     };
-    by_use.values_mut().map(late).sum()
+    by_use.values_mut().map(fewest).sum()
 }

@@ -10,10 +10,13 @@
 //! 1. even alone it could not: an item with everything for itself, started the first second that its
 //!    window, the service and its host allow, with the failures it had and their back-offs, ends
 //!    after its deadline ([`bound`]'s `alone`); or
-//! 2. it is one of so many that had to be late: of what had to run on a resource after it had been
-//!    away, the fewest late jobs, by the rule of Moore and Hodgson, on a machine as fast as all
-//!    places of the resource together, with nothing that went before, and knowing how long each
-//!    takes. Nobody can do better, so what is left over this number is counted against us.
+//! 2. it is one of so many that had to be late: of what had to run on a resource after it (or the
+//!    service) had been away, the fewest late jobs that somebody achieves who knows how long each
+//!    takes and has the resource for these jobs alone. Exactly for the two places of a host; for
+//!    more, by the rule of Moore and Hodgson on one machine as fast as all places together; and by
+//!    the gap between starts alone. Nobody can do better, so what is left over this number is
+//!    counted against the schedule, though somebody who does not know how long jobs will take
+//!    may not be able to do better either.
 
 pub mod bound;
 mod cron;
