@@ -166,7 +166,10 @@ impl fmt::Display for WaitReason {
                 write!(f, "waits for {on}, kept for one that has waited longer")
             }
             Self::StartGap { on, until } => {
-                write!(f, "waits for {on}, where another has just started, until {until}")
+                write!(
+                    f,
+                    "waits for {on}, where another has just started, until {until}"
+                )
             }
             Self::StillRunning { since } => write!(f, "its last job still runs, since {since}"),
         }

@@ -30,7 +30,11 @@ mod tests {
     fn the_hash_never_changes() {
         let id = |text: &str| text.parse().unwrap();
         // Slots are stored by nobody but their owner: another hash would move every start.
-        assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF, "SplitMix64's first output for seed 0");
+        assert_eq!(
+            mix(0),
+            0xE220_A839_7B1D_CDAF,
+            "SplitMix64's first output for seed 0"
+        );
         assert_eq!(
             hash(id("00000000-0000-0000-0000-000000000000")),
             mix(0xE220_A839_7B1D_CDAF)

@@ -128,7 +128,11 @@ mod tests {
                 due: 7,
                 since: 35,
             };
-            assert_eq!(rank(&promises, priority, now), Rank { by, until }, "{promises:?}");
+            assert_eq!(
+                rank(&promises, priority, now),
+                Rank { by, until },
+                "{promises:?}"
+            );
         }
     }
 
@@ -152,7 +156,11 @@ mod tests {
                 offset: 20,
                 takes: 10,
             };
-            assert_eq!(decide_after_close(&closed), wanted, "{deadline:?} {next_opens:?}");
+            assert_eq!(
+                decide_after_close(&closed),
+                wanted,
+                "{deadline:?} {next_opens:?}"
+            );
         }
     }
 }

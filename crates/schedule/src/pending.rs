@@ -122,7 +122,8 @@ pub(crate) enum Hold {
 impl Pending {
     /// When it is due.
     pub(crate) fn due(&self) -> Second {
-        self.held_until.map_or(self.slot, |held| held.max(self.slot))
+        self.held_until
+            .map_or(self.slot, |held| held.max(self.slot))
     }
 
     /// The last moment of its window, while that counts.

@@ -122,7 +122,10 @@ pub(crate) struct Uses {
 impl Uses {
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         let count = usize::from(self.count);
-        self.numbers.iter().take(count).map(|number| *number as usize)
+        self.numbers
+            .iter()
+            .take(count)
+            .map(|number| *number as usize)
     }
 }
 

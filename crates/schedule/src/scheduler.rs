@@ -97,7 +97,11 @@ impl Scheduler {
             return Ok(Offered::Served);
         };
         entry.removed = false;
-        if entry.pending.as_ref().is_some_and(|pending| pending.caught_up || pending.retry) {
+        if entry
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.caught_up || pending.retry)
+        {
             return Ok(Offered::CatchingUp);
         }
         if entry.has_served(&window, item.last_point) {
@@ -409,13 +413,7 @@ struct Placed {
 
 impl Scheduler {
     /// Places an item's start in what is left of its window, and plans it.
-    fn place(
-        &mut self,
-        number: u32,
-        window: &Times,
-        kept: Option<Second>,
-        now: Second,
-    ) -> Placed {
+    fn place(&mut self, number: u32, window: &Times, kept: Option<Second>, now: Second) -> Placed {
         let Some(entry) = self.entries[number as usize].as_ref() else {
             let (at, crowded) = (window.opens, true);
             return Placed { at, crowded };

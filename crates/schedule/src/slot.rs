@@ -85,9 +85,8 @@ impl Asked<'_> {
     /// little every day, and the limits hold anyway when the time has come.
     fn may_stay(&self, minute: Minute) -> bool {
         let mut soon = minute..=(minute + TOLERATED).min(self.last);
-        let has_room = |share: &Share<'_>, minute| {
-            share.ledger.peak(minute..minute + 1) < share.running
-        };
+        let has_room =
+            |share: &Share<'_>, minute| share.ledger.peak(minute..minute + 1) < share.running;
         soon.any(|minute| self.shares.iter().all(|share| has_room(share, minute)))
     }
 
@@ -210,13 +209,37 @@ mod tests {
             ("nothing else", &[][..], 50, false, (50, false)),
             ("before the window", &[], -7, false, (0, false)),
             ("behind it", &[], 300, true, (99, false)),
-            ("another one starts there", &[(50, 10)], 50, false, (40, false)),
+            (
+                "another one starts there",
+                &[(50, 10)],
+                50,
+                false,
+                (40, false),
+            ),
             ("kept beside another", &[(50, 10)], 50, true, (50, false)),
-            ("kept, soon free", &[(50, 10), (50, 10)], 50, true, (50, false)),
-            ("kept, long full", &[(50, 16), (50, 16)], 50, true, (40, false)),
+            (
+                "kept, soon free",
+                &[(50, 10), (50, 10)],
+                50,
+                true,
+                (50, false),
+            ),
+            (
+                "kept, long full",
+                &[(50, 16), (50, 16)],
+                50,
+                true,
+                (40, false),
+            ),
             ("full nearby", &[(30, 40), (31, 40)], 50, false, (70, false)),
             ("full behind", &[(40, 90), (41, 90)], 60, false, (31, false)),
-            ("full, from the start", &[(-5, 60), (-5, 60)], 0, false, (55, false)),
+            (
+                "full, from the start",
+                &[(-5, 60), (-5, 60)],
+                0,
+                false,
+                (55, false),
+            ),
         ] {
             assert_eq!(slot(jobs, preferred, kept), wanted, "{what}");
         }

@@ -11,6 +11,10 @@ use crate::time::{Second, duration, timestamp};
 
 /// After so many seconds an item that waits keeps what is free of what it needs.
 const PATIENCE: Second = 600;
+/// Of a resource's places so much (one of so many parts) is kept at most, but at least one: in a
+/// backlog every full host has somebody who keeps a place in the storage group, and all together
+/// would leave half of it idle.
+const KEPT_PARTS: u32 = 8;
 
 impl Scheduler {
     /// Decides what happens now. To be called when [`Decisions::wake_at`] has come, and whenever
@@ -244,7 +248,7 @@ fn take(used: &mut [Used], uses: Uses, now: Second) {
 /// What is left while the waiting items are gone over: the limits, less what older ones keep.
 ///
 /// Of those that wait for one resource and have lost patience, the first keeps a place on each
-/// other one it needs, and a gap that ends when its own does. So the first of all that wait starts
+/// other one it needs (if not too many are kept), and a gap that ends when its own does. So the first of all that wait starts
 /// as soon as each thing it needs has been free once, and the rest go past it where that costs it
 /// nothing (EASY backfilling; Lifka 1995, "The ANL/IBM SP Scheduling System").
 struct Room {
@@ -301,11 +305,13 @@ impl Room {
             }
             Hold::KeptForOlder(_) | Hold::StillRunning => return,
         };
-        if !impatient || std::mem::replace(&mut self.keeper[on], true) {
+        // What is away comes back nobody knows when.
+        if !impatient || used[on].limit == 0 || std::mem::replace(&mut self.keeper[on], true) {
             return;
         }
         for number in uses.iter() {
-            if used[number].running < used[number].limit {
+            let most = (used[number].limit / KEPT_PARTS).max(1);
+            if used[number].running < used[number].limit && self.kept[number] < most {
                 self.kept[number] += 1;
             }
             self.gap_kept[number] = self.gap_kept[number].min(until);

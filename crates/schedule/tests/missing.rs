@@ -32,8 +32,16 @@ fn offer(scheduler: &mut Scheduler, item: &Item, now: i64) -> Offered {
 fn a_missed_window_says_why_and_what_now() {
     let no_room = "no room until the window closed: waits for host a, 1 of 1 run";
     for (what, deadline, wanted) in [
-        ("full", NEXT_IN_TIME, format!("{no_room}; starts in the next window")),
-        ("full", NEXT_TOO_LATE, format!("{no_room}; is caught up as soon as there is room")),
+        (
+            "full",
+            NEXT_IN_TIME,
+            format!("{no_room}; starts in the next window"),
+        ),
+        (
+            "full",
+            NEXT_TOO_LATE,
+            format!("{no_room}; is caught up as soon as there is room"),
+        ),
         (
             "not asked",
             NEXT_IN_TIME,
@@ -55,8 +63,12 @@ fn a_missed_window_says_why_and_what_now() {
         let mut scheduler = Scheduler::new(one_place());
         let mut one = item(1, "a", nightly(deadline));
         match what {
-            "full" => scheduler.adopt(&item(2, "a", window(-9000, 0)), at(-7200)).unwrap(),
-            "still running" => scheduler.adopt(&item(1, "a", window(-9000, 0)), at(-7200)).unwrap(),
+            "full" => scheduler
+                .adopt(&item(2, "a", window(-9000, 0)), at(-7200))
+                .unwrap(),
+            "still running" => scheduler
+                .adopt(&item(1, "a", window(-9000, 0)), at(-7200))
+                .unwrap(),
             "held back" => one.not_before = Some(at(2 * HOUR)),
             _ => {}
         }
@@ -89,7 +101,10 @@ fn after_a_downtime_each_item_is_caught_up_once() {
         assert_eq!(start.why, StartReason::CatchUp);
         caught_up.push(start.item);
         now += 600;
-        assert_eq!(scheduler.finish(start.item, Outcome::Succeeded, at(now)), Finished::Done);
+        assert_eq!(
+            scheduler.finish(start.item, Outcome::Succeeded, at(now)),
+            Finished::Done
+        );
         // The windows that it slept through are served as well.
         for day in 1..=4 {
             let between = item(1, "a", window(day * 24 * HOUR, day * 24 * HOUR + HOUR));
@@ -160,9 +175,24 @@ fn what_cannot_be_in_time_any_more_is_not_starved() {
 fn a_back_off_holds_in_the_window_and_past_it_if_the_deadline_wants_that() {
     for (what, retry_at, deadline, wanted) in [
         ("in the window", 1800, NEXT_IN_TIME, Some(1800)),
-        ("past it, the next one is in time", 2 * HOUR, NEXT_IN_TIME, None),
-        ("past it, the next one is too late", 2 * HOUR, NEXT_TOO_LATE, Some(2 * HOUR)),
-        ("until after the next one has opened", 25 * HOUR, NEXT_TOO_LATE, None),
+        (
+            "past it, the next one is in time",
+            2 * HOUR,
+            NEXT_IN_TIME,
+            None,
+        ),
+        (
+            "past it, the next one is too late",
+            2 * HOUR,
+            NEXT_TOO_LATE,
+            Some(2 * HOUR),
+        ),
+        (
+            "until after the next one has opened",
+            25 * HOUR,
+            NEXT_TOO_LATE,
+            None,
+        ),
     ] {
         let mut scheduler = Scheduler::new(one_place());
         offer(&mut scheduler, &item(1, "a", nightly(deadline)), -60);
@@ -208,7 +238,11 @@ fn a_newer_window_takes_the_try_over_only_when_it_is_open() {
         let mut scheduler = Scheduler::new(one_place());
         offer(&mut scheduler, &item(1, "a", window(0, HOUR)), -60);
         assert_eq!(starts(&mut scheduler, 0), [id(1)]);
-        offer(&mut scheduler, &item(1, "a", window(opens, opens + HOUR)), 60);
+        offer(
+            &mut scheduler,
+            &item(1, "a", window(opens, opens + HOUR)),
+            60,
+        );
         let retry_at = Some(at(1000));
         scheduler.finish(id(1), Outcome::Failed { retry_at }, at(700));
         assert_eq!(starts(&mut scheduler, 999), []);
@@ -221,12 +255,19 @@ fn a_newer_window_takes_the_try_over_only_when_it_is_open() {
 fn an_offer_does_not_disturb_what_is_caught_up() {
     let mut scheduler = Scheduler::new(one_place());
     scheduler.adopt(&item(2, "a", window(0, 1)), at(0)).unwrap();
-    offer(&mut scheduler, &item(1, "a", nightly(NEXT_TOO_LATE)), 2 * HOUR);
+    offer(
+        &mut scheduler,
+        &item(1, "a", nightly(NEXT_TOO_LATE)),
+        2 * HOUR,
+    );
     assert_eq!(missed(&scheduler.tick(at(2 * HOUR))).len(), 1);
     let next = item(1, "a", window(24 * HOUR, 25 * HOUR));
     assert_eq!(offer(&mut scheduler, &next, 3 * HOUR), Offered::CatchingUp);
     scheduler.finish(id(2), Outcome::Succeeded, at(24 * HOUR + 60));
     assert_eq!(starts(&mut scheduler, 24 * HOUR + 60), [id(1)]);
     scheduler.finish(id(1), Outcome::Succeeded, at(24 * HOUR + 120));
-    assert_eq!(offer(&mut scheduler, &next, 24 * HOUR + 120), Offered::Served);
+    assert_eq!(
+        offer(&mut scheduler, &next, 24 * HOUR + 120),
+        Offered::Served
+    );
 }

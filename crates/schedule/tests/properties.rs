@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -21,9 +21,19 @@ const ITEMS: u32 = 12;
 enum Step {
     Offer(Offer),
     Pass(i64),
-    Finish { nth: usize, retry: Option<i64>, fails: bool },
-    Hold { number: u32, until: Option<i64> },
-    Bear { host: usize, running: u32 },
+    Finish {
+        nth: usize,
+        retry: Option<i64>,
+        fails: bool,
+    },
+    Hold {
+        number: u32,
+        until: Option<i64>,
+    },
+    Bear {
+        host: usize,
+        running: u32,
+    },
     Remove(u32),
 }
 
@@ -69,7 +79,11 @@ fn offer() -> impl Strategy<Value = Offer> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let finish = (any::<usize>(), prop::option::of(0..2 * HOUR), prop::bool::weighted(0.3));
+    let finish = (
+        any::<usize>(),
+        prop::option::of(0..2 * HOUR),
+        prop::bool::weighted(0.3),
+    );
     let hold = (0..ITEMS, prop::option::of(0..3 * HOUR));
     prop_oneof![
         6 => offer().prop_map(Step::Offer),
@@ -107,7 +121,9 @@ fn resources(item: &Item) -> Vec<Resource> {
 struct Model {
     scheduler: Scheduler,
     now: i64,
+    /// As they were taken in last.
     offered: BTreeMap<VmId, Item>,
+    removed: BTreeSet<VmId>,
     holds: BTreeMap<VmId, i64>,
     running: BTreeMap<VmId, Item>,
     host_limits: BTreeMap<&'static str, u32>,
@@ -123,6 +139,7 @@ impl Model {
             scheduler: Scheduler::new(bounds()),
             now: 0,
             offered: BTreeMap::new(),
+            removed: BTreeSet::new(),
             holds: BTreeMap::new(),
             running: BTreeMap::new(),
             host_limits: BTreeMap::new(),
@@ -140,7 +157,14 @@ impl Model {
                 let count = self.running.len().max(1);
                 if let Some(id) = self.running.keys().nth(nth % count).copied() {
                     let retry_at = retry.map(|after| at(self.now + after));
-                    self.finish(id, if *fails { Outcome::Failed { retry_at } } else { Outcome::Succeeded });
+                    self.finish(
+                        id,
+                        if *fails {
+                            Outcome::Failed { retry_at }
+                        } else {
+                            Outcome::Succeeded
+                        },
+                    );
                 }
             }
             Step::Hold { number, until } => {
@@ -159,7 +183,7 @@ impl Model {
             }
             Step::Remove(number) => {
                 self.scheduler.remove(id(*number));
-                self.offered.remove(&id(*number));
+                self.removed.insert(id(*number));
             }
         }
         self.tick();
@@ -167,7 +191,11 @@ impl Model {
 
     fn offers(&mut self, offer: &Offer) {
         let opens = self.now + offer.opens;
-        let mut item = item(offer.number, HOSTS[offer.host], window(opens, opens + offer.length));
+        let mut item = item(
+            offer.number,
+            HOSTS[offer.host],
+            window(opens, opens + offer.length),
+        );
         item.place.vault = if offer.vault { "v" } else { "w" }.to_owned();
         item.place.group = offer.group.then(|| "g".to_owned());
         item.window.deadline = offer.deadline.map(|after| at(self.now + after));
@@ -176,11 +204,16 @@ impl Model {
         item.kept = offer.kept.map(Duration::from_secs);
         item.priority = offer.priority;
         let offered = self.scheduler.offer(&item, at(self.now)).unwrap();
+        // Protected again, even if this window is not needed.
+        self.removed.remove(&item.id);
         match offered {
             Offered::Placed(placement) => {
                 let start = second(placement.start);
                 assert!((opens.max(self.now)..=opens + offer.length).contains(&start));
-                assert_eq!(start - opens, i64::try_from(placement.offset.as_secs()).unwrap());
+                assert_eq!(
+                    start - opens,
+                    i64::try_from(placement.offset.as_secs()).unwrap()
+                );
             }
             Offered::Closed => assert!(opens + offer.length < self.now),
             Offered::Served | Offered::CatchingUp => return,
@@ -199,10 +232,16 @@ impl Model {
     fn tick(&mut self) {
         let decisions = self.scheduler.tick(at(self.now));
         for start in &decisions.starts {
-            let item = self.offered.get(&start.item).cloned();
-            // A try again may be for a window before the one that was offered meanwhile.
-            let item = item.unwrap_or_else(|| panic!("{} was removed", start.item));
-            assert!(self.running.insert(item.id, item.clone()).is_none(), "runs already");
+            assert!(
+                !self.removed.contains(&start.item),
+                "{} was removed",
+                start.item
+            );
+            let item = self.offered[&start.item].clone();
+            assert!(
+                self.running.insert(item.id, item.clone()).is_none(),
+                "runs already"
+            );
             self.check_start(&item, start.why, second(start.window));
         }
         for missed in &decisions.missed {
@@ -229,7 +268,10 @@ impl Model {
             assert!(held.is_none_or(|until| *until <= self.now), "held back");
         }
         for resource in resources(item) {
-            let uses = self.running.values().filter(|other| resources(other).contains(&resource));
+            let uses = self
+                .running
+                .values()
+                .filter(|other| resources(other).contains(&resource));
             let most = match resource.kind {
                 ResourceKind::Host => *self.host_limits.get(&*resource.name).unwrap_or(&2),
                 ResourceKind::Group => 3,
@@ -245,10 +287,16 @@ impl Model {
     /// Nothing new comes and nothing is in the way: everything that is to start does, in bounded time.
     fn drains(&mut self) {
         for host in HOSTS {
-            self.does(&Step::Bear { host: HOSTS.iter().position(|name| *name == host).unwrap(), running: 2 });
+            self.does(&Step::Bear {
+                host: HOSTS.iter().position(|name| *name == host).unwrap(),
+                running: 2,
+            });
         }
         for number in 0..ITEMS {
-            self.does(&Step::Hold { number, until: None });
+            self.does(&Step::Hold {
+                number,
+                until: None,
+            });
         }
         for _ in 0..100 * ITEMS {
             let running: Vec<VmId> = self.running.keys().copied().collect();
@@ -279,7 +327,6 @@ fn run(steps: &[Step]) -> Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// Limits and gaps hold, starts are in their windows, once, one at a time, nothing held back
     /// starts, and in the end nobody waits.

@@ -50,7 +50,9 @@ fn place(numbers: impl Iterator<Item = u32>, day: i64, kept: &Offsets) -> Offset
 
 /// By how many minutes, for each that moved.
 fn moved(before: &Offsets, after: &Offsets) -> Vec<u64> {
-    let both = before.iter().filter_map(|(id, old)| Some((old, after.get(id)?)));
+    let both = before
+        .iter()
+        .filter_map(|(id, old)| Some((old, after.get(id)?)));
     let moves = both.map(|(old, new)| old.abs_diff(*new).as_secs() / 60);
     moves.filter(|minutes| *minutes > 0).collect()
 }
@@ -110,7 +112,10 @@ fn new_items_are_spread_over_the_window_but_its_last_part() {
     }
     let even = ITEMS / 7;
     for (hour, count) in hours.iter().enumerate().take(7) {
-        assert!((even * 4 / 5..=even * 6 / 5).contains(count), "hour {hour}: {hours:?}");
+        assert!(
+            (even * 4 / 5..=even * 6 / 5).contains(count),
+            "hour {hour}: {hours:?}"
+        );
     }
     assert!(hours[7] < even / 10, "{hours:?}");
 }
@@ -130,7 +135,11 @@ fn the_fleet_is_spread_better_than_by_chance() {
         *minutes.entry(start / 60).or_default() += 1;
     }
     // 2000 over 420 minutes: 4.8 on average; by chance alone some minute would have 12.
-    assert!(minutes.values().all(|count| *count <= 7), "{:?}", minutes.values().max());
+    assert!(
+        minutes.values().all(|count| *count <= 7),
+        "{:?}",
+        minutes.values().max()
+    );
 }
 
 #[test]

@@ -31,7 +31,9 @@ fn why(scheduler: &Scheduler, number: u32) -> String {
 
 fn three_on(hosts: [&str; 3]) -> Vec<Item> {
     let items = (1..).zip(hosts);
-    items.map(|(number, host)| item(number, host, window(0, WIDE))).collect()
+    items
+        .map(|(number, host)| item(number, host, window(0, WIDE)))
+        .collect()
 }
 
 #[test]
@@ -40,21 +42,36 @@ fn each_limit_holds_and_says_so() {
     let much = limit(100, 0);
     for (limits, hosts, wanted) in [
         (easy(), ["a", "a", "a"], "waits for host a, 2 of 2 run"),
-        (limits(much, limit(2, 0), much), ["a", "b", "c"], "waits for storage group g, 2 of 2 run"),
-        (limits(much, much, limit(2, 0)), ["a", "b", "c"], "waits for vault v, 2 of 2 run"),
+        (
+            limits(much, limit(2, 0), much),
+            ["a", "b", "c"],
+            "waits for storage group g, 2 of 2 run",
+        ),
+        (
+            limits(much, much, limit(2, 0)),
+            ["a", "b", "c"],
+            "waits for vault v, 2 of 2 run",
+        ),
         (
             limits(gap, much, much),
             ["a", "b", "b"],
             "waits for host b, where another has just started, until 2026-01-01T00:00:30Z",
         ),
-        (limits(one, much, limit(2, 0)), ["a", "b", "b"], "waits for host b, 1 of 1 run"),
+        (
+            limits(one, much, limit(2, 0)),
+            ["a", "b", "b"],
+            "waits for host b, 1 of 1 run",
+        ),
     ] {
         let mut scheduler = scheduler(limits, &three_on(hosts));
         let decisions = scheduler.tick(at(0));
         assert_eq!(decisions.starts.len(), 2, "{wanted}");
         assert_eq!(decisions.waits.len(), 1, "{wanted}");
         assert_eq!(decisions.waits[0].reason.to_string(), wanted);
-        assert_eq!(scheduler.why(decisions.waits[0].item).unwrap().to_string(), wanted);
+        assert_eq!(
+            scheduler.why(decisions.waits[0].item).unwrap().to_string(),
+            wanted
+        );
     }
 }
 
@@ -63,8 +80,14 @@ fn what_ends_makes_room() {
     let mut scheduler = scheduler(easy(), &three_on(["a"; 3]));
     let first = starts(&mut scheduler, 0);
     assert_eq!(starts(&mut scheduler, 100), []);
-    assert_eq!(scheduler.finish(first[0], Outcome::Succeeded, at(101)), Finished::Done);
-    assert_eq!(scheduler.finish(first[0], Outcome::Succeeded, at(101)), Finished::NotRunning);
+    assert_eq!(
+        scheduler.finish(first[0], Outcome::Succeeded, at(101)),
+        Finished::Done
+    );
+    assert_eq!(
+        scheduler.finish(first[0], Outcome::Succeeded, at(101)),
+        Finished::NotRunning
+    );
     assert_eq!(starts(&mut scheduler, 101).len(), 1);
     let host = Resource::new(ResourceKind::Host, "a");
     assert_eq!(scheduler.load(&host), Some((2, 2)));
@@ -89,7 +112,10 @@ fn a_host_that_is_away_takes_nothing_until_it_is_back() {
     let host = || Resource::new(ResourceKind::Host, "a");
     scheduler.set_limit(host(), limit(0, 0));
     assert_eq!(starts(&mut scheduler, 0), []);
-    assert_eq!(why(&scheduler, 1), "waits for host a, which takes no jobs now");
+    assert_eq!(
+        why(&scheduler, 1),
+        "waits for host a, which takes no jobs now"
+    );
     scheduler.set_limit(host(), limit(3, 0));
     assert_eq!(starts(&mut scheduler, 5).len(), 3);
 }
@@ -129,11 +155,36 @@ fn the_earliest_promise_goes_first() {
     };
     let normal = Priority::Normal;
     for (what, one, two, wanted) in [
-        ("closes first", with(1, 4 * HOUR, None, normal), with(2, 3 * HOUR, None, normal), 2),
-        ("due first", with(1, WIDE, None, normal), with(2, WIDE, Some(HOUR), normal), 2),
-        ("a lost deadline counts no more", with(1, 60, None, normal), with(2, WIDE, Some(599), normal), 1),
-        ("priority", with(1, WIDE, None, normal), with(2, WIDE, None, Priority::High), 2),
-        ("priority is a head start, no more", with(1, 5 * HOUR, None, Priority::Low), with(2, WIDE, None, Priority::High), 1),
+        (
+            "closes first",
+            with(1, 4 * HOUR, None, normal),
+            with(2, 3 * HOUR, None, normal),
+            2,
+        ),
+        (
+            "due first",
+            with(1, WIDE, None, normal),
+            with(2, WIDE, Some(HOUR), normal),
+            2,
+        ),
+        (
+            "a lost deadline counts no more",
+            with(1, 60, None, normal),
+            with(2, WIDE, Some(599), normal),
+            1,
+        ),
+        (
+            "priority",
+            with(1, WIDE, None, normal),
+            with(2, WIDE, None, Priority::High),
+            2,
+        ),
+        (
+            "priority is a head start, no more",
+            with(1, 5 * HOUR, None, Priority::Low),
+            with(2, WIDE, None, Priority::High),
+            1,
+        ),
     ] {
         let one_place = limits(limit(1, 0), limit(100, 0), limit(100, 0));
         let mut scheduler = scheduler(one_place, &[one, two]);
@@ -149,7 +200,10 @@ fn one_job_runs_of_an_item() {
     let next = item(1, "a", window(2 * HOUR, 3 * HOUR));
     scheduler.offer(&next, at(10)).unwrap();
     assert_eq!(starts(&mut scheduler, 2 * HOUR), []);
-    assert_eq!(why(&scheduler, 1), "its last job still runs, since 2026-01-01T00:00:00Z");
+    assert_eq!(
+        why(&scheduler, 1),
+        "its last job still runs, since 2026-01-01T00:00:00Z"
+    );
     // It ends within the window, so that is served.
     scheduler.finish(id(1), Outcome::Succeeded, at(2 * HOUR + 60));
     let decisions = scheduler.tick(at(2 * HOUR + 60));
@@ -162,13 +216,18 @@ fn a_window_is_served_by_one_start() {
     let mut scheduler = scheduler(easy(), &[item(1, "a", window(0, HOUR))]);
     assert_eq!(starts(&mut scheduler, 5), [id(1)]);
     scheduler.finish(id(1), Outcome::Succeeded, at(60));
-    let again = scheduler.offer(&item(1, "a", window(0, HOUR)), at(70)).unwrap();
+    let again = scheduler
+        .offer(&item(1, "a", window(0, HOUR)), at(70))
+        .unwrap();
     assert_eq!(again, Offered::Served);
     // Nor by another process, which only knows of the point.
     let mut after_restart = Scheduler::new(easy());
     let mut known = item(1, "a", window(0, HOUR));
     known.last_point = Some(at(5));
-    assert_eq!(after_restart.offer(&known, at(80)).unwrap(), Offered::Served);
+    assert_eq!(
+        after_restart.offer(&known, at(80)).unwrap(),
+        Offered::Served
+    );
     assert_eq!(starts(&mut after_restart, 90), []);
 }
 
@@ -187,7 +246,10 @@ fn what_is_removed_starts_no_more_and_counts_until_it_ends() {
         "what is gone is not tried again"
     );
     assert_eq!(starts(&mut scheduler, 40), []);
-    assert_eq!(scheduler.finish(running[0], Outcome::Succeeded, at(50)), Finished::NotRunning);
+    assert_eq!(
+        scheduler.finish(running[0], Outcome::Succeeded, at(50)),
+        Finished::NotRunning
+    );
     let host = Resource::new(ResourceKind::Host, "a");
     assert_eq!(scheduler.load(&host), Some((1, 2)));
 }
@@ -195,8 +257,12 @@ fn what_is_removed_starts_no_more_and_counts_until_it_ends() {
 #[test]
 fn a_job_that_was_running_is_taken_over() {
     let mut scheduler = Scheduler::new(limits(limit(1, 0), limit(9, 0), limit(9, 0)));
-    scheduler.adopt(&item(1, "a", window(0, HOUR)), at(100)).unwrap();
-    scheduler.offer(&item(2, "a", window(200, HOUR)), at(200)).unwrap();
+    scheduler
+        .adopt(&item(1, "a", window(0, HOUR)), at(100))
+        .unwrap();
+    scheduler
+        .offer(&item(2, "a", window(200, HOUR)), at(200))
+        .unwrap();
     assert_eq!(starts(&mut scheduler, 1000), []);
     assert_eq!(why(&scheduler, 2), "waits for host a, 1 of 1 run");
     let retry_at = Some(at(1200));
@@ -225,9 +291,15 @@ fn nobody_is_passed_over_for_ever() {
     for now in (0..4 * HOUR).step_by(100) {
         // Alternately one of the two places becomes free, and a new one wants just that.
         let (ends, new) = if now / 100 % 2 == 0 {
-            (&mut on_host, place(item(number + 1, "a", window(now, 2 * WIDE)), "w"))
+            (
+                &mut on_host,
+                place(item(number + 1, "a", window(now, 2 * WIDE)), "w"),
+            )
         } else {
-            (&mut in_vault, place(item(number + 1, "b", window(now, 2 * WIDE)), "v"))
+            (
+                &mut in_vault,
+                place(item(number + 1, "b", window(now, 2 * WIDE)), "v"),
+            )
         };
         number += 1;
         if let Some(ends) = ends.take() {
@@ -258,7 +330,9 @@ fn a_clock_that_goes_back_stands_still() {
 #[test]
 fn a_window_without_a_moment_is_refused() {
     let mut scheduler = Scheduler::new(easy());
-    let error = scheduler.offer(&item(1, "a", window(10, 9)), at(0)).unwrap_err();
+    let error = scheduler
+        .offer(&item(1, "a", window(10, 9)), at(0))
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "the start window closes at 2026-01-01T00:00:09Z, before it opens at 2026-01-01T00:00:10Z"

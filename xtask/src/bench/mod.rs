@@ -103,7 +103,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 /// The arguments of a measurement that the worker makes by itself.
 fn worker(name: &str) -> Vec<String> {
-    ["--bin", "tresor-bench", "--", name].map(str::to_owned).to_vec()
+    ["--bin", "tresor-bench", "--", name]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn schedule(options: &Options) -> Vec<String> {

@@ -78,7 +78,10 @@ pub fn fewest_late_of_two(jobs: &mut [Due], from: i64, most: usize) -> usize {
     let mut loads: Vec<Vec<(i64, i64)>> = vec![Vec::new(); most + 1];
     loads[0].push((0, 0));
     for job in jobs.iter() {
-        let (takes, room) = (job.takes / GRAIN, (job.deadline - from).div_euclid(GRAIN) + 1);
+        let (takes, room) = (
+            job.takes / GRAIN,
+            (job.deadline - from).div_euclid(GRAIN) + 1,
+        );
         let mut next: Vec<Vec<(i64, i64)>> = vec![Vec::new(); most + 1];
         for (late, loads) in loads.iter().enumerate() {
             for &(fuller, other) in loads {
@@ -95,7 +98,10 @@ pub fn fewest_late_of_two(jobs: &mut [Due], from: i64, most: usize) -> usize {
         next.iter_mut().for_each(keep_the_least);
         loads = next;
     }
-    loads.iter().position(|loads| !loads.is_empty()).unwrap_or(most)
+    loads
+        .iter()
+        .position(|loads| !loads.is_empty())
+        .unwrap_or(most)
 }
 
 /// Drops each pair that another one is not above in either.
@@ -122,7 +128,11 @@ mod tests {
             // One machine twice as fast would have room for all three.
             (vec![due(1000, 600), due(1000, 600), due(1000, 600)], 3, 1),
             (vec![due(1000, 600), due(1000, 600), due(1000, 600)], 0, 0),
-            (vec![due(400, 300), due(700, 600), due(800, 300), due(800, 300)], 3, 1),
+            (
+                vec![due(400, 300), due(700, 600), due(800, 300), due(800, 300)],
+                3,
+                1,
+            ),
             (vec![due(50, 90), due(60, 90)], 2, 2),
         ] {
             let fewest = fewest_late_of_two(&mut jobs.clone(), 0, most);
@@ -143,7 +153,11 @@ mod tests {
             (vec![due(120, 20), due(125, 10), due(130, 10)], 1, 1),
             (vec![due(90, 10), due(95, 1)], 4, 2),
         ] {
-            assert_eq!(fewest_late(&mut jobs.clone(), 100, places), wanted, "{jobs:?}");
+            assert_eq!(
+                fewest_late(&mut jobs.clone(), 100, places),
+                wanted,
+                "{jobs:?}"
+            );
         }
     }
 }

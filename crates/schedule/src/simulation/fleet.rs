@@ -224,7 +224,9 @@ fn second_below(draw: u64, bound: Second) -> Second {
 /// An hour of a day by local clocks.
 fn local(zone: &TimeZone, first: civil::Date, day: i64, hour: i64) -> Second {
     let date = first.saturating_add(jiff::Span::new().days(day));
-    let at = date.at(0, 0, 0, 0).saturating_add(jiff::Span::new().hours(hour));
+    let at = date
+        .at(0, 0, 0, 0)
+        .saturating_add(jiff::Span::new().hours(hour));
     let at = zone.to_ambiguous_timestamp(at).compatible();
     floor(at.unwrap_or(Timestamp::UNIX_EPOCH))
 }
@@ -234,7 +236,9 @@ fn local(zone: &TimeZone, first: civil::Date, day: i64, hour: i64) -> Second {
 fn policies(days: i64, at: impl Fn(i64, i64) -> Second) -> Vec<Policy> {
     let days = -1..days + 9;
     let nightly = days.clone().map(|day| (at(day, 22), at(day + 1, 6)));
-    let hours = days.clone().flat_map(|day| [0, 6, 12, 18].map(|hour| (day, hour)));
+    let hours = days
+        .clone()
+        .flat_map(|day| [0, 6, 12, 18].map(|hour| (day, hour)));
     let often = hours.map(|(day, hour)| (at(day, hour), at(day, hour + 2)));
     let weekly = days.filter(|day| day.rem_euclid(7) == 2);
     let weekly = weekly.map(|day| (at(day, 0), at(day + 2, 0)));

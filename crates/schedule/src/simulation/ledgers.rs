@@ -25,7 +25,9 @@ impl Counts {
         Self {
             begin: fleet.begin,
             minutes: vec![0; minutes],
-            used: fleet.counts.map(|count| vec![(0, Second::MIN, 0); count as usize]),
+            used: fleet
+                .counts
+                .map(|count| vec![(0, Second::MIN, 0); count as usize]),
             running: 0,
             peak: [0; 4],
             together: [0; 3],
@@ -130,15 +132,15 @@ impl Lateness {
 
     pub(super) fn tell(&self, fleet: &Fleet, figures: &mut Figures) {
         (figures.late, figures.late_even_alone) = (self.late, self.even_alone);
-        let mut candidates = self.unexcused;
+        figures.could_be_met[2] = self.unexcused;
         for ((host, back), jobs) in &self.episodes {
             let late = jobs.iter().filter(|job| job.late).count() as u64;
             let kinds = if host.is_some() { 0..1 } else { 0..3 };
             let fewest = kinds.map(|kind| fewest(fleet, jobs, kind, *back)).max();
-            candidates += late;
-            figures.late_by_count += fewest.unwrap_or(0).min(late);
+            let fewest = fewest.unwrap_or(0).min(late);
+            figures.late_by_count += fewest;
+            figures.could_be_met[usize::from(host.is_some())] += late - fewest;
         }
-        figures.could_be_met = candidates - figures.late_by_count;
     }
 }
 
@@ -155,7 +157,9 @@ fn episode(
     let host = host.map(|away| (Some(fleet.members[item].host), away.until));
     let service = Some(fleet.downtime).filter(holds);
     let service = service.map(|away| (None, away.until));
-    host.into_iter().chain(service).max_by_key(|(_, back)| *back)
+    host.into_iter()
+        .chain(service)
+        .max_by_key(|(_, back)| *back)
 }
 
 /// The fewest that had to be late, by what they needed of one kind: by its places, or by the gap

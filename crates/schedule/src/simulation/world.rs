@@ -116,7 +116,10 @@ impl<'a> World<'a> {
             scheduler: Scheduler::new(LIMITS),
             watch,
             up: true,
-            numbers: members.zip(0..).map(|(member, number)| (member.id, number)).collect(),
+            numbers: members
+                .zip(0..)
+                .map(|(member, number)| (member.id, number))
+                .collect(),
             states: (0..fleet.members.len()).map(state).collect(),
             events,
             wake: None,
@@ -182,7 +185,10 @@ impl<'a> World<'a> {
     fn restart(&mut self, now: Second) {
         self.scheduler = Scheduler::new(LIMITS);
         for (host, outages) in (0..).zip(&self.fleet.outages) {
-            if outages.iter().any(|away| (away.from..away.until).contains(&now)) {
+            if outages
+                .iter()
+                .any(|away| (away.from..away.until).contains(&now))
+            {
                 self.set_host(host, 0);
             }
         }
@@ -399,7 +405,9 @@ impl<'a> World<'a> {
                 self.lateness.point(self.fleet, item, taken, None);
             }
             let waited = self.fleet.end - state.due.unwrap_or(self.fleet.end);
-            let away = self.fleet.away(item, state.due.unwrap_or(self.fleet.end), self.fleet.end);
+            let away = self
+                .fleet
+                .away(item, state.due.unwrap_or(self.fleet.end), self.fleet.end);
             if waited - away > 36 * 3600 {
                 self.starved.insert(item);
             }
