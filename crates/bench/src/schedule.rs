@@ -98,7 +98,7 @@ fn rows(figures: &Figures) -> Vec<(&'static str, String)> {
             figures.late_by_count.to_string(),
         ),
         (
-            "... that could have been met: after the downtime, after an outage, else",
+            "... that could have been met: around the downtime, around an outage of the host, else",
             format!("{service}, {outage}, {otherwise}"),
         ),
     ]

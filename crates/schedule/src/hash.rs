@@ -3,7 +3,7 @@
 use tresor_model::VmId;
 
 /// Spreads ids evenly over all numbers; the same for ever, since slots follow from it. The two
-/// halves of the UUID through the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+/// halves of the UUID through the finalizer of `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 pub(crate) fn hash(id: VmId) -> u64 {
     let (high, low) = id.as_uuid().as_u64_pair();
     mix(mix(high) ^ low)

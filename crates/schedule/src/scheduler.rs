@@ -368,7 +368,7 @@ impl Scheduler {
 
     /// Takes back what was to start of an item, and its place in the plan.
     fn withdraw(&mut self, number: u32) {
-        drop(self.disarm(number));
+        self.disarm(number);
         self.unplan(number);
     }
 

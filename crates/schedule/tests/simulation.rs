@@ -41,10 +41,12 @@ fn check(figures: &Figures, seed: u64) {
         figures.slots_moved
     );
     // How long jobs take is not known beforehand: of a thousand items some are late for that, in
-    // the first hour after the downtime. Where nothing was away, none is.
+    // the first hour after the downtime. A host that goes away within the window is not
+    // known beforehand either. Where nothing was away, none is late.
     let [service, outage, otherwise] = figures.could_be_met;
     assert!(service <= 15, "seed {seed}: {service}");
-    assert_eq!((outage, otherwise), (0, 0), "seed {seed}");
+    assert!(outage <= 3, "seed {seed}: {outage}");
+    assert_eq!(otherwise, 0, "seed {seed}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub struct Figures {
     pub late_even_alone: u64,
     /// Of the rest, those that somebody had to be.
     pub late_by_count: u64,
-    /// What is left and could have been met: after the service was away, after a host was, and
-    /// where nothing was.
+    /// What is left and could have been met: where the service was away between the window's opening
+    /// and the deadline, where the host was, and where nothing was.
     pub could_be_met: [u64; 3],
 }

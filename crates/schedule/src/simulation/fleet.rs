@@ -150,7 +150,8 @@ impl Fleet {
     pub(super) fn fate(&self, item: usize, window: usize, failures: u32) -> Fate {
         let key = [item as u64, window as u64, u64::from(failures), 99];
         let takes = self.members[item].median * (0.35 * self.normal(&key)).exp();
-        let fails = self.draw(&[key[0], key[1], key[2], 100]) % 100 == 0;
+        let draw = self.draw(&[key[0], key[1], key[2], 100]);
+        let fails = draw.is_multiple_of(100);
         // What fails does so halfway.
         let takes = if fails { takes / 2.0 } else { takes };
         #[expect(clippy::cast_possible_truncation, reason = "clamped to six hours")]

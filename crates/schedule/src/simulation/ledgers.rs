@@ -89,8 +89,9 @@ struct Job {
 pub(super) struct Lateness {
     late: u64,
     even_alone: u64,
-    /// Late, without anything having been away when its window opened.
-    unexcused: u64,
+    /// Late, without anything having been away when its window opened: what went away later, by
+    /// [`Figures::could_be_met`]'s causes.
+    unexcused: [u64; 3],
     /// By what was away: the host, or none for the service, and since when it is back.
     episodes: BTreeMap<(Option<u32>, Second), Vec<Job>>,
 }
@@ -120,7 +121,7 @@ impl Lateness {
             return;
         }
         match episode {
-            None => self.unexcused += 1,
+            None => self.unexcused[cause(fleet, item, window, deadline)] += 1,
             Some(key) => {
                 let takes = fleet.fate(item, window, 0).takes;
                 let due = Due { deadline, takes };
@@ -132,7 +133,7 @@ impl Lateness {
 
     pub(super) fn tell(&self, fleet: &Fleet, figures: &mut Figures) {
         (figures.late, figures.late_even_alone) = (self.late, self.even_alone);
-        figures.could_be_met[2] = self.unexcused;
+        figures.could_be_met = self.unexcused;
         for ((host, back), jobs) in &self.episodes {
             let late = jobs.iter().filter(|job| job.late).count() as u64;
             let kinds = if host.is_some() { 0..1 } else { 0..3 };
@@ -160,6 +161,18 @@ fn episode(
     host.into_iter()
         .chain(service)
         .max_by_key(|(_, back)| *back)
+}
+
+/// What was away between the opening of a window and a deadline: the service, the host, nothing.
+fn cause(fleet: &Fleet, item: usize, window: usize, deadline: Second) -> usize {
+    let windows = &fleet.policy(item).windows;
+    let opens = windows.get(window).map_or(deadline, |(opens, _)| *opens);
+    let down = fleet.downtime;
+    if down.from < deadline && opens < down.until {
+        0
+    } else {
+        2 - usize::from(fleet.away(item, opens, deadline) > 0)
+    }
 }
 
 /// The fewest that had to be late, by what they needed of one kind: by its places, or by the gap
