@@ -28,7 +28,8 @@
 //! end of its window, or the moment at which its next recovery point would be late. A tick goes over
 //! those in order and starts what the limits of all its resources allow (earliest deadline first,
 //! with a token per resource). An item that has waited ten minutes for one resource keeps what is
-//! free of its others, if it is the first there; the rest go past it where it costs it nothing.
+//! free of its others, if it is the first there, an eighth of their places at most; the rest go past it
+//! where it costs it nothing.
 //! - What has broken its promise goes behind what can keep one, by eight hours and no more: after
 //!   a day of downtime first in first out would make the next ones late as well, one after another.
 //! - Ranks are moments, so nobody is sorted again as time passes; an item is ranked anew only when a
