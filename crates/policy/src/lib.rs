@@ -11,6 +11,7 @@
 //!   that jumped changes no order. A wrong time may keep a point too many, never remove others.
 //! - Applied twice at one time, the second time removes nothing.
 
+pub mod calendar;
 mod decide;
 mod rules;
 

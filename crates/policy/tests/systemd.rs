@@ -1,0 +1,339 @@
+//! Calendar expressions next to the real `systemd-analyze calendar`: what is taken and what is
+//! refused, the normal form, and the next moments, in many zones and mostly around the days on
+//! which clocks are set. What may differ is in [`Difference`], and nowhere else.
+//!
+//! `TRESOR_SOAK_RUNS` and `TRESOR_SOAK_SEED` choose how many expressions, and which.
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+mod expressions;
+
+use std::{collections::BTreeMap, process::Command};
+
+use expressions::{Random, ZONES, expression, moment};
+use jiff::{
+    SignedDuration, Timestamp, civil,
+    tz::{self, AmbiguousOffset, TimeZone},
+};
+use tresor_policy::calendar::{Calendar, Timetable};
+
+/// Seconds of the moments that are compared.
+const ITERATIONS: usize = 12;
+
+/// In the normal run.
+const RUNS: u64 = 600;
+
+/// How the two may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    /// What falls into an hour that is missing: systemd leaves it out.
+    MadeUp,
+    /// The hour that comes twice, for expressions of every hour: systemd leaves the second one out.
+    Again,
+    /// The same hour, for a question that is asked in its second pass: systemd goes on in it.
+    Asked,
+    /// Days from the end of the month go up to 28; of a list systemd 252 takes the second value up to
+    /// 25 only, the third up to 22 and so on: it takes the margin off again for each of them.
+    Shrunk,
+    /// Where clocks are set forward at midnight (Cairo) or within an hour (St John's until 2011: at
+    /// 00:01), systemd may end with "Infinite loop in calendar calculation".
+    GaveUp,
+    /// Where a clock was set back for good, not for the winter (Pyongyang in 2015), systemd may go
+    /// from the first pass of an hour straight to the second.
+    ForGood,
+}
+
+/// What systemd made of a text.
+enum Systemd {
+    Refused,
+    GaveUp,
+    /// The normal form, and the next moments in whole seconds.
+    Said(String, Vec<i64>),
+}
+
+fn systemd(text: &str, zone: &str, base: Timestamp) -> Systemd {
+    let output = Command::new("systemd-analyze")
+        .arg("calendar")
+        .arg(format!("--iterations={ITERATIONS}"))
+        .arg(format!(
+            "--base-time={}",
+            base.strftime("%Y-%m-%d %H:%M:%S UTC")
+        ))
+        .args(["--", text])
+        .env("TZ", zone)
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_COLORS", "0")
+        .output()
+        .expect("systemd-analyze is needed (Debian: systemd)");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| {
+        said.lines()
+            .filter_map(move |line| line.trim_start().strip_prefix(key)?.split_once(": "))
+            .map(|(_, value)| value.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let normal = line("Normalized form").pop();
+    let Some(normal) = normal else {
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text}: {error}");
+        if error.contains("Infinite loop in calendar calculation") {
+            return Systemd::GaveUp;
+        }
+        assert!(
+            error.contains("Failed to parse calendar"),
+            "{text}: {error}"
+        );
+        return Systemd::Refused;
+    };
+    // In a zone that is not UTC, each moment is told in UTC as well.
+    let mut moments = line("(in UTC)");
+    if moments.is_empty() {
+        moments = line("Next elapse");
+        moments.extend(line("Iter"));
+    }
+    moments.retain(|moment| moment != "never");
+    let moments = moments.iter().map(|moment| {
+        let moment = moment.strip_suffix(" UTC").unwrap();
+        let moment = civil::DateTime::strptime("%a %Y-%m-%d %H:%M:%S", moment).unwrap();
+        TimeZone::UTC.to_timestamp(moment).unwrap().as_second()
+    });
+    Systemd::Said(normal, moments.collect())
+}
+
+/// What stands between the two, moment by moment. What no [`Difference`] explains is an error.
+fn compare(ours: &Ours<'_>, base: Timestamp, theirs: &[i64]) -> Result<Vec<Difference>, String> {
+    let mut differences = Vec::new();
+    let mut mine = ours.timetable.elapses_after(base).peekable();
+    for (place, their) in theirs.iter().enumerate() {
+        loop {
+            let next = mine.peek().copied();
+            match next {
+                Some(at) if at.as_second() == *their => {
+                    mine.next();
+                    break;
+                }
+                Some(at) if at.as_second() < *their => {
+                    mine.next();
+                    differences.push(ours.extra(at)?);
+                }
+                _ => {
+                    let before = theirs.get(..place).and_then(<[i64]>::last);
+                    let before = before.map_or(base.as_second(), |before| *before);
+                    differences.push(ours.left_out(base, before, *their)?);
+                    break;
+                }
+            }
+        }
+    }
+    if theirs.len() < ITERATIONS {
+        for at in mine {
+            differences.push(ours.extra(at)?);
+        }
+    }
+    Ok(differences)
+}
+
+struct Ours<'a> {
+    text: &'a str,
+    calendar: &'a Calendar,
+    timetable: &'a Timetable,
+}
+
+impl Ours<'_> {
+    /// Whether the clock shows this time for the second time.
+    fn is_second_pass(&self, at: Timestamp) -> bool {
+        let zone = self.timetable.zone();
+        let shown = zone.to_datetime(at);
+        match zone.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Fold { after, .. } => zone.to_offset(at) == after,
+            _ => false,
+        }
+    }
+
+    /// Whether the time that the clock shows comes twice, and neither or both are summer time.
+    fn is_set_back_for_good(&self, at: Timestamp) -> bool {
+        let zone = self.timetable.zone();
+        let shown = zone.to_datetime(at);
+        match zone.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Fold { before, after } => {
+                let utc = |offset: tz::Offset| offset.to_timestamp(shown).unwrap();
+                let dst = |at: Timestamp| zone.to_offset_info(at).dst();
+                dst(utc(before)) == dst(utc(after))
+            }
+            _ => false,
+        }
+    }
+
+    /// We have a moment that they have not.
+    fn extra(&self, at: Timestamp) -> Result<Difference, String> {
+        if self.is_second_pass(at) && self.calendar.every_hour() {
+            return Ok(Difference::Again);
+        }
+        if !self.calendar.every_hour() && self.skips_something(at) {
+            return Ok(Difference::MadeUp);
+        }
+        if self.is_set_back_for_good(at) {
+            return Ok(Difference::ForGood);
+        }
+        Err(format!("`{}`: only we have {at}", self.text))
+    }
+
+    /// Whether the clock is set forward at `at`, over a time of the expression on a clock that is
+    /// never set.
+    fn skips_something(&self, at: Timestamp) -> bool {
+        let zone = self.timetable.zone();
+        let Some(change) = zone.preceding(at + SignedDuration::from_nanos(1)).next() else {
+            return false;
+        };
+        let (before, after) = (
+            zone.to_datetime(at - SignedDuration::from_nanos(1)),
+            zone.to_datetime(at),
+        );
+        if change.timestamp() != at || before >= after {
+            return false;
+        }
+        // The same expression without its zone.
+        let normal = self.calendar.to_string();
+        let plain = match self.calendar.zone() {
+            Some(zone) => normal.trim_end_matches(zone.as_str()).trim_end(),
+            None => &normal,
+        };
+        let plain: Calendar = plain.parse().unwrap();
+        let plain = plain
+            .timetable(&TimeZone::UTC, &tz::TimeZoneDatabase::none())
+            .unwrap();
+        let utc = |shown: civil::DateTime| TimeZone::UTC.to_timestamp(shown).unwrap();
+        plain
+            .next_after(utc(before))
+            .is_some_and(|next| next < utc(after))
+    }
+
+    /// They have a moment that we have not.
+    fn left_out(&self, base: Timestamp, before: i64, at: i64) -> Result<Difference, String> {
+        let begun = Timestamp::from_second(before).unwrap();
+        let at = Timestamp::from_second(at).unwrap();
+        let near = at.duration_since(base).as_hours() < 24;
+        if near
+            && self.is_second_pass(base)
+            && self.is_second_pass(begun)
+            && self.is_second_pass(at)
+        {
+            return Ok(Difference::Asked);
+        }
+        if self.is_set_back_for_good(at) && self.is_second_pass(at) {
+            return Ok(Difference::ForGood);
+        }
+        Err(format!("`{}`: only systemd has {at}", self.text))
+    }
+}
+
+/// Whether a value or a step of a list of days from the end is above what is left for its place.
+fn is_shrunk(calendar: &Calendar) -> bool {
+    let normal = calendar.to_string();
+    let Some((_, rest)) = normal.split_once('~') else {
+        return false;
+    };
+    let days = rest.split(' ').next().unwrap();
+    days.split(',').zip(0..).any(|(value, place)| {
+        let numbers = value.split("..").flat_map(|part| part.split('/'));
+        let most = numbers.map(|number| number.parse::<i64>().unwrap()).max();
+        place > 0 && most.unwrap() > 28 - 3 * place
+    })
+}
+
+/// Whether a clock is set forward at midnight or not at a full hour, in the time that the moments
+/// span.
+fn is_set_in_an_odd_way(timetable: &Timetable, base: Timestamp) -> bool {
+    let zone = timetable.zone();
+    let last = timetable.elapses_after(base).take(ITERATIONS).last();
+    let Some(last) = last else { return false };
+    let mut changes = zone.following(base);
+    changes.any(|change| {
+        let at = change.timestamp();
+        let before = zone.to_datetime(at - SignedDuration::from_nanos(1));
+        at <= last + SignedDuration::from_hours(24)
+            && before < zone.to_datetime(at)
+            && (before.minute() != 59 || before.hour() == 23)
+    })
+}
+
+fn one(random: &mut Random) -> Result<Vec<Difference>, String> {
+    let zone = random.pick(&ZONES);
+    let named = random.one_in(2);
+    let text = expression(random, named.then_some(zone));
+    let database = tz::db();
+    let base = moment(random, &database.get(zone).unwrap());
+    let local = if named { "UTC" } else { zone };
+    let told = |what: String| format!("TZ={local}, from {base}: {what}");
+
+    let theirs = systemd(&text, local, base);
+    let default = database.get(local).unwrap();
+    let calendar = Calendar::parse(&text);
+    let timetable = calendar
+        .as_ref()
+        .map_err(ToString::to_string)
+        .and_then(|calendar| {
+            let timetable = calendar.timetable(&default, database);
+            timetable.map_err(|error| error.to_string())
+        });
+    let timetable = match (timetable, &theirs) {
+        (Err(_), Systemd::Refused) => return Ok(Vec::new()),
+        (Err(error), _) => return Err(told(format!("`{text}`: we refuse it: {error}"))),
+        (Ok(timetable), _) => timetable,
+    };
+    let calendar = calendar.unwrap();
+    let (normal, moments) = match theirs {
+        Systemd::Refused if is_shrunk(&calendar) => return Ok(vec![Difference::Shrunk]),
+        Systemd::GaveUp if is_set_in_an_odd_way(&timetable, base) => {
+            return Ok(vec![Difference::GaveUp]);
+        }
+        Systemd::Refused => return Err(told(format!("`{text}`: systemd refuses it"))),
+        Systemd::GaveUp => return Err(told(format!("`{text}`: systemd gave up"))),
+        Systemd::Said(normal, moments) => (normal, moments),
+    };
+    if calendar.to_string() != normal {
+        return Err(told(format!(
+            "`{text}`: we write {calendar}, systemd {normal}"
+        )));
+    }
+    let ours = Ours {
+        text: &text,
+        calendar: &calendar,
+        timetable: &timetable,
+    };
+    compare(&ours, base, &moments).map_err(told)
+}
+
+#[test]
+fn expressions_are_what_they_are_to_systemd() {
+    let number =
+        |name: &str, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
+    let (runs, seed) = (
+        number("TRESOR_SOAK_RUNS", RUNS),
+        number("TRESOR_SOAK_SEED", 1),
+    );
+    let mut differences: BTreeMap<Difference, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for run in seed..seed + runs {
+        match one(&mut Random::new(run)) {
+            Ok(found) => {
+                for difference in found {
+                    *differences.entry(difference).or_default() += 1;
+                }
+            }
+            Err(error) => {
+                println!("BROKEN seed {run}: {error}");
+                broken.push(error);
+            }
+        }
+    }
+    for (difference, count) in &differences {
+        println!("DIFFERS {difference:?} {count}");
+    }
+    println!("DONE {runs} {}", broken.len());
+    assert!(
+        broken.is_empty(),
+        "{} of {runs} runs broke: {}",
+        broken.len(),
+        broken[0]
+    );
+}
