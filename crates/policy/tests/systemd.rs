@@ -34,9 +34,16 @@ enum Difference {
     /// Days from the end of the month go up to 28; of a list systemd 252 takes the second value up to
     /// 25 only, the third up to 22 and so on: it takes the margin off again for each of them.
     Shrunk,
-    /// Where clocks are set forward at midnight (Cairo) or within an hour (St John's until 2011: at
-    /// 00:01), systemd may end with "Infinite loop in calendar calculation".
+    /// systemd may end with "Resource deadlock avoided" for months with a repetition that has no end
+    /// (`1/8`), and for such hours when the clock is set forward.
     GaveUp,
+    /// A repetition without an end (days `1/9`) is carried by systemd beyond its field: after the 28th
+    /// comes the 37th, the 6th of the next month, and the 1st is left out.
+    Overshot,
+    /// Every whole second and others: systemd forgets the others.
+    Swallowed,
+    /// A zone after `@SECONDS`, which is in UTC: systemd takes and forgets it.
+    ZoneOfSeconds,
     /// Where a clock was set back for good, not for the winter (Pyongyang in 2015), systemd may go
     /// from the first pass of an hour straight to the second.
     ForGood,
@@ -74,13 +81,16 @@ fn systemd(text: &str, zone: &str, base: Timestamp) -> Systemd {
     let normal = line("Normalized form").pop();
     let Some(normal) = normal else {
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{text}: {error}");
-        if error.contains("Infinite loop in calendar calculation") {
+        assert!(
+            !output.status.success(),
+            "{text} from {base} in {zone}: {error}"
+        );
+        if error.contains("Resource deadlock avoided") {
             return Systemd::GaveUp;
         }
         assert!(
             error.contains("Failed to parse calendar"),
-            "{text}: {error}"
+            "{text} from {base} in {zone}: {error}"
         );
         return Systemd::Refused;
     };
@@ -174,6 +184,9 @@ impl Ours<'_> {
         if self.is_set_back_for_good(at) {
             return Ok(Difference::ForGood);
         }
+        if is_overshot(self.calendar, self.timetable.zone().to_datetime(at)) {
+            return Ok(Difference::Overshot);
+        }
         Err(format!("`{}`: only we have {at}", self.text))
     }
 
@@ -219,7 +232,7 @@ impl Ours<'_> {
         {
             return Ok(Difference::Asked);
         }
-        if self.is_set_back_for_good(at) && self.is_second_pass(at) {
+        if self.is_set_back_for_good(at) {
             return Ok(Difference::ForGood);
         }
         Err(format!("`{}`: only systemd has {at}", self.text))
@@ -240,20 +253,82 @@ fn is_shrunk(calendar: &Calendar) -> bool {
     })
 }
 
-/// Whether a clock is set forward at midnight or not at a full hour, in the time that the moments
-/// span.
-fn is_set_in_an_odd_way(timetable: &Timetable, base: Timestamp) -> bool {
+/// Whether systemd may give up: see [`Difference::GaveUp`].
+fn may_give_up(calendar: &Calendar, timetable: &Timetable, base: Timestamp) -> bool {
+    let fields = fields(calendar);
+    let endless_in = |field: usize| !endless(&fields[field]).is_empty();
+    endless_in(1) || endless_in(3) && is_set_forward(timetable, base)
+}
+
+/// Whether the clock is set forward in the time that the moments span.
+fn is_set_forward(timetable: &Timetable, base: Timestamp) -> bool {
     let zone = timetable.zone();
     let last = timetable.elapses_after(base).take(ITERATIONS).last();
     let Some(last) = last else { return false };
-    let mut changes = zone.following(base);
-    changes.any(|change| {
-        let at = change.timestamp();
-        let before = zone.to_datetime(at - SignedDuration::from_nanos(1));
-        at <= last + SignedDuration::from_hours(24)
-            && before < zone.to_datetime(at)
-            && (before.minute() != 59 || before.hour() == 23)
+    let until = last + SignedDuration::from_hours(24);
+    let changes = zone.following(base).map(|change| change.timestamp());
+    changes.take_while(|at| *at <= until).any(|at| {
+        let before = zone.to_offset(at - SignedDuration::from_nanos(1));
+        before < zone.to_offset(at)
     })
+}
+
+/// Year, month, day, hour, minute and second of the normal form.
+fn fields(calendar: &Calendar) -> Vec<String> {
+    let normal = calendar.to_string();
+    let words: Vec<&str> = normal.split(' ').collect();
+    let first = usize::from(words[0].starts_with(|first: char| first.is_alphabetic()));
+    let parts = words[first]
+        .split(['-', '~'])
+        .chain(words[first + 1].split(':'));
+    parts.map(str::to_owned).collect()
+}
+
+/// Start and step of the repetitions that have no end, in millionths.
+fn endless(field: &str) -> Vec<(i64, i64)> {
+    let millionths = |number: &str| {
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        whole.parse::<i64>().unwrap() * 1_000_000 + fraction.parse::<i64>().unwrap()
+    };
+    let repetitions = field.split(',').filter(|value| !value.contains(".."));
+    let repetitions = repetitions.filter_map(|value| value.split_once('/'));
+    repetitions
+        .map(|(start, step)| (millionths(start), millionths(step)))
+        .collect()
+}
+
+/// Whether a field of `at` is one that an endless repetition, gone beyond the field before, has passed.
+fn is_overshot(calendar: &Calendar, at: civil::DateTime) -> bool {
+    let whole = |number: i8| i64::from(number) * 1_000_000;
+    let from_end = calendar.to_string().contains('~');
+    let days = at.first_of_month().yesterday().unwrap().days_in_month();
+    let micros = whole(at.second()) + i64::from(at.subsec_nanosecond() / 1000);
+    let passed = |field: usize, value: i64, highest: i64, length: i64| {
+        endless(&fields(calendar)[field])
+            .iter()
+            .any(|(start, step)| {
+                if field == 2 && from_end {
+                    return value < *step;
+                }
+                let beyond = start + ((highest - start) / step + 1) * step;
+                value < beyond - length
+            })
+    };
+    passed(1, whole(at.month()), whole(12), whole(12))
+        || passed(2, whole(at.day()), whole(days), whole(days))
+        || passed(3, whole(at.hour()), whole(23), whole(24))
+        || passed(4, whole(at.minute()), whole(59), whole(60))
+        || passed(5, micros, 59_999_999, whole(60))
+}
+
+/// Whether all that differs is that systemd has every second where we have others too.
+fn forgets_fractions(calendar: &Calendar, normal: &str) -> bool {
+    let seconds = &fields(calendar)[5];
+    let others = seconds.split(',').filter(|value| *value != "00/1");
+    let all = calendar.to_string().replace(&format!(":{seconds}"), ":*");
+    others.clone().any(|value| value.contains('.'))
+        && others.count() < seconds.split(',').count()
+        && all == normal
 }
 
 fn one(random: &mut Random) -> Result<Vec<Difference>, String> {
@@ -277,19 +352,25 @@ fn one(random: &mut Random) -> Result<Vec<Difference>, String> {
         });
     let timetable = match (timetable, &theirs) {
         (Err(_), Systemd::Refused) => return Ok(Vec::new()),
+        (Err(_), Systemd::Said(normal, _)) if text.contains('@') && normal.ends_with("UTC") => {
+            return Ok(vec![Difference::ZoneOfSeconds]);
+        }
         (Err(error), _) => return Err(told(format!("`{text}`: we refuse it: {error}"))),
         (Ok(timetable), _) => timetable,
     };
     let calendar = calendar.unwrap();
     let (normal, moments) = match theirs {
         Systemd::Refused if is_shrunk(&calendar) => return Ok(vec![Difference::Shrunk]),
-        Systemd::GaveUp if is_set_in_an_odd_way(&timetable, base) => {
+        Systemd::GaveUp if may_give_up(&calendar, &timetable, base) => {
             return Ok(vec![Difference::GaveUp]);
         }
         Systemd::Refused => return Err(told(format!("`{text}`: systemd refuses it"))),
         Systemd::GaveUp => return Err(told(format!("`{text}`: systemd gave up"))),
         Systemd::Said(normal, moments) => (normal, moments),
     };
+    if forgets_fractions(&calendar, &normal) {
+        return Ok(vec![Difference::Swallowed]);
+    }
     if calendar.to_string() != normal {
         return Err(told(format!(
             "`{text}`: we write {calendar}, systemd {normal}"

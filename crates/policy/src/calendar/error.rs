@@ -48,6 +48,9 @@ pub enum Wrong {
     /// Too many values in one field.
     #[error("more than {0} values in a field")]
     TooManyValues(usize),
+    /// A zone after seconds since 1970.
+    #[error("seconds since 1970 are in UTC, in no other zone")]
+    ZoneOfSeconds,
     /// A word in the place of a zone that can be no zone's name.
     #[error("this is no name of a time zone")]
     NoZoneName,

@@ -78,6 +78,29 @@ impl Calendar {
         parse::calendar(text)
     }
 
+    /// `*-*-* *:00:00`
+    pub(crate) fn hourly() -> Self {
+        Self {
+            hour: Part::ANY,
+            ..Self::daily_at(0)
+        }
+    }
+
+    /// Each day at a full hour, from 0 to 23.
+    pub(crate) fn daily_at(hour: u8) -> Self {
+        Self {
+            weekdays: EVERY_DAY,
+            year: Part::ANY,
+            month: Part::ANY,
+            day: Part::ANY,
+            from_end: false,
+            hour: Part::one(u32::from(hour)),
+            minute: Part::one(0),
+            second: Part::one(0),
+            zone: None,
+        }
+    }
+
     /// The zone that the expression itself names.
     #[must_use]
     pub fn zone(&self) -> Option<&ZoneName> {

@@ -42,10 +42,10 @@ pub(super) fn calendar(text: &str) -> Result<Calendar> {
         Some(calendar) => calendar,
         None => Cursor { text, at: 0 }.calendar()?,
     };
-    // Seconds since 1970 are of no other zone.
-    if calendar.zone.is_none() {
-        calendar.zone = zone;
+    if calendar.zone.is_some() && zone.as_ref().is_some_and(|zone| *zone != ZoneName::utc()) {
+        return Err(CalendarError::new(text.len() + 1, Wrong::ZoneOfSeconds));
     }
+    calendar.zone = calendar.zone.or(zone);
     Ok(calendar)
 }
 
@@ -71,17 +71,7 @@ fn split_zone(text: &str) -> Result<(&str, Option<ZoneName>)> {
 
 /// The words that stand for an expression.
 fn shorthand(word: &str) -> Option<Calendar> {
-    let midnight = Calendar {
-        weekdays: EVERY_DAY,
-        year: Part::ANY,
-        month: Part::ANY,
-        day: Part::ANY,
-        from_end: false,
-        hour: Part::one(0),
-        minute: Part::one(0),
-        second: Part::one(0),
-        zone: None,
-    };
+    let midnight = Calendar::daily_at(0);
     let first_of = |month: Part| Calendar {
         month,
         day: Part::one(1),
@@ -93,10 +83,7 @@ fn shorthand(word: &str) -> Option<Calendar> {
             minute: Part::ANY,
             ..midnight
         },
-        "hourly" => Calendar {
-            hour: Part::ANY,
-            ..midnight
-        },
+        "hourly" => Calendar::hourly(),
         "daily" => midnight,
         "weekly" => Calendar {
             weekdays: 1,

@@ -153,6 +153,13 @@ impl Part {
         }
         values.sort_unstable();
         values.dedup();
+        // With every whole second, the others are whole seconds, too, or they add something.
+        let whole =
+            |value: &Value| value.start.is_multiple_of(SECOND) && value.step.is_multiple_of(SECOND);
+        let every = Self::every_second();
+        if field == Field::SECOND && values.contains(&every.0[0]) && values.iter().all(whole) {
+            return Ok(every);
+        }
         Ok(Self(values))
     }
 

@@ -77,7 +77,9 @@ fn the_normal_form() {
         ("99..05-1-1", "1999..2005-01-01 00:00:00"),
         ("@7000000000", "2191-10-27 12:26:40 UTC"),
         ("@1700000000", "2023-11-14 22:13:20 UTC"),
-        ("Mon @0 Europe/Berlin", "Mon 1970-01-01 00:00:00 UTC"),
+        ("0:0:7/3,0/1", "*-*-* 00:00:*"),
+        ("0:0:7.5,0/1", "*-*-* 00:00:00/1,07.500000"),
+        ("Mon @0 utc", "Mon 1970-01-01 00:00:00 UTC"),
         ("*-*-*  ", "*-*-* 00:00:00"),
     ] {
         assert_eq!(read(text).to_string(), normal, "{text}");
@@ -139,6 +141,10 @@ fn what_is_wrong_and_where() {
         ("1:00 ", "at character 5: `:` or the end is expected"),
         ("99999999999:00", "at character 1: the number is too large"),
         ("@9999999999", "at character 2: a year is from 1970 to 2199"),
+        (
+            "@0 Europe/Berlin",
+            "at character 4: seconds since 1970 are in UTC, in no other zone",
+        ),
         ("*/2:00", "at character 2: `-`, `~` or `:` is expected"),
         (
             "1:00é",
