@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, process::Command};
 use expressions::{Random, ZONES, expression, moment};
 use jiff::{
     SignedDuration, Timestamp, civil,
-    tz::{self, AmbiguousOffset, TimeZone},
+    tz::{self, AmbiguousOffset, Dst, TimeZone},
 };
 use tresor_policy::calendar::{Calendar, Timetable};
 
@@ -35,7 +35,7 @@ enum Difference {
     /// 25 only, the third up to 22 and so on: it takes the margin off again for each of them.
     Shrunk,
     /// systemd may end with "Resource deadlock avoided" for months with a repetition that has no end
-    /// (`1/8`), and for such hours when the clock is set forward.
+    /// (`1/8`), and for such days and hours when the clock is set forward.
     GaveUp,
     /// A repetition without an end (days `1/9`) is carried by systemd beyond its field: after the 28th
     /// comes the 37th, the 6th of the next month, and the 1st is left out.
@@ -44,9 +44,13 @@ enum Difference {
     Swallowed,
     /// A zone after `@SECONDS`, which is in UTC: systemd takes and forgets it.
     ZoneOfSeconds,
-    /// Where a clock was set back for good, not for the winter (Pyongyang in 2015), systemd may go
-    /// from the first pass of an hour straight to the second.
-    ForGood,
+    /// Where a clock is set back otherwise than from summer time (for good, as in Pyongyang in 2015; or
+    /// where the winter's is the special time, as in Casablanca), systemd may go from the first pass
+    /// of an hour straight to the second.
+    OddlyBack,
+    /// Where a clock is set forward from a special time to the usual one (Dublin), systemd leaves out the
+    /// rest of the day.
+    OddlyForward,
 }
 
 /// What systemd made of a text.
@@ -159,18 +163,31 @@ impl Ours<'_> {
         }
     }
 
-    /// Whether the time that the clock shows comes twice, and neither or both are summer time.
-    fn is_set_back_for_good(&self, at: Timestamp) -> bool {
+    /// Whether the time that the clock shows comes twice, and not because summer time ends.
+    fn is_oddly_set_back(&self, at: Timestamp) -> bool {
         let zone = self.timetable.zone();
         let shown = zone.to_datetime(at);
         match zone.to_ambiguous_timestamp(shown).offset() {
             AmbiguousOffset::Fold { before, after } => {
                 let utc = |offset: tz::Offset| offset.to_timestamp(shown).unwrap();
                 let dst = |at: Timestamp| zone.to_offset_info(at).dst();
-                dst(utc(before)) == dst(utc(after))
+                !(dst(utc(before)) == Dst::Yes && dst(utc(after)) == Dst::No)
             }
             _ => false,
         }
+    }
+
+    /// Whether the clock has been set forward on this day, and not because summer time begins.
+    fn is_oddly_set_forward(&self, at: Timestamp) -> bool {
+        let zone = self.timetable.zone();
+        let nano = SignedDuration::from_nanos(1);
+        let Some(change) = zone.preceding(at + nano).next() else {
+            return false;
+        };
+        let (before, after) = (change.timestamp() - nano, change.timestamp());
+        zone.to_offset(before) < zone.to_offset(after)
+            && zone.to_offset_info(after).dst() == Dst::No
+            && zone.to_datetime(after).date() == zone.to_datetime(at).date()
     }
 
     /// We have a moment that they have not.
@@ -181,8 +198,11 @@ impl Ours<'_> {
         if !self.calendar.every_hour() && self.skips_something(at) {
             return Ok(Difference::MadeUp);
         }
-        if self.is_set_back_for_good(at) {
-            return Ok(Difference::ForGood);
+        if self.is_oddly_set_back(at) {
+            return Ok(Difference::OddlyBack);
+        }
+        if self.is_oddly_set_forward(at) {
+            return Ok(Difference::OddlyForward);
         }
         if is_overshot(self.calendar, self.timetable.zone().to_datetime(at)) {
             return Ok(Difference::Overshot);
@@ -232,8 +252,8 @@ impl Ours<'_> {
         {
             return Ok(Difference::Asked);
         }
-        if self.is_set_back_for_good(at) {
-            return Ok(Difference::ForGood);
+        if self.is_oddly_set_back(at) {
+            return Ok(Difference::OddlyBack);
         }
         Err(format!("`{}`: only systemd has {at}", self.text))
     }
@@ -257,7 +277,7 @@ fn is_shrunk(calendar: &Calendar) -> bool {
 fn may_give_up(calendar: &Calendar, timetable: &Timetable, base: Timestamp) -> bool {
     let fields = fields(calendar);
     let endless_in = |field: usize| !endless(&fields[field]).is_empty();
-    endless_in(1) || endless_in(3) && is_set_forward(timetable, base)
+    endless_in(1) || (endless_in(2) || endless_in(3)) && is_set_forward(timetable, base)
 }
 
 /// Whether the clock is set forward in the time that the moments span.

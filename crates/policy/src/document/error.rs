@@ -58,8 +58,8 @@ pub enum PolicyProblem {
     /// More than one moment a minute.
     #[error("this is due more than once a minute")]
     TooOften,
-    /// A calendar expression of the past, or of a day that does not exist.
-    #[error("this is never due any more")]
+    /// A schedule of the past, or a day that does not exist.
+    #[error("this is never due")]
     Never,
     /// Blackouts cover everything.
     #[error("no backup can ever start: blackouts cover all start windows")]

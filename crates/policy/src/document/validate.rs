@@ -1,7 +1,7 @@
 //! Judging a policy, field by field.
 
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     tz::{TimeZone, TimeZoneDatabase},
 };
 
@@ -26,12 +26,14 @@ const MAX_AT_ONCE: u32 = 1000;
 /// Above any disk and network.
 const MAX_MIB_S: u32 = 1 << 20;
 
-/// When so many occasions in a row are covered by blackouts, all are: a week of minutes.
-const ALL_COVERED: usize = 7 * 24 * 60;
+/// When so many occasions from now on, and those of so long a time, are covered by blackouts, all are
+/// taken to be: longer than any blackout, and over all seasons.
+const ALL_COVERED: (usize, SignedDuration) = (32, SignedDuration::from_hours(400 * 24));
 
 impl Policy {
     /// Everything that is wrong with it, in the order of its fields. A schedule or blackout without a
-    /// zone is in `default`, zones are looked up in `zones`, and what is due only before `now` never is.
+    /// zone is in `default`, zones are looked up in `zones`, and a schedule that is due only before `now`
+    /// never is.
     ///
     /// # Errors
     /// All that is wrong, at least one.
@@ -91,7 +93,7 @@ impl Judge<'_> {
         self.count("schedules", policy.schedules.len(), 1);
         for (place, schedule) in policy.schedules.iter().enumerate().take(MAX_ENTRIES) {
             let field = format!("schedules[{place}]");
-            self.calendar(&field, &schedule.calendar, schedule.zone.as_ref());
+            self.calendar(&field, &schedule.calendar, schedule.zone.as_ref(), self.now);
             self.length(
                 format!("{field}.window"),
                 schedule.window,
@@ -105,7 +107,13 @@ impl Judge<'_> {
         self.count("blackouts", policy.blackouts.len(), 0);
         for (place, blackout) in policy.blackouts.iter().enumerate().take(MAX_ENTRIES) {
             let field = format!("blackouts[{place}]");
-            self.calendar(&field, &blackout.calendar, blackout.zone.as_ref());
+            // One that is over was right once.
+            self.calendar(
+                &field,
+                &blackout.calendar,
+                blackout.zone.as_ref(),
+                Timestamp::MIN,
+            );
             self.length(
                 format!("{field}.lasts"),
                 blackout.lasts,
@@ -115,7 +123,13 @@ impl Judge<'_> {
         }
     }
 
-    fn calendar(&mut self, field: &str, calendar: &Calendar, zone: Option<&ZoneName>) {
+    fn calendar(
+        &mut self,
+        field: &str,
+        calendar: &Calendar,
+        zone: Option<&ZoneName>,
+        from: Timestamp,
+    ) {
         let field_of = |name: &str| format!("{field}.{name}");
         if !calendar.at_most_once_a_minute() {
             self.wrong(field_of("calendar"), PolicyProblem::TooOften);
@@ -130,7 +144,7 @@ impl Judge<'_> {
         };
         match calendar.timetable(&found, self.zones) {
             Err(unknown) => self.wrong(field_of("calendar"), unknown),
-            Ok(timetable) if timetable.next_after(self.now).is_none() => {
+            Ok(timetable) if timetable.next_after(from).is_none() => {
                 self.wrong(field_of("calendar"), PolicyProblem::Never);
             }
             Ok(_) => {}
@@ -189,8 +203,13 @@ impl Judge<'_> {
         let Ok(windows) = policy.windows(self.default, self.zones) else {
             return;
         };
-        let mut first = windows.after(self.now).take(ALL_COVERED);
-        if first.all(|occasion| occasion.windows.is_empty()) {
+        let (few, long) = ALL_COVERED;
+        let until = self.now.saturating_add(long).unwrap_or(Timestamp::MAX);
+        let mut first = windows
+            .after(self.now)
+            .enumerate()
+            .take_while(|(place, occasion)| *place < few || occasion.due < until);
+        if first.all(|(_, occasion)| occasion.windows.is_empty()) {
             self.wrong("blackouts", PolicyProblem::Covered);
         }
     }

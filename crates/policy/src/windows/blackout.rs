@@ -74,29 +74,39 @@ impl<'a> Blackouts<'a> {
             self.pull();
         }
         let mut left = Vec::with_capacity(windows.len());
+        let mut begun = 0;
         for window in windows {
-            self.cut(window, &mut left);
+            // Both are in order: what is over before a window is so before the next.
+            while self
+                .begun
+                .get(begun)
+                .is_some_and(|over| over.closes <= window.opens)
+            {
+                begun += 1;
+            }
+            cut(window, self.begun.range(begun..), &mut left);
         }
         left
     }
+}
 
-    /// Both lie in order: what is before a blackout is left for good.
-    fn cut(&self, window: StartWindow, left: &mut Vec<StartWindow>) {
-        let StartWindow { mut opens, closes } = window;
-        for blackout in &self.begun {
-            if blackout.opens >= closes {
-                break;
-            }
-            if blackout.opens > opens {
-                left.push(StartWindow {
-                    opens,
-                    closes: blackout.opens,
-                });
-            }
-            opens = opens.max(blackout.closes);
+/// What blackouts leave of one window. They are in order, and so is what is left.
+fn cut<'a>(
+    window: StartWindow,
+    blackouts: impl Iterator<Item = &'a StartWindow>,
+    left: &mut Vec<StartWindow>,
+) {
+    let StartWindow { mut opens, closes } = window;
+    for blackout in blackouts.take_while(|blackout| blackout.opens < closes) {
+        if blackout.opens > opens {
+            left.push(StartWindow {
+                opens,
+                closes: blackout.opens,
+            });
         }
-        if opens < closes {
-            left.push(StartWindow { opens, closes });
-        }
+        opens = opens.max(blackout.closes);
+    }
+    if opens < closes {
+        left.push(StartWindow { opens, closes });
     }
 }
