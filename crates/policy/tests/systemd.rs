@@ -35,7 +35,8 @@ enum Difference {
     /// 25 only, the third up to 22 and so on: it takes the margin off again for each of them.
     Shrunk,
     /// systemd may end with "Resource deadlock avoided" for months with a repetition that has no end
-    /// (`1/8`), and for such days and hours when the clock is set forward.
+    /// (`1/8`), for such days and hours when the clock is set forward, and for any when it is so at another
+    /// time than a full hour (St John's until 2011: at 00:01).
     GaveUp,
     /// A repetition without an end (days `1/9`) is carried by systemd beyond its field: after the 28th
     /// comes the 37th, the 6th of the next month, and the 1st is left out.
@@ -48,8 +49,8 @@ enum Difference {
     /// where the winter's is the special time, as in Casablanca), systemd may go from the first pass
     /// of an hour straight to the second.
     OddlyBack,
-    /// Where a clock is set forward from a special time to the usual one (Dublin), systemd leaves out the
-    /// rest of the day.
+    /// Where a clock is set forward from a special time to the usual one (Dublin), or not at a full hour,
+    /// systemd leaves out the rest of the day, or a part of it.
     OddlyForward,
 }
 
@@ -186,7 +187,8 @@ impl Ours<'_> {
         };
         let (before, after) = (change.timestamp() - nano, change.timestamp());
         zone.to_offset(before) < zone.to_offset(after)
-            && zone.to_offset_info(after).dst() == Dst::No
+            && (zone.to_offset_info(after).dst() == Dst::No
+                || zone.to_datetime(before).minute() != 59)
             && zone.to_datetime(after).date() == zone.to_datetime(at).date()
     }
 
@@ -277,20 +279,25 @@ fn is_shrunk(calendar: &Calendar) -> bool {
 fn may_give_up(calendar: &Calendar, timetable: &Timetable, base: Timestamp) -> bool {
     let fields = fields(calendar);
     let endless_in = |field: usize| !endless(&fields[field]).is_empty();
-    endless_in(1) || (endless_in(2) || endless_in(3)) && is_set_forward(timetable, base)
+    let forward = set_forward(timetable, base);
+    let within_an_hour = |before: &civil::DateTime| before.minute() != 59;
+    endless_in(1)
+        || (endless_in(2) || endless_in(3)) && !forward.is_empty()
+        || forward.iter().any(within_an_hour)
 }
 
-/// Whether the clock is set forward in the time that the moments span.
-fn is_set_forward(timetable: &Timetable, base: Timestamp) -> bool {
+/// What the clock shows just before it is set forward, in the time that the moments span.
+fn set_forward(timetable: &Timetable, base: Timestamp) -> Vec<civil::DateTime> {
     let zone = timetable.zone();
     let last = timetable.elapses_after(base).take(ITERATIONS).last();
-    let Some(last) = last else { return false };
-    let until = last + SignedDuration::from_hours(24);
+    let until = last.unwrap_or(base) + SignedDuration::from_hours(24);
     let changes = zone.following(base).map(|change| change.timestamp());
-    changes.take_while(|at| *at <= until).any(|at| {
-        let before = zone.to_offset(at - SignedDuration::from_nanos(1));
-        before < zone.to_offset(at)
-    })
+    changes
+        .take_while(|at| *at <= until)
+        .map(|at| (at - SignedDuration::from_nanos(1), at))
+        .filter(|(before, at)| zone.to_offset(*before) < zone.to_offset(*at))
+        .map(|(before, _)| zone.to_datetime(before))
+        .collect()
 }
 
 /// Year, month, day, hour, minute and second of the normal form.
