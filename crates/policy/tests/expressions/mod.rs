@@ -81,9 +81,7 @@ pub(crate) fn whole_seconds(random: &mut Random) -> String {
     loop {
         let text = expression(random, None);
         let tail = text.rsplit(':').next().unwrap_or_default();
-        if !tail.contains(|c| c == '.')
-            || tail.contains("..") && !tail.replace("..", "").contains('.')
-        {
+        if !tail.contains('.') || tail.contains("..") && !tail.replace("..", "").contains('.') {
             return text;
         }
     }
