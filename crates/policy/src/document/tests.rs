@@ -77,6 +77,34 @@ fn toml_and_json_have_one_shape() {
     assert_eq!(serde_json::from_value::<Policy>(json).unwrap(), policy);
 }
 
+/// docs/policies.md: its example is a policy, and its expressions have the normal forms that it says.
+#[test]
+fn the_manual_is_true() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let (_, example) = manual.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let policy: Policy = toml::from_str(example).unwrap();
+    assert_eq!(judged(&policy), Vec::<String>::new());
+    assert_eq!(policy.limits, TimeLimits::default());
+
+    let (_, table) = manual
+        .split_once("| expression | normal form | due |")
+        .unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut count = 0;
+    for row in rows {
+        let cells: Vec<_> = row.split('`').collect();
+        let calendar: Calendar = cells[1].parse().unwrap();
+        assert_eq!(calendar.to_string(), cells[3]);
+        count += 1;
+    }
+    assert!(count > 5);
+}
+
 #[test]
 fn a_name_and_a_calendar_are_enough() {
     let text = "name = \"x\"\n[[schedules]]\ncalendar = \"22:00\"\n";
@@ -113,7 +141,7 @@ fn what_is_not_known_is_refused_everywhere() {
         let mut policy: toml::Table = toml::from_str(FULL).unwrap();
         let slip = ("slip".to_owned(), toml::Value::Integer(1));
         match policy.get_mut(table) {
-            None => drop(policy.extend([slip])),
+            None => policy.extend([slip]),
             Some(toml::Value::Array(tables)) => {
                 tables[0].as_table_mut().unwrap().extend([slip]);
             }
