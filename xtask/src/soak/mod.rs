@@ -3,6 +3,7 @@
 //! A soak ends with an error when something was harmed or did not work, never because something
 //! took long: times are reported next to what is wanted of them.
 
+mod calendar;
 mod endurance;
 mod figures;
 mod freeze;
@@ -21,7 +22,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill` or `fuzz`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill`, `calendar` or `fuzz`
     name: String,
     /// How many times (all but fuzz)
     #[arg(long, default_value_t = 0)]
@@ -54,10 +55,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
+        "calendar" => calendar::run(options),
         "vault" => vault::run(options),
         "vault-kill" => vault_kill::run(options).await,
         other => bail!(
-            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, fuzz"
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, calendar, fuzz"
         ),
     }
 }
