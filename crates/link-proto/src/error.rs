@@ -102,7 +102,9 @@ impl fmt::Display for Error {
                 f,
                 "{about} speaks versions {lowest} to {highest} of the link protocol"
             ),
-            ErrorKind::RoleRefused { found } => write!(f, "{about} is {found}, which may not be here"),
+            ErrorKind::RoleRefused { found } => {
+                write!(f, "{about} is {found}, which may not be here")
+            }
             ErrorKind::OutOfOrder => write!(f, "{about} may not come at this point"),
             ErrorKind::StreamClosed => write!(f, "{about} came after the end of its stream"),
             ErrorKind::StreamReused => write!(f, "{about} opens a stream whose number was used"),

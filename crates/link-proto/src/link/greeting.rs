@@ -104,6 +104,10 @@ impl Greeting {
         self.due.take().map(|hello| hello.frame())
     }
 
+    pub(super) const fn has_output(&self) -> bool {
+        self.due.is_some()
+    }
+
     pub(super) fn repeat(&mut self) {
         self.say(self.heard.unwrap_or(0), true);
     }
@@ -123,11 +127,9 @@ impl Greeting {
     /// A greeting while nobody is known yet. Only one that echoes this session's number is of somebody
     /// who is there now; any other may have lain in the pipe, so nothing is decided by it.
     pub(super) fn hear(&mut self, frame: &Frame) -> Result<Heard> {
-        let hello = Hello::decode(&frame.header, &frame.body);
-        let hello = match hello {
-            Ok(hello) => hello,
+        let Ok(hello) = Hello::decode(&frame.header, &frame.body) else {
             // It cannot be told whose it is: perhaps a better one follows.
-            Err(_) => return Ok(Heard::Nothing),
+            return Ok(Heard::Nothing);
         };
         // A line that sends everything back.
         if hello.session == self.own.session {

@@ -159,6 +159,16 @@ impl Link {
         }
     }
 
+    /// Whether there may be something to be sent.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        match &self.state {
+            State::Greeting => self.greeting.has_output(),
+            State::Open(session) => self.greeting.has_output() || session.has_output(),
+            State::Over(_) => self.reset.is_some(),
+        }
+    }
+
     /// Greets again: the first greeting may have come before anybody was there. To be called at
     /// intervals until [`Event::Open`].
     pub fn greet(&mut self) {
@@ -277,6 +287,13 @@ impl Link {
         match self.session() {
             Ok(session) => session.read(stream),
             Err(_) => Read::Cancelled,
+        }
+    }
+
+    /// Nobody will read a stream's body: what has come and what still comes of it is thrown away.
+    pub fn ignore(&mut self, stream: StreamId) {
+        if let Ok(session) = self.session() {
+            session.discard(stream);
         }
     }
 

@@ -160,6 +160,7 @@ pub(crate) fn method_of(body: &[u8]) -> Result<(&str, &[u8])> {
 }
 
 fn is_method(name: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte);
+    let is_part =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte);
     (1..=METHOD_LIMIT).contains(&name.len()) && name.iter().all(is_part)
 }

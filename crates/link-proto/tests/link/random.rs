@@ -52,7 +52,7 @@ struct End {
 /// The byte at a place of a body, by its stream and direction.
 fn byte_at(stream: StreamId, opener: bool, at: u64) -> u8 {
     let mixed = (u64::from(stream.number()) * 2 + u64::from(opener) + 1).wrapping_mul(0x9e37_79b9);
-    (mixed.wrapping_add(at.wrapping_mul(0x0100_0193)) >> 7) as u8
+    (mixed.wrapping_add(at.wrapping_mul(0x0100_0193)) >> 7).to_le_bytes()[0]
 }
 
 impl End {

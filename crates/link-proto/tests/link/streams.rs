@@ -28,7 +28,9 @@ fn stuff(from: &mut Link, to: &mut Link, stream: StreamId) -> usize {
 fn a_call_and_its_answer() {
     let (mut a, mut b) = pair();
     events(&mut a);
-    let stream = b.request("disks.list", br#"{"vm":"web01"}"#, false).unwrap();
+    let stream = b
+        .request("disks.list", br#"{"vm":"web01"}"#, false)
+        .unwrap();
     pump(&mut a, &mut b).unwrap();
     assert_eq!(events(&mut a), [Event::Request]);
     let request = a.accept().unwrap();
@@ -166,10 +168,7 @@ fn places_are_given_back_by_both_ends() {
     for _ in 0..TIGHT.streams {
         b.request("vm.watch", b"", false).unwrap();
     }
-    assert_eq!(
-        b.request("vm.watch", b"", false),
-        Err(Misuse::StreamsTaken)
-    );
+    assert_eq!(b.request("vm.watch", b"", false), Err(Misuse::StreamsTaken));
     pump(&mut a, &mut b).unwrap();
     events(&mut b);
     let request = a.accept().unwrap().stream;
@@ -235,7 +234,10 @@ fn what_a_caller_does_wrong_changes_nothing() {
     pump(&mut a, &mut b).unwrap();
     let request = a.accept().unwrap().stream;
     assert_eq!(a.write(request, b"x"), Err(Misuse::StreamOver));
-    assert_eq!(a.answer(request, &[0; 70_000], false), Err(Misuse::TooLarge));
+    assert_eq!(
+        a.answer(request, &[0; 70_000], false),
+        Err(Misuse::TooLarge)
+    );
     a.answer(request, b"", false).unwrap();
     assert_eq!(a.answer(request, b"", false), Err(Misuse::StreamOver));
     assert_eq!(

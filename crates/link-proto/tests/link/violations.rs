@@ -43,10 +43,14 @@ type Act = fn(&mut Hostile) -> Result<(), Error>;
 #[test]
 fn every_violation_has_its_error() {
     let table: &[(&str, ErrorKind, Act)] = &[
-        ("data on a stream that is over", ErrorKind::StreamClosed, |h| {
-            h.request(2, true)?;
-            h.send(Kind::Data, 2, false, b"x")
-        }),
+        (
+            "data on a stream that is over",
+            ErrorKind::StreamClosed,
+            |h| {
+                h.request(2, true)?;
+                h.send(Kind::Data, 2, false, b"x")
+            },
+        ),
         ("a second end", ErrorKind::StreamClosed, |h| {
             h.request(2, false)?;
             h.send(Kind::End, 2, false, &0_u64.to_le_bytes())?;
@@ -100,38 +104,53 @@ fn every_violation_has_its_error() {
         ("too many streams", ErrorKind::TooManyStreams, |h| {
             (1..=u32::from(TIGHT.streams) + 1).try_for_each(|at| h.request(at * 2, true))
         }),
-        ("too many streams, each given up", ErrorKind::TooManyStreams, |h| {
-            (1..=u32::from(TIGHT.streams) + 1).try_for_each(|at| {
-                h.request(at * 2, false)?;
-                h.send(Kind::Cancel, at * 2, false, b"")
-            })
-        }),
-        ("more than a stream's credit", ErrorKind::CreditExceeded, |h| {
-            h.request(2, false)?;
-            (0..3).try_for_each(|_| h.send(Kind::Data, 2, false, &[0; 30_000]))
-        }),
+        (
+            "too many streams, each given up",
+            ErrorKind::TooManyStreams,
+            |h| {
+                (1..=u32::from(TIGHT.streams) + 1).try_for_each(|at| {
+                    h.request(at * 2, false)?;
+                    h.send(Kind::Cancel, at * 2, false, b"")
+                })
+            },
+        ),
+        (
+            "more than a stream's credit",
+            ErrorKind::CreditExceeded,
+            |h| {
+                h.request(2, false)?;
+                (0..3).try_for_each(|_| h.send(Kind::Data, 2, false, &[0; 30_000]))
+            },
+        ),
         ("many little pieces", ErrorKind::CreditExceeded, |h| {
             h.request(2, false)?;
-            (0..TIGHT.stream_credit / 33 + 1)
-                .try_for_each(|_| h.send(Kind::Data, 2, false, b"x"))
+            (0..TIGHT.stream_credit / 33 + 1).try_for_each(|_| h.send(Kind::Data, 2, false, b"x"))
         }),
-        ("more than the connection's credit", ErrorKind::CreditExceeded, |h| {
-            (1..=3).try_for_each(|at| {
-                h.request(at * 2, false)?;
-                h.send(Kind::Data, at * 2, false, &[0; 60_000])
-            })
-        }),
+        (
+            "more than the connection's credit",
+            ErrorKind::CreditExceeded,
+            |h| {
+                (1..=3).try_for_each(|at| {
+                    h.request(at * 2, false)?;
+                    h.send(Kind::Data, at * 2, false, &[0; 60_000])
+                })
+            },
+        ),
         ("credit without end", ErrorKind::CreditOverflow, |h| {
             h.send(Kind::Credit, 0, false, &(1_u32 << 30).to_le_bytes())
         }),
         ("no credit", ErrorKind::CreditOverflow, |h| {
             h.send(Kind::Credit, 0, false, &0_u32.to_le_bytes())
         }),
-        ("an end that says another length", ErrorKind::LengthMismatch, |h| {
-            h.request(2, false)?;
-            h.send(Kind::Data, 2, false, b"abc")?;
-            h.send(Kind::End, 2, false, &4_u64.to_le_bytes())
-        }),
+        (
+            "an end that says another length",
+            ErrorKind::LengthMismatch,
+            |h| {
+                h.request(2, false)?;
+                h.send(Kind::Data, 2, false, b"abc")?;
+                h.send(Kind::End, 2, false, &4_u64.to_le_bytes())
+            },
+        ),
         ("empty data", ErrorKind::Malformed, |h| {
             h.request(2, false)?;
             h.send(Kind::Data, 2, false, b"")
@@ -146,9 +165,11 @@ fn every_violation_has_its_error() {
         ("a method cut off", ErrorKind::Malformed, |h| {
             h.send(Kind::Request, 2, true, b"\x09abc")
         }),
-        ("pings, and nobody takes the pongs", ErrorKind::PingFlood, |h| {
-            (0..9_u64).try_for_each(|at| h.send(Kind::Ping, 0, false, &at.to_le_bytes()))
-        }),
+        (
+            "pings, and nobody takes the pongs",
+            ErrorKind::PingFlood,
+            |h| (0..9_u64).try_for_each(|at| h.send(Kind::Ping, 0, false, &at.to_le_bytes())),
+        ),
         ("a pong to nothing", ErrorKind::OutOfOrder, |h| {
             h.send(Kind::Pong, 0, false, &1_u64.to_le_bytes())
         }),

@@ -157,7 +157,7 @@ impl Session {
 
     pub(super) fn reply(&mut self, id: StreamId) -> Reply {
         let stream = self.streams.get_mut(&id);
-        let Some(stream) = stream.filter(|stream| stream.ours) else {
+        let Some(stream) = stream.filter(|stream| stream.ours && stream.held) else {
             return Reply::Cancelled;
         };
         if let Some((head, body)) = stream.answer.take() {
@@ -244,7 +244,8 @@ impl Session {
     }
 
     pub(super) fn read(&mut self, id: StreamId) -> Read {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let stream = self.streams.get_mut(&id);
+        let Some(stream) = stream.filter(|stream| stream.held) else {
             return Read::Cancelled;
         };
         let (found, freed) = stream.inward.read();
@@ -255,7 +256,7 @@ impl Session {
         found
     }
 
-    fn discard(&mut self, id: StreamId) {
+    pub(super) fn discard(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id) {
             self.owed += stream.inward.discard();
             if stream.inward.owes() {
@@ -273,21 +274,22 @@ impl Session {
 
     pub(super) fn release(&mut self, id: StreamId) {
         self.discard(id);
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let stream = self.streams.get_mut(&id);
+        let Some(stream) = stream.filter(|stream| stream.held) else {
             return;
         };
         stream.held = false;
         stream.answer = None;
         let unsent = stream.ours && stream.out.head.is_some();
         if unsent {
-                stream.out.vanish();
+            stream.out.vanish();
             stream.inward.ending = Some(Ending::Cancelled);
             self.opening.retain(|waiting| *waiting != id);
-        } else if stream.ours && !stream.inward.is_over() {
-            stream.out.cancel();
-        } else if stream.out.is_open() {
+        } else if stream.out.is_open() || (stream.ours && !stream.inward.is_over()) {
             stream.out.cancel();
         }
+        // For those who have another part of it in hand.
+        self.tell(Event::Stream(id));
         self.queue(id);
         self.settle(id);
     }

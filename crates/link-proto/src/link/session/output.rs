@@ -40,6 +40,17 @@ impl Session {
         }
     }
 
+    /// Whether there may be something: what the connection's credit holds up counts as well.
+    pub(in crate::link) fn has_output(&self) -> bool {
+        !self.pongs.is_empty()
+            || self.ping_due.is_some()
+            || self.owes()
+            || !self.owing.is_empty()
+            || !self.opening.is_empty()
+            || self.goodbye_due.is_some()
+            || !self.turns.is_empty()
+    }
+
     fn control(&mut self, out: &mut Vec<u8>, room: usize) {
         while out.len() < room
             && let Some(number) = self.pongs.pop_front()
