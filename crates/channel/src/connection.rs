@@ -133,7 +133,8 @@ impl Connection {
     /// Says goodbye, waits for what is under way, and closes the stream.
     ///
     /// # Errors
-    /// When the connection ended in another way, or [`Timing::leave_limit`] has passed.
+    /// When the connection ended in another way, or [`Timing::leave_limit`] has passed: then it is still
+    /// there, and ends when it is dropped.
     pub async fn close(&self, notice: Notice) -> Result<()> {
         let shared = &self.owner.shared;
         shared.with(|inner| inner.link.goodbye(&notice));

@@ -18,6 +18,9 @@ const WRITE: usize = 256 << 10;
 /// For the last words, and for the other end to close after both said goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// What a timer is set to at least.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// When something came last.
 struct Heard(Mutex<Instant>);
 
@@ -131,10 +134,7 @@ struct Writer<S> {
 impl<S: AsyncRead + AsyncWrite> Writer<S> {
     async fn run(&mut self, shared: &Shared) -> Error {
         loop {
-            let drained = shared.with(|inner| {
-                inner.link.output(&mut self.buffer, WRITE);
-                inner.link.is_drained()
-            });
+            let drained = shared.take_output(&mut self.buffer, WRITE);
             if self.buffer.is_empty() {
                 if drained {
                     return closed();
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite> Writer<S> {
     /// What was begun, then what the link has to say at its end.
     async fn last_words(&mut self, shared: &Shared) -> std::io::Result<()> {
         self.flush().await?;
-        shared.with(|inner| inner.link.output(&mut self.buffer, WRITE));
+        shared.take_output(&mut self.buffer, WRITE);
         self.flush().await?;
         self.write.shutdown().await
     }
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite> Writer<S> {
 /// Greets until somebody answers; then asks now and then whether somebody is there.
 async fn watch(shared: &Shared, timing: Timing, heard: &Heard) -> Error {
     let begun = Instant::now();
-    let mut greet = interval(timing.greet_every);
+    let mut greet = interval(timing.greet_every.max(SHORTEST));
     greet.tick().await;
     while shared.with(|inner| inner.link.peer().is_none()) {
         if begun.elapsed() >= timing.greet_limit {
@@ -188,7 +188,7 @@ async fn watch(shared: &Shared, timing: Timing, heard: &Heard) -> Error {
     }
     let mut asked = Instant::now();
     // Twice as often as pings go out, so that a silence is seen soon after its limit.
-    let mut look = interval(timing.ping_every / 2);
+    let mut look = interval((timing.ping_every / 2).max(SHORTEST));
     loop {
         look.tick().await;
         let last = heard.last();

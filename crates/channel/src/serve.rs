@@ -136,7 +136,7 @@ impl Connection {
 
     /// Runs a handler for each request, many at once, until no more come and all are through. A handler
     /// whose caller has given up, or whose connection has ended, is dropped at its next await.
-    /// Dropping this future drops them all.
+    /// Dropping this future drops them all. What has to go on without its caller, a handler spawns.
     pub async fn serve<F, H>(&self, handler: F)
     where
         F: Fn(Request) -> H,

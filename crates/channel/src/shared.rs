@@ -45,6 +45,23 @@ impl Shared {
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let done = act(&mut inner);
+        self.ring(&mut inner);
+        if inner.link.has_output() || inner.link.is_drained() {
+            self.output.notify_one();
+        }
+        done
+    }
+
+    /// Takes what is to be sent; true when nothing will be any more. Does not ring for the driver: what is
+    /// left waits for credit, and that comes in by [`Shared::with`].
+    pub(crate) fn take_output(&self, buffer: &mut Vec<u8>, room: usize) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.link.output(buffer, room);
+        self.ring(&mut inner);
+        inner.link.is_drained()
+    }
+
+    fn ring(&self, inner: &mut Inner) {
         while let Some(event) = inner.link.event() {
             match event {
                 Event::Stream(id) => {
@@ -53,14 +70,10 @@ impl Shared {
                     }
                 }
                 Event::Open | Event::Places | Event::Request | Event::Pong | Event::Goodbye => {
-                    self.changed.notify_waiters()
+                    self.changed.notify_waiters();
                 }
             }
         }
-        if inner.link.has_output() || inner.link.is_drained() {
-            self.output.notify_one();
-        }
-        done
     }
 
     /// Ends everything that waits.
