@@ -5,8 +5,8 @@
 //! between them.
 
 use tresor_link_proto::{
-    Decoder, Failure, Frame, Header, Hello, Kind, Limits, Link, Notice, Own, Role, StreamId,
-    codes, limits::HEADER_LEN,
+    Decoder, Failure, Frame, Header, Hello, Kind, Limits, Link, Notice, Own, Role, StreamId, codes,
+    limits::HEADER_LEN,
 };
 
 use crate::Target;
