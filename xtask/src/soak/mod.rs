@@ -11,6 +11,7 @@ mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod told;
 mod vault;
 mod vault_kill;
 mod writers;
