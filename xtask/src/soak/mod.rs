@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// How many targets run at the same time (fuzz)
     #[arg(long, value_name = "N", default_value = "1")]
     at_once: NonZeroUsize,
+    /// Take over the outcomes of targets that an earlier run, cut short, has finished (fuzz)
+    #[arg(long)]
+    resume: bool,
     /// What the runs are derived from
     #[arg(long)]
     seed: u64,
