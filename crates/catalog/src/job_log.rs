@@ -21,8 +21,9 @@ use crate::{
 /// How often a refused job looks for the holder of its key, who may end at that very moment.
 const TRIES: u32 = 5;
 
-const SELECT_JOBS: &str = "SELECT jobs.*, job_progress.progress FROM jobs \
-     LEFT JOIN job_progress ON job_progress.job = jobs.id WHERE jobs.id = $1";
+const SELECT_JOBS: &str = "SELECT jobs.*, job_progress.progress, queue.wanted_key FROM jobs \
+     LEFT JOIN job_progress ON job_progress.job = jobs.id \
+     LEFT JOIN queue ON queue.job = jobs.id";
 
 impl From<CatalogError> for LogError {
     fn from(error: CatalogError) -> Self {
@@ -34,7 +35,7 @@ fn not_found(job: JobId) -> LogError {
     LogError::new(LogErrorKind::NotFound, job.to_string())
 }
 
-fn lease_lost(job: JobId) -> LogError {
+pub(crate) fn lease_lost(job: JobId) -> LogError {
     LogError::new(LogErrorKind::LeaseLost, job.to_string())
 }
 
@@ -50,7 +51,9 @@ fn held(lease: &Lease, rows: u64) -> Result<(), LogError> {
 impl JobLog for Catalog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         for _ in 0..TRIES {
-            if self.insert_job(job, owner).await? {
+            let connection = self.pool.acquire().await;
+            let mut connection = connection.map_err(|error| self.failed(error))?;
+            if self.insert_job(&mut connection, job, Some(owner)).await? {
                 let job = job.id;
                 return Ok(Lease { job, epoch: 1 });
             }
@@ -101,12 +104,14 @@ impl JobLog for Catalog {
         let failed = |error| LogError::from(self.failed(error));
         // One transaction, so that header and events belong together.
         let mut snapshot = self.pool.begin().await.map_err(failed)?;
-        let row = sqlx::query(SELECT_JOBS)
-            .bind(job.to_string())
-            .fetch_optional(&mut *snapshot)
-            .await
-            .map_err(failed)?
-            .ok_or_else(|| not_found(job))?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{SELECT_JOBS} WHERE jobs.id = $1"
+        )))
+        .bind(job.to_string())
+        .fetch_optional(&mut *snapshot)
+        .await
+        .map_err(failed)?
+        .ok_or_else(|| not_found(job))?;
         let header = decode_header(&self.columns(&row))?;
         let events = self.events(&mut snapshot, job).await?;
         snapshot.rollback().await.map_err(failed)?;
@@ -114,12 +119,11 @@ impl JobLog for Catalog {
     }
 
     async fn list(&self, filter: &JobFilter) -> Result<Vec<JobHeader>, LogError> {
-        let rows = sqlx::query(
-            "SELECT jobs.*, job_progress.progress FROM jobs \
-             LEFT JOIN job_progress ON job_progress.job = jobs.id \
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{SELECT_JOBS} \
              WHERE ($1 IS NULL OR subject = $1) AND ended <= $2 \
-             ORDER BY jobs.id DESC LIMIT $3",
-        )
+             ORDER BY jobs.id DESC LIMIT $3"
+        )))
         .bind(filter.subject.clone())
         .bind(i64::from(!filter.unfinished))
         .bind(filter.limit.map_or(i64::MAX, i64::from))
@@ -135,7 +139,7 @@ impl JobLog for Catalog {
         let next = epoch.saturating_add(1);
         let updated = sqlx::query(
             "UPDATE jobs SET epoch = $1, owner = $2, heartbeat_at = $3 \
-             WHERE id = $4 AND epoch = $5 AND ended = 0",
+             WHERE id = $4 AND epoch = $5 AND epoch > 0 AND ended = 0",
         )
         .bind(count(next))
         .bind(to_json(&self.place, owner)?)
@@ -206,12 +210,18 @@ impl JobLog for Catalog {
 }
 
 impl Catalog {
-    /// Whether the job was recorded; not when another one holds its key (or has its id).
-    async fn insert_job(&self, job: &NewJob, owner: &Owner) -> Result<bool, CatalogError> {
+    /// Whether the job was recorded; not when another one holds its key (or has its id). One without an
+    /// owner waits.
+    pub(crate) async fn insert_job(
+        &self,
+        connection: &mut AnyConnection,
+        job: &NewJob,
+        owner: Option<&Owner>,
+    ) -> Result<bool, CatalogError> {
         let result = sqlx::query(
             "INSERT INTO jobs (id, kind, subject, lock_key, params, sub_tasks, created_at, \
              state, ended, next_seq, owner, epoch, heartbeat_at, cancel_requested) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, 1, $7, 0)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $7, 0)",
         )
         .bind(job.id.to_string())
         .bind(to_word(&self.place, &job.kind)?)
@@ -221,8 +231,9 @@ impl Catalog {
         .bind(to_json(&self.place, &job.sub_tasks)?)
         .bind(job.created_at.as_microsecond())
         .bind(to_word(&self.place, &JobState::Queued)?)
-        .bind(to_json(&self.place, owner)?)
-        .execute(&self.pool)
+        .bind(to_json(&self.place, &owner)?)
+        .bind(i64::from(owner.is_some()))
+        .execute(connection)
         .await;
         match result {
             Ok(_) => Ok(true),
@@ -231,7 +242,7 @@ impl Catalog {
         }
     }
 
-    async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
+    pub(crate) async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
         let row = sqlx::query("SELECT id FROM jobs WHERE lock_key = $1 AND ended = 0")
             .bind(lock.map(str::to_owned))
             .fetch_optional(&self.pool)
@@ -263,19 +274,27 @@ impl Catalog {
     }
 }
 
-fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
-    let job = NewJob {
+/// A job with the lock key that it holds, or will need.
+pub(crate) fn decode_job(row: &Columns<'_>) -> Result<NewJob, CatalogError> {
+    let (held, wanted) = (
+        row.optional_text("lock_key")?,
+        row.optional_text("wanted_key")?,
+    );
+    Ok(NewJob {
         id: row.id("id")?,
         kind: row.word("kind")?,
         subject: row.text("subject")?,
-        lock: row.optional_text("lock_key")?,
+        lock: held.or(wanted),
         params: row.json("params")?,
         sub_tasks: row.json("sub_tasks")?,
         created_at: row.time("created_at")?,
-    };
+    })
+}
+
+fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
     let progress = row.optional_text("progress")?;
     Ok(JobHeader {
-        job,
+        job: decode_job(row)?,
         state: row.word("state")?,
         owner: row.json("owner")?,
         epoch: row.unsigned("epoch")?,

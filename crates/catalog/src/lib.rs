@@ -24,6 +24,7 @@ mod facts;
 mod job_log;
 mod open;
 mod points;
+mod queue;
 mod row;
 mod schema;
 mod vaults;

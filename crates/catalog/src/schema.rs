@@ -13,6 +13,7 @@ const STEPS: &[(i64, &str)] = &[
     (4, include_str!("../migrations/0004_stores.sql")),
     (5, include_str!("../migrations/0005_copies.sql")),
     (6, include_str!("../migrations/0006_verified.sql")),
+    (7, include_str!("../migrations/0007_queue.sql")),
 ];
 
 /// The newest version this program knows.

@@ -11,7 +11,7 @@ use tresor_catalog::{
     Catalog, CatalogError, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord,
     VerifiedChange, VmRecord,
 };
-use tresor_jobs::testing::contract;
+use tresor_jobs::testing::{contract, queue};
 use tresor_model::{
     Consistency, DiskStats, Fact, Firmware, HypervisorSource, MachineDefinition, PointId,
     SessionId, StreamName, VaultId, VmId,
@@ -36,6 +36,7 @@ async fn postgresql() {
 
 async fn check(catalog: &Catalog) {
     contract::check_log(catalog).await;
+    queue::check_queue(catalog).await;
     let vault = vaults(catalog).await;
     vms(catalog, &vault).await;
     points(catalog, vault.id).await;

@@ -109,6 +109,7 @@ async fn a_catalog_of_the_first_schema_is_brought_up_to_date() {
         "ALTER TABLE points DROP COLUMN copied_from",
         "ALTER TABLE vaults DROP COLUMN verify_share",
         "DROP TABLE verified",
+        "DROP TABLE queue",
         "DELETE FROM schema_versions WHERE version > 1",
         "INSERT INTO vaults VALUES ('main', '0192f3c1-0000-7000-8000-000000000001', '/v', 'file:', 0)",
         "INSERT INTO vms VALUES ('web01', '0192f3c1-0000-7000-8000-000000000002', '/qmp', NULL, \

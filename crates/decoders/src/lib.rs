@@ -6,6 +6,7 @@
 //! - It never holds more memory than its input times [`Target::times`] and [`Target::above`].
 
 mod format;
+mod link;
 mod memory;
 mod others;
 mod sys;
@@ -33,6 +34,7 @@ pub fn targets() -> Vec<Target> {
     format::TARGETS
         .iter()
         .chain(others::TARGETS)
+        .chain(link::TARGETS)
         .copied()
         .collect()
 }

@@ -12,9 +12,9 @@ use tresor_model::{JobId, JobState, SubTaskState};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobView, Lease, Liveness,
-    LogError, Moment, NewJob, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
-    watch::Watch,
+    EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobQueue, JobView, Lease,
+    Liveness, LogError, Moment, NewJob, Observer, Owner, RecordedEvent, UnwindReason, hold,
+    owner::Proc, watch::Watch,
 };
 
 /// Times of the engine.
@@ -134,6 +134,40 @@ impl Engine {
         Ok(run.outcome())
     }
 
+    /// Claims a job that waits and runs it, as [`Self::run`] does. `plan` is built from what was
+    /// recorded. One whose end was asked for meanwhile is cancelled before its first sub-task.
+    ///
+    /// # Errors
+    /// [`EngineError::Log`] with `Busy` when another job holds the lock key: it goes on waiting; with
+    /// `LeaseLost` when somebody else was faster. [`EngineError::Plan`] when `plan` is not what was
+    /// recorded. Else as for [`Self::run`].
+    pub async fn take_up<C: Send>(
+        &self,
+        queue: &dyn JobQueue,
+        plan: JobPlan<C>,
+        ctx: &mut C,
+        cancel: &CancellationToken,
+        observer: Arc<dyn Observer>,
+    ) -> Result<JobOutcome, EngineError> {
+        let job = plan.id;
+        let seen = self.log.load(job).await?.header;
+        if seen.job.sub_tasks != plan.specs() {
+            let reason = "its table of sub-tasks is not the recorded one".to_owned();
+            return Err(EngineError::Plan { job, reason });
+        }
+        let active = self.activate(job);
+        let lease = queue.claim(job, &self.owner).await?;
+        let cancel = cancel.child_token();
+        if self.log.cancel_requested(job).await? {
+            cancel.cancel();
+        }
+        let view = JobView::new(&seen.job.sub_tasks);
+        let mut run = Run::new(self, &plan, lease, view, &cancel, observer, active);
+        run.take_up().await?;
+        run.forward(ctx).await?;
+        Ok(run.outcome())
+    }
+
     /// Unfinished jobs whose process is gone. One of a live process is never among them.
     ///
     /// # Errors
@@ -149,13 +183,16 @@ impl Engine {
     }
 
     pub(crate) fn is_abandoned(&self, header: &JobHeader) -> bool {
-        if header.owner == self.owner {
+        let Some(owner) = &header.owner else {
+            return false; // it waits
+        };
+        if *owner == self.owner {
             let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
             return !active.contains(&header.job.id);
         }
         let beat = header.heartbeat_at;
         let now = Timestamp::now();
-        header.owner.liveness(&self.owner, &Proc, beat, now) == Liveness::Dead
+        owner.liveness(&self.owner, &Proc, beat, now) == Liveness::Dead
     }
 
     pub(crate) fn owner(&self) -> &Owner {

@@ -23,6 +23,9 @@
 //! gets its token and a grace; then it is dropped at its next await point, and the job is unwound.
 //! Undo is shielded from cancellation and has its own limit.
 //!
+//! # Waiting
+//! A job can be recorded before anybody works on it ([`JobQueue`]). [`Engine::take_up`] claims it.
+//!
 //! # After a crash
 //! The lease names its process ([`Owner`]). [`Engine::abandoned`] lists the jobs whose process is
 //! gone; [`Engine::recover`] takes one over and either goes on or unwinds it.
@@ -37,6 +40,7 @@ mod log;
 mod memory;
 mod owner;
 mod plan;
+mod queue;
 mod recover;
 mod scope;
 mod supervise;
@@ -55,5 +59,6 @@ pub use log::{JobFilter, JobHeader, JobLog, JobStory, Lease, NewJob, SubTaskSpec
 pub use memory::MemoryJobLog;
 pub use owner::{Liveness, Owner, ProcessTable};
 pub use plan::{AfterCrash, JobPlan, SubTask, specs};
+pub use queue::{JobQueue, Ticket, WaitingJob};
 pub use scope::{Observer, Progress, Scope, Silent};
 pub use view::{IllegalTransition, JobView, RecordedWarning, SubTaskView, fold};

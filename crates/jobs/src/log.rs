@@ -57,8 +57,8 @@ pub struct JobHeader {
     pub job: NewJob,
     /// Where it is.
     pub state: JobState,
-    /// The process that works on it, or did last.
-    pub owner: Owner,
+    /// The process that works on it, or did last; `None` while it waits to be taken up.
+    pub owner: Option<Owner>,
     /// Number of the owner's lease.
     pub epoch: u64,
     /// The owner's last sign of life, by the owner's clock.

@@ -10,19 +10,25 @@ use jiff::Timestamp;
 use tresor_model::{JobId, JobState};
 
 use crate::{
-    JobFilter, JobHeader, JobLog, JobStory, Lease, LogError, LogErrorKind, NewJob, Owner, Progress,
-    RecordedEvent,
+    JobFilter, JobHeader, JobLog, JobQueue, JobStory, Lease, LogError, LogErrorKind, NewJob, Owner,
+    Progress, RecordedEvent, Ticket, WaitingJob,
 };
 
 /// Keeps jobs for as long as it lives. Job ids sort by age, and so does the map.
 #[derive(Debug, Default)]
 pub struct MemoryJobLog {
     jobs: Mutex<BTreeMap<JobId, JobStory>>,
+    waiting: Mutex<BTreeMap<JobId, Ticket>>,
 }
 
 impl MemoryJobLog {
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, JobStory>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locked after the jobs, where both are.
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<JobId, Ticket>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(
@@ -54,31 +60,106 @@ fn lease_lost(job: JobId) -> LogError {
     LogError::new(LogErrorKind::LeaseLost, job.to_string())
 }
 
+/// Whether nobody holds the key of a job.
+fn is_free(jobs: &BTreeMap<JobId, JobStory>, job: &NewJob) -> Result<(), LogError> {
+    let mut holders = jobs.values().map(|story| &story.header).filter(|other| {
+        let same = job.lock.is_some() && other.job.lock == job.lock;
+        same && other.owner.is_some() && !other.state.is_final()
+    });
+    let Some(holder) = holders.next() else {
+        return Ok(());
+    };
+    let holder = holder.job.id;
+    let kind = LogErrorKind::Busy { holder };
+    Err(LogError::new(kind, job.subject.clone()))
+}
+
+fn story_of(job: &NewJob, owner: Option<&Owner>) -> JobStory {
+    let header = JobHeader {
+        job: job.clone(),
+        state: JobState::Queued,
+        owner: owner.cloned(),
+        epoch: u64::from(owner.is_some()),
+        heartbeat_at: job.created_at,
+        cancel_requested: false,
+        progress: None,
+    };
+    let events = Vec::new();
+    JobStory { header, events }
+}
+
+#[async_trait]
+impl JobQueue for MemoryJobLog {
+    async fn enqueue(&self, job: &NewJob, ticket: &Ticket) -> Result<(), LogError> {
+        let mut jobs = self.jobs();
+        if jobs.contains_key(&job.id) {
+            return Err(LogError::new(LogErrorKind::Unusable, job.id.to_string()));
+        }
+        jobs.insert(job.id, story_of(job, None));
+        self.waiting().insert(job.id, ticket.clone());
+        Ok(())
+    }
+
+    async fn due(
+        &self,
+        lane: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WaitingJob>, LogError> {
+        let jobs = self.jobs();
+        let mut due: Vec<WaitingJob> = self
+            .waiting()
+            .iter()
+            .filter(|(_, ticket)| ticket.lane == lane && ticket.not_before <= now)
+            .filter_map(|(id, ticket)| {
+                let header = &jobs.get(id)?.header;
+                Some(WaitingJob {
+                    job: header.job.clone(),
+                    ticket: ticket.clone(),
+                    cancel_requested: header.cancel_requested,
+                })
+            })
+            .collect();
+        due.sort_by_key(|waiting| (waiting.ticket.rank, waiting.job.created_at, waiting.job.id));
+        due.truncate(limit as usize);
+        Ok(due)
+    }
+
+    async fn claim(&self, job: JobId, owner: &Owner) -> Result<Lease, LogError> {
+        let mut jobs = self.jobs();
+        let Some(wanted) = jobs.get(&job).map(|story| story.header.job.clone()) else {
+            return Err(LogError::new(LogErrorKind::NotFound, job.to_string()));
+        };
+        let mut waiting = self.waiting();
+        if !waiting.contains_key(&job) {
+            return Err(lease_lost(job));
+        }
+        is_free(&jobs, &wanted)?;
+        waiting.remove(&job);
+        if let Some(story) = jobs.get_mut(&job) {
+            let header = &mut story.header;
+            (header.owner, header.epoch) = (Some(owner.clone()), 1);
+            header.heartbeat_at = Timestamp::now();
+        }
+        Ok(Lease { job, epoch: 1 })
+    }
+
+    async fn requeue(&self, job: JobId, ticket: &Ticket) -> Result<(), LogError> {
+        self.with(job, |_| Ok(()))?;
+        match self.waiting().get_mut(&job) {
+            Some(place) => *place = ticket.clone(),
+            None => return Err(lease_lost(job)),
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl JobLog for MemoryJobLog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         let mut jobs = self.jobs();
-        let holder = jobs.values().map(|story| &story.header).find(|other| {
-            job.lock.is_some() && other.job.lock == job.lock && !other.state.is_final()
-        });
-        if let Some(header) = holder {
-            let holder = header.job.id;
-            return Err(LogError::new(
-                LogErrorKind::Busy { holder },
-                job.subject.clone(),
-            ));
-        }
-        let header = JobHeader {
-            job: job.clone(),
-            state: JobState::Queued,
-            owner: owner.clone(),
-            epoch: 1,
-            heartbeat_at: job.created_at,
-            cancel_requested: false,
-            progress: None,
-        };
-        let events = Vec::new();
-        jobs.insert(job.id, JobStory { header, events });
+        is_free(&jobs, job)?;
+        jobs.insert(job.id, story_of(job, Some(owner)));
         Ok(Lease {
             job: job.id,
             epoch: 1,
@@ -123,11 +204,11 @@ impl JobLog for MemoryJobLog {
     async fn take_over(&self, job: JobId, epoch: u64, owner: &Owner) -> Result<Lease, LogError> {
         self.with(job, |story| {
             let header = &mut story.header;
-            if header.epoch != epoch || header.state.is_final() {
+            if header.epoch != epoch || header.owner.is_none() || header.state.is_final() {
                 return Err(lease_lost(job));
             }
             header.epoch += 1;
-            header.owner = owner.clone();
+            header.owner = Some(owner.clone());
             header.heartbeat_at = Timestamp::now();
             let epoch = header.epoch;
             Ok(Lease { job, epoch })

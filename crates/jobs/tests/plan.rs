@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tresor_jobs::{
     AfterCrash, JobPlan, MemoryJobLog, RecoveryPolicy, Scope, SubTask,
-    testing::{PlanFixture, check_plan, contract, crashes_are_recovered, failures_unwind},
+    testing::{
+        PlanFixture, check_plan, contract, crashes_are_recovered, failures_unwind,
+        queue::check_queue,
+    },
 };
 use tresor_model::{JobId, JobKind};
 use tresor_problem::{Kind, Problem};
@@ -204,6 +207,7 @@ async fn a_plan_that_unwinds_survives_every_crash() {
 #[tokio::test]
 async fn the_log_in_memory_keeps_the_contract() {
     contract::check_log(&MemoryJobLog::default()).await;
+    check_queue(&MemoryJobLog::default()).await;
 }
 
 /// A plan whose draft stays when it is unwound.

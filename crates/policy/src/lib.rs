@@ -1,9 +1,12 @@
-//! Retention: which recovery points stay, which go, and why.
+//! Policies: when backups start, and which recovery points stay. Pure: it knows no vault and no clock, and
+//! time zones are given by the caller.
 //!
-//! A pure function, [`decide`]: points and rules in, a decision with its reason for each point
-//! out. It knows no vault and no clock.
+//! - [`Policy`] is the document: schedules, blackouts, retention, limits. It is validated here.
+//! - [`calendar`] reads calendar expressions; [`windows`] makes start windows of them, and the worst-case
+//!   gap between recovery points.
+//! - [`decide`] is retention: points and rules in, a decision with its reason for each point out.
 //!
-//! # Invariants
+//! # Invariants of retention
 //! - The newest point of a VM that can be read stays, whatever the rules say. Points that cannot
 //!   be read are never taken for the newest, never counted, and never removed.
 //! - Points of one VM do not count for another's.
@@ -11,8 +14,17 @@
 //!   that jumped changes no order. A wrong time may keep a point too many, never remove others.
 //! - Applied twice at one time, the second time removes nothing.
 
+pub mod calendar;
 mod decide;
+mod document;
+mod length;
 mod rules;
+pub mod windows;
 
 pub use decide::{Decision, Deletion, KeepReason, Point, RemoveReason, Verdict, decide};
+pub use document::{
+    Bandwidth, Blackout, Concurrency, ConsistencyGoal, Policy, PolicyError, PolicyProblem, Retry,
+    Schedule, TimeLimits,
+};
+pub use length::{Length, LengthError};
 pub use rules::{Rule, Rules, RulesError, parse_duration};

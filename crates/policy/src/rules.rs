@@ -6,8 +6,10 @@ use jiff::Span;
 use serde::{Deserialize, Serialize};
 
 /// How many points to keep. What several rules keep, stays once.
+///
+/// A rule that is not known is refused: what it keeps would be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Rules {
     /// The newest so many.
     #[serde(skip_serializing_if = "is_zero")]

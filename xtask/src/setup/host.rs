@@ -46,6 +46,9 @@ const NEEDS: &[Need] = &[
     need("nbdkit", "nbdkit"),
     need("nbdinfo", "libnbd-bin"),
     need("faketime", "faketime"),
+    // Calendar expressions are compared with it.
+    need("systemd-analyze", "systemd"),
+    need("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
     need("cc", "gcc"),
     need("python3", "python3-venv"),
     need("node", "nodejs"),

@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
 
 use super::{Options, report};
 use crate::{
@@ -32,7 +33,7 @@ const RSS_LIMIT_MB: u32 = 1024;
 const INPUT_SECONDS: u32 = 10;
 
 /// What became of one target.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Outcome {
     target: String,
     executions: u64,
@@ -60,6 +61,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     }
     build(&root, &fuzzer)?;
     let runner = Runner {
+        kept: Kept::new(&root, minutes, options)?,
         root,
         fuzzer,
         minutes,
@@ -152,8 +154,44 @@ fn seed(root: &Path, target: &str, corpus: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Outcomes of targets that were run already, by this seed and for so long: all of them take hours.
+struct Kept {
+    dir: PathBuf,
+    used: bool,
+}
+
+impl Kept {
+    /// Nothing is taken over unless that was asked for.
+    fn new(root: &Path, minutes: f64, options: &Options) -> Result<Self> {
+        let name = format!("{minutes}-minutes-seed-{}", options.seed);
+        let dir = root.join("target/fuzz/outcomes").join(name);
+        fs::create_dir_all(&dir)?;
+        Ok(Self {
+            dir,
+            used: options.resume,
+        })
+    }
+
+    fn file(&self, target: &str) -> PathBuf {
+        self.dir.join(format!("{target}.json"))
+    }
+
+    /// What was found of a target without a finding: one with a finding is run again.
+    fn get(&self, target: &str) -> Option<Outcome> {
+        let text = fs::read(self.file(target)).ok().filter(|_| self.used)?;
+        let outcome: Outcome = serde_json::from_slice(&text).ok()?;
+        outcome.finding.is_none().then_some(outcome)
+    }
+
+    fn put(&self, outcome: &Outcome) -> Result<()> {
+        let text = serde_json::to_vec_pretty(outcome)?;
+        Ok(fs::write(self.file(&outcome.target), text)?)
+    }
+}
+
 /// How each target is run.
 struct Runner {
+    kept: Kept,
     root: PathBuf,
     fuzzer: PathBuf,
     minutes: f64,
@@ -168,8 +206,15 @@ impl Runner {
         let work = || -> Result<Vec<Outcome>> {
             let mut outcomes = Vec::new();
             while let Some(target) = next() {
+                if let Some(outcome) = self.kept.get(target) {
+                    say(&format!("{target} was run before"));
+                    outcomes.push(outcome);
+                    continue;
+                }
                 say(&format!("fuzzing {target}"));
-                outcomes.push(self.one(target)?);
+                let outcome = self.one(target)?;
+                self.kept.put(&outcome)?;
+                outcomes.push(outcome);
             }
             Ok(outcomes)
         };
@@ -288,6 +333,27 @@ fn text(options: &Options, minutes: f64, outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_is_taken_over_when_asked_for_and_without_a_finding() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let kept = |used| Kept {
+            dir: dir.path().to_owned(),
+            used,
+        };
+        let mut outcome = Outcome {
+            target: "pack".to_owned(),
+            executions: 7,
+            ..Outcome::default()
+        };
+        kept(true).put(&outcome).expect("writes");
+        assert_eq!(kept(false).get("pack"), None);
+        assert_eq!(kept(true).get("frame"), None);
+        assert_eq!(kept(true).get("pack").as_ref(), Some(&outcome));
+        outcome.finding = Some("panicked".to_owned());
+        kept(true).put(&outcome).expect("writes");
+        assert_eq!(kept(true).get("pack"), None);
+    }
 
     #[test]
     fn figures_are_read_from_what_libfuzzer_prints() {

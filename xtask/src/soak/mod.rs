@@ -3,6 +3,7 @@
 //! A soak ends with an error when something was harmed or did not work, never because something
 //! took long: times are reported next to what is wanted of them.
 
+mod calendar;
 mod endurance;
 mod figures;
 mod freeze;
@@ -10,6 +11,7 @@ mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod told;
 mod vault;
 mod vault_kill;
 mod writers;
@@ -21,7 +23,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill` or `fuzz`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill`, `calendar` or `fuzz`
     name: String,
     /// How many times (all but fuzz)
     #[arg(long, default_value_t = 0)]
@@ -32,6 +34,9 @@ pub(crate) struct Options {
     /// How many targets run at the same time (fuzz)
     #[arg(long, value_name = "N", default_value = "1")]
     at_once: NonZeroUsize,
+    /// Take over the outcomes of targets that an earlier run, cut short, has finished (fuzz)
+    #[arg(long)]
+    resume: bool,
     /// What the runs are derived from
     #[arg(long)]
     seed: u64,
@@ -54,10 +59,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "freeze" => freeze::run(options).await,
         "endurance" => endurance::run(options).await,
         "interrupts" => interrupts::run(options).await,
+        "calendar" => calendar::run(options),
         "vault" => vault::run(options),
         "vault-kill" => vault_kill::run(options).await,
         other => bail!(
-            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, fuzz"
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, calendar, fuzz"
         ),
     }
 }

@@ -51,8 +51,8 @@ fn page(options: &Options, rows: &BTreeMap<String, Figures>) -> String {
         "# Soak: vault-kill, {}\n\n`cargo xtask soak vault-kill --runs {runs} --seed {seed}`\n\n\
          Each run starts a process that writes a vault (8 MiB disk, a quarter of it changed from one\n\
          session to the next, packs of 256 KiB) and one that expires all points but two and collects,\n\
-         over and over; it takes sessions older than 300 ms for dead. Each is killed by SIGKILL up to\n\
-         1.2 s later. Then every point whose commit was acknowledged and that was not expired is there,\n\
+         over and over; it takes sessions older than 60 ms for dead (600 ms on S3). Each is killed by SIGKILL\n\
+         up to 0.6 s later (6 s). Then every point whose commit was acknowledged and that was not expired is there,\n\
          every point that is there restores byte-equal, all objects verify, no pack is marked as damaged,\n\
          and the next writer goes on without sending again what is known. S3 is moto, over HTTP.\n\n\
          | storage | kills of both | points acknowledged | committed, killed before it could say so | \

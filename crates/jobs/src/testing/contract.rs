@@ -44,7 +44,7 @@ pub fn new_job(subject: &str, lock: Option<String>) -> NewJob {
 }
 
 /// Logs keep microseconds.
-fn micros(at: Timestamp) -> Timestamp {
+pub(super) fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
@@ -63,13 +63,13 @@ async fn begun(log: &dyn JobLog, job: &NewJob) -> Lease {
     log.begin(job, &Owner::current()).await.expect("begin")
 }
 
-async fn end(log: &dyn JobLog, lease: &Lease, seq: u64) {
+pub(super) async fn end(log: &(impl JobLog + ?Sized), lease: &Lease, seq: u64) {
     let state = JobState::Completed;
     let ended = event(seq, JobEvent::Ended { state });
     log.append(lease, &ended, state).await.expect("end");
 }
 
-fn kind<T: std::fmt::Debug>(result: Result<T, crate::LogError>) -> LogErrorKind {
+pub(super) fn kind<T: std::fmt::Debug>(result: Result<T, crate::LogError>) -> LogErrorKind {
     result.expect_err("must be refused").kind
 }
 
@@ -114,7 +114,7 @@ async fn a_story_comes_back_as_it_was_recorded(log: &dyn JobLog) {
     assert_eq!(story.events, events);
     assert_eq!(story.header.job, job);
     assert_eq!(story.header.state, JobState::InProgress);
-    assert_eq!(story.header.owner, owner);
+    assert_eq!(story.header.owner, Some(owner));
     assert_eq!(story.header.heartbeat_at, beat);
     assert_eq!(story.header.progress, Some(progress));
     assert!(story.view().expect("a legal story").is_committed());
@@ -151,7 +151,8 @@ async fn only_the_lease_holder_appends(log: &dyn JobLog) {
     assert_eq!(kind(log.append(&old, &warned(0), state).await), lost);
     assert_eq!(kind(log.heartbeat(&old, Timestamp::now()).await), lost);
     log.append(&new, &warned(0), state).await.expect("append");
-    assert_eq!(log.load(job.id).await.expect("load").header.owner, me);
+    let owner = log.load(job.id).await.expect("load").header.owner;
+    assert_eq!(owner, Some(me));
     end(log, &new, 1).await;
     assert_eq!(kind(log.append(&new, &warned(2), state).await), lost);
     assert_eq!(log.load(job.id).await.expect("load").events.len(), 2);

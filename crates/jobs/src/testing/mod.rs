@@ -7,6 +7,7 @@ mod cases;
 pub mod contract;
 mod crash;
 mod faulty;
+pub mod queue;
 
 use async_trait::async_trait;
 use tresor_model::JobId;

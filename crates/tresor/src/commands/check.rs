@@ -4,18 +4,16 @@ use serde_json::json;
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
-use tresor_workflows::{
-    Affected,
-    check::{self, CheckContext, Finding},
-};
+use tresor_workflows::check::{self, CheckContext, Finding};
 
 use super::{
     open,
+    repair::affected_table,
     session::{Session, print_problem},
 };
 use crate::{
     args::CheckArgs,
-    output::{bytes, note, plain_table},
+    output::{bytes, note},
 };
 
 pub(super) async fn run(args: CheckArgs, session: &Session) -> Result<(), Problem> {
@@ -85,7 +83,10 @@ fn print(session: &Session, ctx: &CheckContext, location: &str) -> Result<(), Pr
                     text.push_str("\nEvery recovery point can be read, as far as manifests tell");
                 }
                 Some(affected) => {
-                    text.push_str(&format!("\nCannot be read whole:\n{}", table(affected)));
+                    text.push_str(&format!(
+                        "\nCannot be read whole:\n{}",
+                        affected_table(affected)
+                    ));
                 }
             }
             text
@@ -103,18 +104,4 @@ fn row(finding: &Finding) -> serde_json::Value {
 fn cells(row: &serde_json::Value) -> Vec<String> {
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     vec![text("code"), text("cause"), text("point")]
-}
-
-fn table(affected: &[Affected]) -> String {
-    let mut table = plain_table(&["point", "VM", "taken at", "disk", "lost"]);
-    for lost in affected {
-        table.add_row([
-            lost.point.to_string(),
-            lost.vm.clone(),
-            lost.taken_at.to_string(),
-            lost.disk.to_string(),
-            bytes(lost.bytes),
-        ]);
-    }
-    table.to_string()
 }

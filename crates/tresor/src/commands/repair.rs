@@ -80,7 +80,7 @@ fn print(
                     "Nothing is lost in {location}, as far as is known: `tresor verify` reads it"
                 );
             }
-            let mut text = format!("Affected:\n{}\n", table(&ctx.before));
+            let mut text = format!("Affected:\n{}\n", affected_table(&ctx.before));
             if args.dry_run {
                 text.push_str("Nothing was changed");
             } else if ctx.after.is_empty() {
@@ -92,7 +92,7 @@ fn print(
                 text.push_str(&format!(
                     "{} stored. Affected still:\n{}",
                     bytes(repaired.stored),
-                    table(&ctx.after)
+                    affected_table(&ctx.after)
                 ));
             }
             text
@@ -100,7 +100,8 @@ fn print(
         .map_err(print_problem)
 }
 
-fn table(affected: &[Affected]) -> String {
+/// Points that are not whole, and what is wrong with which disk of them.
+pub(super) fn affected_table(affected: &[Affected]) -> String {
     let mut table = plain_table(&["point", "VM", "taken at", "disk", "lost", "objects"]);
     for lost in affected {
         table.add_row([

@@ -115,16 +115,19 @@ impl Runner<'_> {
         let jobs = self.engine.log().list(&unfinished).await;
         let jobs = jobs.map_err(|error| Problem::from(&error))?;
         let abandoned = self.abandoned().await?;
-        let alive = |header: &&JobHeader| {
-            header.job.lock.as_deref() == Some(lock)
-                && !abandoned.iter().any(|dead| dead.job.id == header.job.id)
+        // One that waits holds no key.
+        let alive = |header: &JobHeader| {
+            let owner = header.owner.as_ref()?;
+            let held = header.job.lock.as_deref() == Some(lock)
+                && !abandoned.iter().any(|dead| dead.job.id == header.job.id);
+            held.then(|| (header.job.clone(), owner.pid))
         };
-        match jobs.iter().find(alive) {
+        match jobs.iter().find_map(alive) {
             None => Ok(()),
-            Some(header) => Err(Kind::VmBusy {
-                vm: header.job.subject.clone(),
-                job: header.job.id.to_string(),
-                holder: format!("process {}", header.owner.pid),
+            Some((job, pid)) => Err(Kind::VmBusy {
+                vm: job.subject,
+                job: job.id.to_string(),
+                holder: format!("process {pid}"),
             }
             .into()),
         }

@@ -1,28 +1,16 @@
 //! `tresor check`, `tresor verify --sample` and `--since-last`: with a key, without one, and after a
 //! backup. Most of it on vaults whose points the library made.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tresor_testkit::Guest;
 
-use crate::{lab::Lab, retention::make_points};
-
-/// The packs by size, smallest first: manifests, then data.
-fn packs(vault: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(vault.join("packs"))
-        .unwrap()
-        .flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap())
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.metadata().unwrap().len(), entry.path()))
-        .collect();
-    found.sort();
-    found.into_iter().map(|(_, path)| path).collect()
-}
+use crate::{
+    lab::{Lab, packs},
+    retention::make_points,
+};
 
 async fn lab_with_points(count: usize) -> (Lab, Vec<String>) {
     let lab = Lab::new().await;
@@ -65,7 +53,7 @@ async fn a_check_of_a_whole_vault_finds_nothing() {
 #[tokio::test]
 async fn a_check_says_which_points_are_affected() {
     let (lab, points) = lab_with_points(3).await;
-    let data = packs(&lab.vault()).pop().unwrap();
+    let data = packs(&lab.vault()).remove(0);
     fs::remove_file(&data).unwrap();
     let run = lab.run(&["check"]).await;
     let problem = run.raises("VaultDamaged");
@@ -99,7 +87,7 @@ async fn a_check_says_which_points_are_affected() {
 #[tokio::test]
 async fn a_check_sees_what_is_cut_off() {
     let (lab, points) = lab_with_points(2).await;
-    let data = packs(&lab.vault()).pop().unwrap();
+    let data = packs(&lab.vault()).remove(0);
     let bytes = fs::read(&data).unwrap();
     fs::write(&data, &bytes[..bytes.len() / 2]).unwrap();
     let run = lab.run(&["check"]).await;
@@ -155,7 +143,7 @@ async fn samples_go_round_and_mark_what_is_damaged() {
     let done = lab.run(&["verify", "--since-last"]).await.ok();
     assert_eq!(done["objects"], 0, "{done}");
 
-    flip(&packs(&vault).pop().unwrap());
+    flip(&packs(&vault).remove(0));
     let elsewhere = lab.path("elsewhere");
     let by_storage = [
         "verify",
@@ -244,7 +232,7 @@ async fn a_backup_is_followed_by_a_sample() {
         "{verified}"
     );
 
-    flip(&packs(&lab.vault()).pop().unwrap());
+    flip(&packs(&lab.vault()).remove(0));
     let run = lab.run(&["backup", "vm"]).await;
     run.ok();
     assert!(of_type(&run.lines(), "verify").is_empty());

@@ -1,14 +1,11 @@
 //! A second copy: made, kept up to date, restored from, and repaired from.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use tresor_testkit::{Guest, compare_images};
 
-use crate::lab::{Lab, VM, restored};
+use crate::lab::{Lab, VM, packs, restored};
 
 /// A lab with a second vault, named `second`.
 async fn lab_with_two(guest: &Guest) -> Lab {
@@ -33,18 +30,6 @@ async fn copy(lab: &Lab, more: &[&str]) -> Value {
 
 fn id(point: &Value) -> String {
     point["point"].as_str().unwrap().to_owned()
-}
-
-/// Packs of a vault, largest first.
-fn packs(vault: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(vault.join("packs"))
-        .unwrap()
-        .flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap())
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.metadata().unwrap().len(), entry.path()))
-        .collect();
-    found.sort();
-    found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
 /// Flips a bit in every frame or so of every large pack: those hold the disks.

@@ -1,21 +1,10 @@
 //! A vault with damage in it.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use tresor_testkit::Guest;
 
-use crate::lab::{Lab, VM, disk_name};
-
-fn packs(lab: &Lab) -> Vec<PathBuf> {
-    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(lab.vault().join("packs"))
-        .unwrap()
-        .flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap())
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.metadata().unwrap().len(), entry.path()))
-        .collect();
-    found.sort();
-    found.into_iter().rev().map(|(_, path)| path).collect()
-}
+use crate::lab::{Lab, VM, disk_name, packs};
 
 /// A flipped bit: restore names chunk and disk and leaves no image; verify says the same; the VM's
 /// next backup is not refused.
@@ -26,7 +15,7 @@ async fn a_damaged_pack_is_named_by_chunk_and_disk() {
     let point = lab.backup().await["point"].as_str().unwrap().to_owned();
     // Disks are stored before the kernel, so that the beginning of a pack is a disk's. The small
     // packs hold manifests, without which the next backup has nothing to build on.
-    for pack in packs(&lab) {
+    for pack in packs(&lab.vault()) {
         let mut bytes = fs::read(&pack).unwrap();
         if bytes.len() < 1 << 20 {
             continue;
@@ -70,7 +59,7 @@ async fn a_damaged_manifest_is_not_built_on() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
     let lab = Lab::with(&guest).await;
     let broken = lab.backup().await["point"].as_str().unwrap().to_owned();
-    for pack in packs(&lab) {
+    for pack in packs(&lab.vault()) {
         let mut bytes = fs::read(&pack).unwrap();
         // The small packs hold manifests.
         if bytes.len() < 1 << 20 {
@@ -94,7 +83,7 @@ async fn a_lost_pack_is_named() {
     let guest = Guest::builder().data_disk().start().await.unwrap();
     let lab = Lab::with(&guest).await;
     lab.backup().await;
-    for pack in packs(&lab) {
+    for pack in packs(&lab.vault()) {
         fs::remove_file(pack).unwrap();
     }
     let to = lab.path("to");

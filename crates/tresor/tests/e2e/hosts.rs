@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tresor_testkit::{DiskFormat, Guest};
 
 use crate::{
-    lab::{Lab, VM, assert_unharmed, bitmaps},
+    lab::{Lab, VM, assert_unharmed, bitmaps, modes},
     running::{Backup, HeldFreeze},
 };
 
@@ -19,13 +19,6 @@ async fn guest() -> Guest {
 
 async fn churn(guest: &Guest) {
     guest.exec(CHURN).await.unwrap().ok().unwrap();
-}
-
-fn modes(point: &Value) -> Vec<&str> {
-    let disks = point["disks"].as_array().unwrap().iter();
-    disks
-        .map(|disk| disk["read_mode"]["mode"].as_str().unwrap())
-        .collect()
 }
 
 /// Another state directory is another Tresor; the VM is the same.

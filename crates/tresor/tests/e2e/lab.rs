@@ -1,6 +1,7 @@
 //! A place for one test: a state directory, a vault, and the program under test.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
@@ -322,4 +323,24 @@ pub(crate) async fn bitmaps(guest: &Guest) -> Vec<Value> {
         }
     }
     found
+}
+
+/// Packs of a vault in a directory, largest first: those of the disks, then those of manifests.
+pub(crate) fn packs(vault: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(vault.join("packs"))
+        .unwrap()
+        .flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap())
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.metadata().unwrap().len(), entry.path()))
+        .collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// How each disk of a point was read.
+pub(crate) fn modes(point: &Value) -> Vec<&str> {
+    let disks = point["disks"].as_array().unwrap().iter();
+    disks
+        .map(|disk| disk["read_mode"]["mode"].as_str().unwrap())
+        .collect()
 }

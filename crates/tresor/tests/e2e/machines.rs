@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tresor_testkit::{Guest, compare_images};
 
-use crate::lab::{Lab, VM, restored, write_private};
+use crate::lab::{Lab, VM, modes, restored, write_private};
 
 /// Another machine with the same vault, that the same VM runs on now.
 async fn other_machine(lab: &Lab, guest: &Guest) -> Lab {
@@ -32,13 +32,6 @@ async fn lose_bitmaps(guest: &Guest) {
                 .unwrap();
         }
     }
-}
-
-fn modes(point: &Value) -> Vec<&str> {
-    let disks = point["disks"].as_array().unwrap().iter();
-    disks
-        .map(|disk| disk["read_mode"]["mode"].as_str().unwrap())
-        .collect()
 }
 
 /// A bit has flipped in each pack of the first machine: the second one's backup finds that before

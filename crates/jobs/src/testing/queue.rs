@@ -1,0 +1,170 @@
+//! What every [`JobQueue`] must do, as one suite.
+
+use jiff::{SignedDuration, Timestamp};
+use tresor_model::{JobId, JobState};
+
+use super::contract::{end, kind, micros, new_job};
+use crate::{JobQueue, LogErrorKind, NewJob, Owner, Ticket};
+
+/// Runs the whole suite. The queue may hold other jobs.
+///
+/// # Panics
+/// When the queue does not keep its contract.
+pub async fn check_queue(queue: &dyn JobQueue) {
+    a_job_waits_without_owner_and_key(queue).await;
+    a_held_key_leaves_the_job_waiting(queue).await;
+    jobs_are_due_in_their_order(queue).await;
+    one_of_many_claims(queue).await;
+    an_end_can_be_asked_for(queue).await;
+    what_does_not_wait_is_refused(queue).await;
+}
+
+fn lane() -> String {
+    format!("host:{}", JobId::generate())
+}
+
+fn ticket(lane: &str) -> Ticket {
+    Ticket {
+        lane: lane.to_owned(),
+        not_before: micros(Timestamp::now()) - SignedDuration::from_secs(1),
+        rank: 0,
+    }
+}
+
+async fn due(queue: &dyn JobQueue, lane: &str) -> Vec<JobId> {
+    let due = queue.due(lane, Timestamp::now(), 10).await.expect("due");
+    due.iter().map(|waiting| waiting.job.id).collect()
+}
+
+async fn a_job_waits_without_owner_and_key(queue: &dyn JobQueue) {
+    let (lane, lock) = (lane(), Some(format!("vm:{}", JobId::generate())));
+    let job = new_job("waits", lock.clone());
+    queue.enqueue(&job, &ticket(&lane)).await.expect("enqueue");
+    let waiting = queue.due(&lane, Timestamp::now(), 10).await.expect("due");
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((&waiting[0].job, &waiting[0].ticket.lane), (&job, &lane));
+    let story = queue.load(job.id).await.expect("load");
+    assert_eq!(story.header.state, JobState::Queued);
+    assert_eq!((story.header.owner, story.events.len()), (None, 0));
+    // It holds up nobody, and is nobody's to take over.
+    let other = new_job("waits", lock);
+    let me = Owner::current();
+    let lease = queue.begin(&other, &me).await.expect("begin");
+    end(queue, &lease, 0).await;
+    let taken = queue.take_over(job.id, 0, &me).await;
+    assert_eq!(kind(taken), LogErrorKind::LeaseLost);
+
+    let lease = queue.claim(job.id, &me).await.expect("claim");
+    let header = queue.load(job.id).await.expect("load").header;
+    assert_eq!((header.owner, header.epoch), (Some(me), lease.epoch));
+    assert_eq!(header.job.lock, job.lock);
+    assert_eq!(due(queue, &lane).await, []);
+    end(queue, &lease, 0).await;
+}
+
+async fn a_held_key_leaves_the_job_waiting(queue: &dyn JobQueue) {
+    let (lane, lock) = (lane(), Some(format!("vm:{}", JobId::generate())));
+    let me = Owner::current();
+    let first = new_job("web01", lock.clone());
+    let lease = queue.begin(&first, &me).await.expect("begin");
+    let second = new_job("web01", lock);
+    queue
+        .enqueue(&second, &ticket(&lane))
+        .await
+        .expect("enqueue");
+    let refused = queue.claim(second.id, &me).await;
+    assert_eq!(kind(refused), LogErrorKind::Busy { holder: first.id });
+    assert_eq!(due(queue, &lane).await, [second.id]);
+    end(queue, &lease, 0).await;
+    let lease = queue.claim(second.id, &me).await.expect("claim");
+    let third = queue.begin(&first_again(&first), &me).await;
+    assert_eq!(kind(third), LogErrorKind::Busy { holder: second.id });
+    end(queue, &lease, 0).await;
+}
+
+fn first_again(first: &NewJob) -> NewJob {
+    NewJob {
+        id: JobId::generate(),
+        ..first.clone()
+    }
+}
+
+async fn jobs_are_due_in_their_order(queue: &dyn JobQueue) {
+    let (lane, elsewhere) = (lane(), lane());
+    let later = Timestamp::now() + SignedDuration::from_hours(1);
+    let jobs = [(); 5].map(|()| new_job("order", None));
+    let mut places = [(); 5].map(|()| ticket(&lane));
+    places[0].rank = 5;
+    places[3].not_before = micros(later);
+    places[4].lane.clone_from(&elsewhere);
+    for (job, place) in jobs.iter().zip(&places) {
+        queue.enqueue(job, place).await.expect("enqueue");
+    }
+    assert_eq!(
+        due(queue, &lane).await,
+        [jobs[1].id, jobs[2].id, jobs[0].id]
+    );
+    let few = queue.due(&lane, Timestamp::now(), 1).await.expect("due");
+    assert_eq!(few[0].job.id, jobs[1].id);
+    let all = queue.due(&lane, later + SignedDuration::from_secs(1), 10);
+    assert_eq!(all.await.expect("due").len(), 4);
+    // Moved to the other host, and before what is there.
+    let mut moved = ticket(&elsewhere);
+    moved.rank = -1;
+    queue.requeue(jobs[2].id, &moved).await.expect("requeue");
+    assert_eq!(due(queue, &lane).await, [jobs[1].id, jobs[0].id]);
+    assert_eq!(due(queue, &elsewhere).await, [jobs[2].id, jobs[4].id]);
+}
+
+async fn one_of_many_claims(queue: &dyn JobQueue) {
+    let job = new_job("race", Some(format!("vm:{}", JobId::generate())));
+    queue
+        .enqueue(&job, &ticket(&lane()))
+        .await
+        .expect("enqueue");
+    let me = Owner::current();
+    let (one, two) = tokio::join!(queue.claim(job.id, &me), queue.claim(job.id, &me));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} and {two:?}");
+    let lease = match (one, two) {
+        (Ok(lease), lost) | (lost, Ok(lease)) => {
+            assert_eq!(kind(lost), LogErrorKind::LeaseLost);
+            lease
+        }
+        both => panic!("{both:?}"),
+    };
+    end(queue, &lease, 0).await;
+}
+
+async fn an_end_can_be_asked_for(queue: &dyn JobQueue) {
+    let lane = lane();
+    let job = new_job("stop", None);
+    queue.enqueue(&job, &ticket(&lane)).await.expect("enqueue");
+    queue.request_cancel(job.id).await.expect("request");
+    let waiting = queue.due(&lane, Timestamp::now(), 10).await.expect("due");
+    assert!(waiting[0].cancel_requested);
+}
+
+async fn what_does_not_wait_is_refused(queue: &dyn JobQueue) {
+    let me = Owner::current();
+    let unknown = JobId::generate();
+    assert_eq!(
+        kind(queue.claim(unknown, &me).await),
+        LogErrorKind::NotFound
+    );
+    let place = ticket(&lane());
+    let moved = queue.requeue(unknown, &place).await;
+    assert_eq!(kind(moved), LogErrorKind::NotFound);
+    let job = new_job("runs", None);
+    let lease = queue.begin(&job, &me).await.expect("begin");
+    assert_eq!(
+        kind(queue.claim(job.id, &me).await),
+        LogErrorKind::LeaseLost
+    );
+    let moved = queue.requeue(job.id, &place).await;
+    assert_eq!(kind(moved), LogErrorKind::LeaseLost);
+    assert_eq!(
+        kind(queue.enqueue(&job, &place).await),
+        LogErrorKind::Unusable
+    );
+    end(queue, &lease, 0).await;
+}
