@@ -13,8 +13,8 @@ use tresor_problem::{Kind, Problem};
 
 use crate::{
     EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobQueue, JobView, Lease,
-    Liveness, LogError, Moment, NewJob, Observer, Owner, RecordedEvent, UnwindReason, hold,
-    owner::Proc, watch::Watch,
+    Liveness, LogError, Moment, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
+    watch::Watch,
 };
 
 /// Times of the engine.
@@ -116,15 +116,7 @@ impl Engine {
                 reason,
             });
         }
-        let job = NewJob {
-            id: plan.id,
-            kind: plan.kind,
-            subject: plan.subject.clone(),
-            lock: plan.lock.clone(),
-            params: plan.params.clone(),
-            sub_tasks: plan.specs(),
-            created_at: Timestamp::now(),
-        };
+        let job = plan.new_job(Timestamp::now());
         let active = self.activate(plan.id);
         let lease = self.log.begin(&job, &self.owner).await?;
         let view = JobView::new(&job.sub_tasks);
@@ -151,10 +143,7 @@ impl Engine {
     ) -> Result<JobOutcome, EngineError> {
         let job = plan.id;
         let seen = self.log.load(job).await?.header;
-        if seen.job.sub_tasks != plan.specs() {
-            let reason = "its table of sub-tasks is not the recorded one".to_owned();
-            return Err(EngineError::Plan { job, reason });
-        }
+        plan.expect_recorded(&seen.job.sub_tasks)?;
         let active = self.activate(job);
         let lease = queue.claim(job, &self.owner).await?;
         let cancel = cancel.child_token();

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Value;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 
-use crate::{RecoveryPolicy, Scope, SubTaskSpec};
+use crate::{EngineError, NewJob, RecoveryPolicy, Scope, SubTaskSpec};
 
 /// One row of a job. `C` is the job's context: services, and what sub-tasks hand to each other in
 /// memory. What must outlive the process goes into the output.
@@ -119,6 +120,32 @@ impl<C: Send> JobPlan<C> {
     #[must_use]
     pub fn specs(&self) -> Vec<SubTaskSpec> {
         specs(&self.sub_tasks)
+    }
+
+    /// The job as it is recorded.
+    #[must_use]
+    pub fn new_job(&self, created_at: Timestamp) -> NewJob {
+        NewJob {
+            id: self.id,
+            kind: self.kind,
+            subject: self.subject.clone(),
+            lock: self.lock.clone(),
+            params: self.params.clone(),
+            sub_tasks: self.specs(),
+            created_at,
+        }
+    }
+
+    /// Refuses to go on with another table than the one that was recorded.
+    pub(crate) fn expect_recorded(&self, recorded: &[SubTaskSpec]) -> Result<(), EngineError> {
+        if recorded == self.specs() {
+            return Ok(());
+        }
+        let reason = "its table of sub-tasks is not the recorded one".to_owned();
+        Err(EngineError::Plan {
+            job: self.id,
+            reason,
+        })
     }
 
     /// Why the table is no table, if it is none.

@@ -31,10 +31,7 @@ impl Engine {
         if seen.state.is_final() || !self.is_abandoned(&seen) {
             return Err(LogError::new(LogErrorKind::LeaseLost, job.to_string()).into());
         }
-        if seen.job.sub_tasks != plan.specs() {
-            let reason = "its table of sub-tasks is not the recorded one".to_owned();
-            return Err(EngineError::Plan { job, reason });
-        }
+        plan.expect_recorded(&seen.job.sub_tasks)?;
         let active = self.activate(job);
         let lease = self.log.take_over(job, seen.epoch, self.owner()).await?;
         // Read after the lease was taken: the old owner can append nothing more.

@@ -50,16 +50,7 @@ fn plan(id: JobId) -> JobPlan<u32> {
 async fn waiting() -> (Engine, Arc<MemoryJobLog>, JobId) {
     let log = Arc::new(MemoryJobLog::default());
     let id = JobId::generate();
-    let made = plan(id);
-    let job = NewJob {
-        id,
-        kind: made.kind,
-        subject: made.subject.clone(),
-        lock: made.lock.clone(),
-        params: Value::Null,
-        sub_tasks: made.specs(),
-        created_at: Timestamp::now(),
-    };
+    let job = plan(id).new_job(Timestamp::now());
     let ticket = Ticket {
         lane: LANE.to_owned(),
         not_before: job.created_at,

@@ -299,20 +299,13 @@ impl Scheduler {
         self.entries.get(*number as usize)?.as_ref()
     }
 
+    /// The number of an item, known or new.
     fn number(&mut self, item: &Item) -> u32 {
-        match self.numbers.get(&item.id) {
-            Some(number) => *number,
-            None => {
-                let uses = self.resources.uses(&item.place);
-                self.number_of(item.id, uses)
-            }
-        }
-    }
-
-    fn number_of(&mut self, id: VmId, uses: crate::resource::Uses) -> u32 {
+        let id = item.id;
         if let Some(number) = self.numbers.get(&id) {
             return *number;
         }
+        let uses = self.resources.uses(&item.place);
         let number = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
