@@ -44,6 +44,9 @@ struct Outcome {
     peak_mb: u64,
     /// What it found, in words.
     finding: Option<String>,
+    /// When, and how many ran beside it: a report may take over what another run found.
+    #[serde(default)]
+    ran: String,
 }
 
 pub(super) async fn run(options: &Options) -> Result<()> {
@@ -66,8 +69,9 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         fuzzer,
         minutes,
         seed: options.seed,
+        at_once: options.at_once.get(),
     };
-    let outcomes = runner.all(&targets, options.at_once.get())?;
+    let outcomes = runner.all(&targets)?;
     report::publish(options, &text(options, minutes, &outcomes))?;
     let found = outcomes.iter().filter(|o| o.finding.is_some()).count();
     if found > 0 {
@@ -196,11 +200,12 @@ struct Runner {
     fuzzer: PathBuf,
     minutes: f64,
     seed: u64,
+    at_once: usize,
 }
 
 impl Runner {
     /// Runs the targets, so many at a time; in their order in the answer.
-    fn all(&self, targets: &[String], at_once: usize) -> Result<Vec<Outcome>> {
+    fn all(&self, targets: &[String]) -> Result<Vec<Outcome>> {
         let waiting = Mutex::new(targets.iter());
         let next = || waiting.lock().ok()?.next();
         let work = || -> Result<Vec<Outcome>> {
@@ -220,7 +225,7 @@ impl Runner {
         };
         let mut outcomes = Vec::new();
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..self.at_once).map(|_| scope.spawn(work)).collect();
             for thread in threads {
                 let ended = thread
                     .join()
@@ -254,6 +259,7 @@ impl Runner {
             .context("cannot start cargo-fuzz")?;
         let said = String::from_utf8_lossy(&output.stderr);
         let mut outcome = read(target, &said);
+        outcome.ran = format!("{}, {} at a time", report::today(), self.at_once);
         if !output.status.success() {
             if outcome.executions == 0 && !said.contains("libFuzzer") {
                 bail!("{target} was not run:\n{}", tail(&said));
@@ -290,23 +296,23 @@ fn read(target: &str, said: &str) -> Outcome {
         edges: after(" cov: "),
         corpus: after(" corp: "),
         peak_mb: stat("stat::peak_rss_mb:"),
-        finding: None,
+        ..Outcome::default()
     }
 }
 
 fn text(options: &Options, minutes: f64, outcomes: &[Outcome]) -> String {
     let mut text = format!(
-        "# Soak: fuzz, {}\n\n`cargo xtask soak fuzz --minutes {minutes} --seed {} --at-once {}`\n\n\
-         Each decoder that reads what others wrote, under libFuzzer on stable Rust for {minutes} minutes,\n\
-         {} at a time on {} processors.\n\
+        "# Soak: fuzz, {}\n\n`cargo xtask soak fuzz --minutes {minutes} --seed {} --at-once {}{}`\n\n\
+         Each decoder that reads what others wrote, under libFuzzer on stable Rust for {minutes} minutes\n\
+         on {} processors; the last column says when a target ran and how many beside it.\n\
          A panic, more memory than the target may hold, or {INPUT_SECONDS} s for one input is a finding.\n\
          Peak memory is the process's, with libFuzzer's own tables. {} targets at 10 minutes each take\n\
          {} hours on one processor.\n\n\
-         | target | executions | edges | corpus | peak, MiB | findings |\n|---|---|---|---|---|---|\n",
+         | target | executions | edges | corpus | peak, MiB | findings | ran |\n|---|---|---|---|---|---|---|\n",
         report::today(),
         options.seed,
         options.at_once,
-        options.at_once,
+        if options.resume { " --resume" } else { "" },
         thread::available_parallelism().map_or(0, NonZeroUsize::get),
         outcomes.len(),
         (outcomes.len() * 10).div_ceil(60),
@@ -318,8 +324,13 @@ fn text(options: &Options, minutes: f64, outcomes: &[Outcome]) -> String {
             "0"
         };
         text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {found} |\n",
-            outcome.target, outcome.executions, outcome.edges, outcome.corpus, outcome.peak_mb
+            "| {} | {} | {} | {} | {} | {found} | {} |\n",
+            outcome.target,
+            outcome.executions,
+            outcome.edges,
+            outcome.corpus,
+            outcome.peak_mb,
+            outcome.ran
         ));
     }
     for outcome in outcomes {
