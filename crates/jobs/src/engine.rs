@@ -12,8 +12,8 @@ use tresor_model::{JobId, JobState, SubTaskState};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobQueue, JobView, Lease,
-    Liveness, LogError, Moment, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
+    EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobView, Lease, Liveness,
+    LogError, Moment, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
     watch::Watch,
 };
 
@@ -121,37 +121,6 @@ impl Engine {
         let lease = self.log.begin(&job, &self.owner).await?;
         let view = JobView::new(&job.sub_tasks);
         let mut run = Run::new(self, &plan, lease, view, cancel, observer, active);
-        run.take_up().await?;
-        run.forward(ctx).await?;
-        Ok(run.outcome())
-    }
-
-    /// Claims a job that waits and runs it, as [`Self::run`] does. `plan` is built from what was
-    /// recorded. One whose end was asked for meanwhile is cancelled before its first sub-task.
-    ///
-    /// # Errors
-    /// [`EngineError::Log`] with `Busy` when another job holds the lock key: it goes on waiting; with
-    /// `LeaseLost` when somebody else was faster. [`EngineError::Plan`] when `plan` is not what was
-    /// recorded. Else as for [`Self::run`].
-    pub async fn take_up<C: Send>(
-        &self,
-        queue: &dyn JobQueue,
-        plan: JobPlan<C>,
-        ctx: &mut C,
-        cancel: &CancellationToken,
-        observer: Arc<dyn Observer>,
-    ) -> Result<JobOutcome, EngineError> {
-        let job = plan.id;
-        let seen = self.log.load(job).await?.header;
-        plan.expect_recorded(&seen.job.sub_tasks)?;
-        let active = self.activate(job);
-        let lease = queue.claim(job, &self.owner).await?;
-        let cancel = cancel.child_token();
-        if self.log.cancel_requested(job).await? {
-            cancel.cancel();
-        }
-        let view = JobView::new(&seen.job.sub_tasks);
-        let mut run = Run::new(self, &plan, lease, view, &cancel, observer, active);
         run.take_up().await?;
         run.forward(ctx).await?;
         Ok(run.outcome())

@@ -24,7 +24,8 @@
 //! Undo is shielded from cancellation and has its own limit.
 //!
 //! # Waiting
-//! A job can be recorded before anybody works on it ([`JobQueue`]). [`Engine::take_up`] claims it.
+//! A job can be recorded before anybody works on it ([`JobQueue`]). [`Engine::take_up`] claims and runs it;
+//! [`Engine::refuse`] ends one that cannot be begun.
 //!
 //! # After a crash
 //! The lease names its process ([`Owner`]). [`Engine::abandoned`] lists the jobs whose process is
@@ -44,6 +45,7 @@ mod queue;
 mod recover;
 mod scope;
 mod supervise;
+mod take_up;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unwind;

@@ -116,6 +116,19 @@ pub struct JobPlan<C> {
 }
 
 impl<C: Send> JobPlan<C> {
+    /// A plan with which a recorded job can be ended before its first sub-task, and nothing else.
+    pub(crate) fn without_actions(recorded: &NewJob) -> Self {
+        Self {
+            id: recorded.id,
+            kind: recorded.kind,
+            subject: recorded.subject.clone(),
+            lock: recorded.lock.clone(),
+            params: recorded.params.clone(),
+            recovery: RecoveryPolicy::Unwind,
+            sub_tasks: Vec::new(),
+        }
+    }
+
     /// The table as it is recorded.
     #[must_use]
     pub fn specs(&self) -> Vec<SubTaskSpec> {

@@ -16,7 +16,7 @@ use tresor_jobs::{
     Owner, RecoveryPolicy, Scope, Silent, SubTask, Ticket,
 };
 use tresor_model::{JobId, JobKind, JobState};
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 
 const LANE: &str = "host:a";
 
@@ -122,4 +122,21 @@ async fn another_table_than_was_recorded_is_refused() {
     let (refused, _) = take_up(&engine, &log, other).await;
     assert!(matches!(refused, Err(EngineError::Plan { .. })));
     assert_eq!(due(&log).await, 1, "it goes on waiting");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_begun_ends_with_its_cause() {
+    let (engine, log, id) = waiting().await;
+    let cause: Problem = Kind::VaultNotFound {
+        location: "/srv/vault".to_owned(),
+    }
+    .into();
+    let refused = engine.refuse(&*log, id, cause.clone()).await.unwrap();
+    assert_eq!(refused.state(), JobState::Failed);
+    assert_eq!(refused.cause(), Some(&cause));
+    let story = log.load(id).await.unwrap();
+    let view = story.view().unwrap();
+    assert!(view.sub_tasks.iter().all(|task| task.started_at.is_none()));
+    assert!(view.ended_at.is_some());
+    assert_eq!(due(&log).await, 0);
 }

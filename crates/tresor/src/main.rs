@@ -3,12 +3,9 @@
 
 mod args;
 mod commands;
-mod host_lock;
-mod keys;
 mod output;
 mod progress;
 mod recovery;
-mod state;
 mod usage;
 
 use std::process::ExitCode;
@@ -53,7 +50,9 @@ fn run(cli: Cli, output: Output) -> Result<(), Problem> {
         .worker_threads(2) // waits for QEMU and disks; hashing and sealing have threads of their own
         .enable_all()
         .build()
-        .map_err(|error| state::internal(format!("The async runtime does not start: {error}.")))?;
+        .map_err(|error| {
+            tresor_host::internal(format!("The async runtime does not start: {error}."))
+        })?;
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(cancel.clone()));

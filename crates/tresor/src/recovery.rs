@@ -8,10 +8,11 @@ use std::{
 };
 
 use qrcode::{Color, EcLevel, QrCode};
+use tresor_host::internal;
 use tresor_problem::{Kind, Problem};
 use zeroize::Zeroizing;
 
-use crate::{output::note, state::internal};
+use crate::output::note;
 
 /// Light modules around the code, which readers need to find it.
 const QUIET: usize = 4;

@@ -17,11 +17,13 @@ enum Row {
     Engine,
     Catalog,
     Workflow,
+    /// Parts of the program that run on their own: they choose adapters.
+    Role,
     Program,
     Dev,
 }
 
-use Row::{Adapter, Catalog, Core, Dev, Engine, Port, Program, Protocol, Workflow};
+use Row::{Adapter, Catalog, Core, Dev, Engine, Port, Program, Protocol, Role, Workflow};
 
 /// Every crate's row.
 const CRATES: &[(&str, Row)] = &[
@@ -44,6 +46,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-vault", Engine),
     ("tresor-catalog", Catalog),
     ("tresor-workflows", Workflow),
+    ("tresor-host", Role),
     ("tresor", Program),
     ("tresor-bench", Dev),
     ("tresor-decoders", Dev),
@@ -66,9 +69,14 @@ fn below(row: Row) -> &'static [Row] {
         // Keeps the engines' logs, so it knows their traits.
         Catalog => &[Engine, Core],
         Workflow => &[Catalog, Engine, Port, Core],
-        Program => &[Workflow, Catalog, Engine, Adapter, Port, Protocol, Core],
+        Role => &[
+            Role, Workflow, Catalog, Engine, Adapter, Port, Protocol, Core,
+        ],
+        Program => &[
+            Role, Workflow, Catalog, Engine, Adapter, Port, Protocol, Core,
+        ],
         Dev => &[
-            Dev, Program, Workflow, Catalog, Engine, Adapter, Port, Protocol, Core,
+            Dev, Program, Role, Workflow, Catalog, Engine, Adapter, Port, Protocol, Core,
         ],
     }
 }

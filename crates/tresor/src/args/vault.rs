@@ -3,6 +3,8 @@
 use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use tresor_backend_object::{ObjectLock, Settings};
+use tresor_host::{KeyChoice, absolute};
 use tresor_model::{VerifyShare, VerifyShareError};
 
 use super::KeyCommand;
@@ -34,6 +36,16 @@ pub(crate) struct KeyArgs {
         conflicts_with = "key_file"
     )]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// What was asked for.
+    pub(crate) fn choice(&self) -> KeyChoice {
+        KeyChoice {
+            key_file: self.key_file.clone(),
+            passphrase_file: self.passphrase_file.clone(),
+        }
+    }
 }
 
 /// How to reach an object store. No secrets: those come from the environment, a file, or the
@@ -73,6 +85,27 @@ pub(crate) struct StoreArgs {
     /// Accept a server without TLS: everybody on the way can see and change what is sent
     #[arg(long)]
     pub(crate) allow_http: bool,
+}
+
+impl StoreArgs {
+    /// The same as the catalog keeps it.
+    pub(crate) fn settings(&self) -> Settings {
+        let path = |path: &Option<PathBuf>| path.as_deref().map(absolute);
+        Settings {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+            ca_file: path(&self.ca_file),
+            credentials_file: path(&self.credentials_file),
+            request_limit: self.request_limit,
+            object_lock: match self.object_lock {
+                ObjectLockArg::Off => ObjectLock::Off,
+                ObjectLockArg::Governance => ObjectLock::Governance,
+                ObjectLockArg::Compliance => ObjectLock::Compliance,
+            },
+            allow_http: self.allow_http,
+        }
+    }
 }
 
 /// What is to be made of S3 Object Lock.

@@ -3,6 +3,7 @@
 use serde::Deserialize as _;
 use serde_json::json;
 use tresor_catalog::{Catalog, PointRecord};
+use tresor_host::internal;
 use tresor_model::{DiskStats, JobId, Observation, ReadMode, RecoveryPoint, StreamName};
 use tresor_problem::Problem;
 use tresor_vault::{LevelCounts, Vault};
@@ -16,7 +17,6 @@ use super::{
 use crate::{
     args::BackupArgs,
     output::{bytes, micros, note},
-    state::internal,
 };
 
 /// The code of the problem of a VM that was started while it was backed up.
@@ -29,14 +29,14 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
     let point = match one(&mut held, &catalog).await {
         Err(problem) if problem.code == VM_STARTED => {
             note("the VM was started: its disks are left to it, going on with the running VM");
-            let answers = held.provider.wait_until_running().await;
+            let answers = held.work.provider.wait_until_running().await;
             answers.map_err(|_| problem)?;
             one(&mut held, &catalog).await?
         }
         point => point?,
     };
-    remember(&catalog, &held.vault, &point).await;
-    let held_until = hold::hold_new(session, &held.vault, [point.id]).await;
+    remember(&catalog, &held.work.vault, &point).await;
+    let held_until = hold::hold_new(session, &held.work.vault, [point.id]).await;
     let mut result = summary(&point);
     result["held_until"] = json!(held_until);
     session
@@ -58,13 +58,13 @@ pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Probl
 /// One job, and what was seen of the machine.
 async fn one(held: &mut Held<'_>, catalog: &Catalog) -> Result<RecoveryPoint, Problem> {
     let job = JobId::generate();
-    held.note(job)?;
-    let mut ctx = held.context(job, &held.request);
-    let plan = backup::plan(job, &held.request);
+    held.work.note(job)?;
+    let mut ctx = held.work.context(job, held.order.clone());
+    let plan = backup::plan(job, &held.order);
     let done = held.runner.run(plan, &mut ctx).await;
     if let Some(machine) = &ctx.seen
-        && held.vm.machine.as_ref() != Some(machine)
-        && let Err(error) = catalog.set_vm_machine(&held.vm.name, machine).await
+        && held.work.vm.machine.as_ref() != Some(machine)
+        && let Err(error) = catalog.set_vm_machine(&held.work.vm.name, machine).await
     {
         note(&format!(
             "warning: what the VM is now could not be noted: {error}"

@@ -30,7 +30,7 @@ pub(super) async fn run(args: CheckArgs, session: &Session) -> Result<(), Proble
         (check::plan(job, &location, args.deep), context)
     };
     let runner = session.runner(&catalog);
-    let again = |job: &NewJob| make(job.id);
+    let again = |job: &NewJob| Ok(make(job.id));
     runner.recover(JobKind::Check, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     runner.run(plan, &mut ctx).await?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use tresor_host::absolute;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CollectChoice, CollectOptions, CollectReport, CollectStep, Collected};
 use tresor_workflows::vault_problem;
@@ -34,7 +35,7 @@ pub(super) async fn run(args: CollectArgs, session: &Session) -> Result<(), Prob
     let lines = Lines::new(session.is_quiet());
     let failed = |error| vault_problem(&error, vault.location());
     // What is moved is read on the way, and not again by the next backup from here.
-    vault.remember_in(&open::absolute(&session.state()?.index_cache()));
+    vault.remember_in(&absolute(&session.state()?.index_cache()));
     if args.dry_run {
         let choice = vault.plan_collect(&options, |step| lines.step(&step)).await;
         let choice = choice.map_err(failed)?;

@@ -7,11 +7,12 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::OnceCell;
 use tresor_catalog::Catalog;
+use tresor_host::VaultPlace;
 use tresor_model::{PointId, RecoveryPoint, StreamName, VaultId};
 use tresor_problem::Problem;
 use tresor_vault::{Copies, StreamReader, Vault};
 
-use super::open::{VaultPlace, open_vault};
+use super::open::open_vault;
 use crate::{
     args::{KeyArgs, VaultAccess},
     output::note,

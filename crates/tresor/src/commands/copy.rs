@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use serde_json::{Value, json};
 use tresor_catalog::{Catalog, PointRecord};
+use tresor_host::{Manner, VaultPlace, open_vault_at, usage};
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind, PointId};
 use tresor_problem::Problem;
@@ -16,12 +17,11 @@ use tresor_workflows::{
 };
 
 use super::{
-    hold,
-    open::{self, Manner, VaultPlace, usage},
+    hold, open,
     session::{Session, print_problem},
 };
 use crate::{
-    args::{CopyArgs, KeyArgs, ReadBackArg, StoreArgs, VaultAccess},
+    args::{CopyArgs, KeyArgs, ReadBackArg, StoreArgs},
     output::{bytes, note, plain_table},
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn run(args: CopyArgs, session: &Session) -> Result<(), Problem
     let runner = session.runner(&catalog);
     let lock = copy::lock_of(&source, &target);
     runner
-        .recover(JobKind::Copy, Some(&lock), |job: &NewJob| make(job.id))
+        .recover(JobKind::Copy, Some(&lock), |job: &NewJob| Ok(make(job.id)))
         .await?;
     let (plan, mut ctx) = make(JobId::generate());
     let ended = runner.run(plan, &mut ctx).await;
@@ -79,7 +79,7 @@ async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault),
         read_limit: limit(args.read_limit),
         ..Manner::default()
     };
-    let source = open::open_with(&from, &access(args.key.clone()), manner).await?;
+    let source = open_vault_at(&from, &args.key.choice(), manner).await?;
     let key = KeyArgs {
         key_file: args.to_key_file.clone(),
         passphrase_file: args.to_passphrase_file.clone(),
@@ -88,17 +88,13 @@ async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault),
         upload_limit: limit(args.upload_limit),
         ..Manner::default()
     };
-    let target = open::open_with(&to, &access(key), manner).await?;
+    let target = open_vault_at(&to, &key.choice(), manner).await?;
     if source.id() == target.id() {
         return Err(usage(
             "A vault is not copied into itself: --from and --to are the same.",
         ));
     }
     Ok((source, target))
-}
-
-fn access(key: KeyArgs) -> VaultAccess {
-    VaultAccess { vault: None, key }
 }
 
 async fn the_other(catalog: &Catalog, to: &VaultPlace) -> Result<VaultPlace, Problem> {

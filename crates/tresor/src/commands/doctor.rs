@@ -11,14 +11,14 @@ use std::{path::Path, sync::Arc};
 
 use serde::Serialize;
 use tresor_backend::{Backend, ObjectName};
+use tresor_host::{Location, internal, stack};
 use tresor_problem::Problem;
 
 use super::{
-    location::{Location, stack},
     open::find_vault,
     session::{Session, print_problem},
 };
-use crate::{args::StoreArgs, output::note, state::internal};
+use crate::{args::StoreArgs, output::note};
 
 pub(super) use trial::{clear_or_hide, try_out};
 
@@ -68,7 +68,7 @@ pub(super) async fn run(
     let location = match &named {
         // A URL with options: as `vault create` would reach it.
         Some(url) if url.contains("://") && is_new(session, url).await? => {
-            Location::read(Path::new(url), store)?
+            Location::read(Path::new(url), store.settings())?
         }
         _ => {
             let catalog = session.catalog().await?;

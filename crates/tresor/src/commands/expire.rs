@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::Catalog;
+use tresor_host::usage;
 use tresor_model::{PointId, VmId};
 use tresor_policy::{Rules, Verdict, parse_duration};
 use tresor_problem::{Kind, Problem};
@@ -15,7 +16,7 @@ use tresor_workflows::vault_problem;
 
 use super::{
     expire_plan::{Plan, Request, recall},
-    open::{self, usage},
+    open,
     session::{Session, print_problem},
 };
 use crate::{args::ExpireArgs, output::note};

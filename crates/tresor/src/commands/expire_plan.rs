@@ -8,13 +8,13 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use tresor_host::usage;
 use tresor_model::{PointId, VaultId, VmId};
 use tresor_policy::{Decision, KeepReason, Point, RemoveReason, Rules, Verdict, decide};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::PointList;
 
-use super::open::usage;
-use crate::state::StateDir;
+use tresor_host::StateDir;
 
 /// What was asked for. With the state of the vault it makes the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ impl Plan {
         let decisions = decide(&points, &request.rules, &zone, now)
             .map_err(|error| usage(&error.to_string()))?;
         let whole = serde_json::to_vec(&(&request, &points, &decisions));
-        let whole = whole.map_err(|error| crate::state::internal(error.to_string()))?;
+        let whole = whole.map_err(|error| tresor_host::internal(error.to_string()))?;
         let id = blake3::hash(&whole).to_hex()[..16].to_owned();
         Ok(Self {
             id,

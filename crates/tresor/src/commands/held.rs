@@ -1,39 +1,27 @@
-//! A VM that this process alone works on, with all that jobs on it need.
+//! A VM that this command alone works on, with the runner of its jobs.
 
 use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
 
 use tresor_catalog::{Catalog, VmRecord};
 use tresor_disk::SnapshotProvider as _;
-use tresor_disk_qemu::VmProvider;
+use tresor_host::{Manner, VaultPlace, VmWork, open_vault_at, vm_problem};
 use tresor_jobs::NewJob;
-use tresor_link::Quiescer;
-use tresor_model::{Consistency, JobId, JobKind, MachineDefinition, RereadFraction};
+use tresor_model::{Consistency, JobKind, RereadFraction};
 use tresor_problem::Problem;
-use tresor_vault::Vault;
-use tresor_workflows::{
-    backup::{self, BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT},
-    last_point_of, vault_problem,
-};
+use tresor_workflows::backup::{self, BackupLimits, BackupOrder};
 
 use super::{
-    open::{self, Manner, VaultPlace, find_vault, open_with},
+    open::{self, find_vault},
     session::{Runner, Session},
-    vm::{guest_agent, provider, vm_problem},
 };
-use crate::{
-    args::{BackupArgs, RequiredConsistency, VaultAccess},
-    host_lock::HostLock,
-};
+use crate::args::{BackupArgs, RequiredConsistency, VaultAccess};
 
 /// The VM, until the value is dropped.
 pub(super) struct Held<'a> {
-    pub(super) vm: VmRecord,
     pub(super) place: VaultPlace,
-    pub(super) vault: Vault,
-    pub(super) provider: VmProvider,
-    pub(super) request: BackupRequest,
+    pub(super) order: BackupOrder,
     pub(super) runner: Runner<'a>,
-    lock: HostLock,
+    pub(super) work: VmWork,
 }
 
 impl<'a> Held<'a> {
@@ -46,52 +34,25 @@ impl<'a> Held<'a> {
         catalog: &Arc<Catalog>,
         args: &BackupArgs,
     ) -> Result<Self, Problem> {
-        let mut vm = open::vm(catalog, &args.vm).await?;
+        let vm = open::vm(catalog, &args.vm).await?;
         let state = session.state()?;
         let place = find_vault(catalog, args.access.vault.as_deref(), Some(&vm)).await?;
+        let order = order(args, &vm);
         let manner = Manner {
-            upload_limit: args.upload_limit.and_then(mib_per_second),
+            upload_limit: order.upload_limit,
             copies: Some(&state.sessions_cache()),
             ..Manner::default()
         };
-        let vault = open_with(&place, &args.access, manner).await?;
-        let request = request(args, &vm, session)?;
+        let vault = open_vault_at(&place, &args.access.key.choice(), manner).await?;
         let runner = session.runner(catalog);
-        // Asked first: the other job may hold the VM's only QMP connection.
-        let lock = HostLock::take(&state.lock_dir(), (vm.id, &vm.name), state.path())?;
-        runner.refuse_busy(&backup::lock_of(&request)).await?;
-        if vm.machine.is_none() {
-            vm.machine = last_machine(&vault, &vm).await?;
-        }
-        let fleecing_dirs = fleecing_dirs(&request, session)?;
-        let provider = provider(&vm, &state, fleecing_dirs);
-        // Checked once, so that the jobs below cannot fail by it.
-        guest_agent(&vm)?;
+        let work = VmWork::take(&state, vm, vault, args.fleecing_dir.as_deref()).await?;
+        runner.refuse_busy(&order.lock()).await?;
         Ok(Self {
-            vm,
             place,
-            vault,
-            provider,
-            request,
+            order,
             runner,
-            lock,
+            work,
         })
-    }
-
-    /// Says in the lock which job it is held for.
-    pub(super) fn note(&mut self, job: JobId) -> Result<(), Problem> {
-        self.lock.note(job)
-    }
-
-    /// A job's services and request.
-    pub(super) fn context(&self, job: JobId, request: &BackupRequest) -> BackupContext {
-        let quiescer = guest_agent(&self.vm).ok().flatten();
-        let services = BackupServices {
-            provider: Arc::new(self.provider.clone()),
-            quiescer: quiescer.map(|agent| Box::new(agent) as Box<dyn Quiescer>),
-            vault: self.vault.clone(),
-        };
-        BackupContext::new(job, request.clone(), services)
     }
 
     /// Brings what dead processes left to its end. The VM is looked at before: one that cannot be
@@ -100,14 +61,14 @@ impl<'a> Held<'a> {
     /// # Errors
     /// When the VM cannot be reached, or a job cannot be recovered.
     pub(super) async fn recover(&self) -> Result<(), Problem> {
-        let described = self.provider.describe().await;
-        described.map_err(|error| vm_problem(&error, &self.vm))?;
-        let lock = backup::lock_of(&self.request);
+        let described = self.work.provider.describe().await;
+        described.map_err(|error| vm_problem(&error, &self.work.vm))?;
         let again = |job: &NewJob| {
-            let request = self.request.as_recorded(&job.params);
-            let context = self.context(job.id, &request);
-            (backup::plan(job.id, &request), context)
+            let order = BackupOrder::of_params(&job.params)?;
+            let plan = backup::plan(job.id, &order);
+            Ok((plan, self.work.context(job.id, order)))
         };
+        let lock = self.order.lock();
         self.runner
             .recover(JobKind::Backup, Some(&lock), again)
             .await
@@ -134,31 +95,15 @@ pub(super) fn no_backup(
     }
 }
 
-fn fleecing_dirs(request: &BackupRequest, session: &Session) -> Result<Vec<PathBuf>, Problem> {
-    let usual = open::absolute(&session.state()?.fleecing_dir());
-    Ok(vec![request.fleecing_dir.clone(), usual])
-}
-
-/// The machine of the newest recovery point: for a VM that was registered by an older release.
-async fn last_machine(vault: &Vault, vm: &VmRecord) -> Result<Option<MachineDefinition>, Problem> {
-    let point = last_point_of(vault, vm.id).await;
-    let point = point.map_err(|error| vault_problem(&error, vault.location()))?;
-    Ok(point.map(|point| point.machine))
-}
-
-fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<BackupRequest, Problem> {
-    let fleecing_dir = match &args.fleecing_dir {
-        Some(dir) => open::absolute(dir),
-        None => open::absolute(&session.state()?.fleecing_dir()),
-    };
-    Ok(BackupRequest {
-        vm: vm.id,
-        vm_name: vm.name.clone(),
-        socket: vm.qmp_socket.display().to_string(),
+fn order(args: &BackupArgs, vm: &VmRecord) -> BackupOrder {
+    let mut limits = BackupLimits::default();
+    if let Some(limit) = args.transfer_limit {
+        limits.transfer = Duration::from_secs(limit.into());
+    }
+    BackupOrder {
+        vault: Some(vm.vault.clone()),
         excluded: vm.excluded_disks.iter().cloned().collect(),
         included: vm.included_disks.iter().cloned().collect(),
-        fleecing_dir,
-        index_cache: Some(open::absolute(&session.state()?.index_cache())),
         fleecing_limit: args.fleecing_limit.map(|mib| mib << 20),
         required: match args.require {
             RequiredConsistency::Crash => Consistency::Crash,
@@ -166,12 +111,12 @@ fn request(args: &BackupArgs, vm: &VmRecord, session: &Session) -> Result<Backup
             RequiredConsistency::Application => Consistency::Application,
         },
         freeze_limit: Duration::from_secs(args.freeze_limit.into()),
-        transfer_limit: args.transfer_limit.map_or(DEFAULT_TRANSFER_LIMIT, |limit| {
-            Duration::from_secs(limit.into())
-        }),
+        limits,
         read_limit: args.read_limit.and_then(mib_per_second),
+        upload_limit: args.upload_limit.and_then(mib_per_second),
         reread: args.reread,
-    })
+        ..BackupOrder::new(vm.id, &vm.name)
+    }
 }
 
 /// In bytes per second.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+use tresor_host::internal;
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobStory, JobView, Progress};
 use tresor_model::{JobId, JobKind, JobState, SubTaskState};
 use tresor_problem::Problem;
@@ -11,7 +12,6 @@ use super::session::{Session, print_problem, state_name, warning_text};
 use crate::{
     args::JobsCommand,
     output::{bytes, note, plain_table},
-    state::internal,
 };
 
 pub(super) async fn run(command: JobsCommand, session: &Session) -> Result<(), Problem> {

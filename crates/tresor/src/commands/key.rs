@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, path::Path};
 
 use serde::Serialize;
 use serde_json::json;
+use tresor_host::{keys, usage};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{KeyMaterial, SlotInfo, SlotKey, SlotList, Vault};
 use tresor_workflows::vault_problem;
@@ -11,12 +12,11 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    open::{self, usage},
+    open,
     session::{Session, print_problem},
 };
 use crate::{
     args::{KeyAddArgs, KeyCommand, KeyRemoveArgs, VaultAccess},
-    keys,
     output::note,
     recovery::{NewSvg, print_once},
 };

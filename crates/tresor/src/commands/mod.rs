@@ -13,7 +13,6 @@ mod held;
 mod hold;
 mod jobs;
 mod key;
-mod location;
 mod open;
 mod partial;
 mod points;

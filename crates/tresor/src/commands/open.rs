@@ -1,68 +1,19 @@
 //! Finding and opening what commands name: vaults, VMs, recovery points.
 
-use std::{
-    num::NonZeroU64,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use tresor_backend::{
-    Backend,
-    wrap::{Kept, Throttled},
-};
-use tresor_catalog::{Catalog, VaultRecord, VmRecord};
-use tresor_model::{RecoveryPoint, VaultId, VerifyShare};
+use tresor_backend::Backend;
+use tresor_catalog::{Catalog, VmRecord};
+use tresor_host::{Location, Manner, VaultPlace, keys, open_vault_at, usage};
+use tresor_model::{RecoveryPoint, VaultId};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointList, PointSummary, Vault};
 use tresor_workflows::vault_problem;
 
-use super::location::Location;
 use crate::{
     args::{KeyArgs, PointSelector, StoreArgs, VaultAccess},
-    keys,
     output::note,
 };
-
-/// The objects of which copies are kept: small, and asked for by every backup.
-const KEPT: &[&str] = &["sessions/", "states/"];
-
-/// How the catalog notes that a key lies in a file.
-pub(crate) const KEY_FILE: &str = "file:";
-
-/// A vault that was found, not opened yet.
-#[derive(Debug, Clone)]
-pub(crate) struct VaultPlace {
-    /// Its name, if this machine knows it.
-    pub(crate) name: Option<String>,
-    /// Where it lies.
-    pub(crate) location: Location,
-    /// How much of it is read back after each backup.
-    pub(crate) verify_share: Option<VerifyShare>,
-    /// The key file that was made with it.
-    key_file: Option<PathBuf>,
-}
-
-impl VaultPlace {
-    /// A place that the catalog does not know.
-    pub(crate) fn at(location: Location) -> Self {
-        Self {
-            name: None,
-            location,
-            verify_share: None,
-            key_file: None,
-        }
-    }
-
-    pub(crate) fn of(entry: &VaultRecord) -> Result<Self, Problem> {
-        let key_file = entry.key_source.strip_prefix(KEY_FILE).map(Into::into);
-        Ok(Self {
-            name: Some(entry.name.clone()),
-            location: Location::of(entry)?,
-            verify_share: entry.verify_share,
-            key_file,
-        })
-    }
-}
 
 /// Finds the vault that is meant: by name, by directory, the VM's, or the only one there is.
 pub(crate) async fn find_vault(
@@ -99,7 +50,7 @@ pub(crate) async fn find_named(
     let known = match vaults.iter().find(|vault| vault.name == wanted) {
         Some(known) => known,
         None => {
-            let location = Location::read(Path::new(wanted), store)?;
+            let location = Location::read(Path::new(wanted), store.settings())?;
             let text = location.to_string();
             match vaults.iter().find(|vault| vault.location == text) {
                 Some(known) => known,
@@ -119,42 +70,7 @@ pub(crate) async fn find_named(
 
 /// Opens a vault with the key that the options, the environment or the catalog give.
 pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Result<Vault, Problem> {
-    open_with(place, access, Manner::default()).await
-}
-
-/// How a vault is used, but for the usual.
-#[derive(Debug, Default)]
-pub(crate) struct Manner<'a> {
-    /// Store at most so many bytes per second in it.
-    pub(crate) upload_limit: Option<NonZeroU64>,
-    /// Move at most so many bytes per second from it and to it.
-    pub(crate) read_limit: Option<NonZeroU64>,
-    /// Keep copies of the ends of sessions here: a backup looks at all of them, and their number
-    /// grows. Not for whoever looks for damage.
-    pub(crate) copies: Option<&'a Path>,
-}
-
-/// The same in another manner.
-pub(crate) async fn open_with(
-    place: &VaultPlace,
-    access: &VaultAccess,
-    manner: Manner<'_>,
-) -> Result<Vault, Problem> {
-    let location = place.location.to_string();
-    let backend = place.location.open(manner.upload_limit).await?;
-    let backend: Arc<dyn Backend> = match manner.read_limit {
-        Some(limit) => Arc::new(Throttled::new(backend, limit)),
-        None => backend,
-    };
-    let failed = |error| vault_problem(&error, &location);
-    // Whoever has no vault there needs no key for it.
-    let id = Vault::identify(backend.clone()).await.map_err(failed)?;
-    let backend: Arc<dyn Backend> = match manner.copies {
-        Some(cache) => Arc::new(Kept::new(backend, cache.join(id.to_string()), KEPT)),
-        None => backend,
-    };
-    let key = keys::find(&access.key, place.key_file.as_deref(), &location)?;
-    Vault::open(backend, &key).await.map_err(failed)
+    open_vault_at(place, &access.key.choice(), Manner::default()).await
 }
 
 /// A vault's storage itself, for whoever looks for damage; and the vault, if it opens.
@@ -178,7 +94,7 @@ pub(crate) async fn storage(place: &VaultPlace, key: &KeyArgs) -> Result<Storage
         vault: None,
         unopened: None,
     };
-    let key = match keys::find(key, place.key_file.as_deref(), &location) {
+    let key = match keys::find(&key.choice(), place.key_file.as_deref(), &location) {
         Ok(key) => key,
         Err(problem) if problem.is("VaultKeyMissing") => {
             note("no key was given: what needs none is looked at");
@@ -298,16 +214,4 @@ pub(crate) async fn point(
         }
         found => found.map_err(failed),
     }
-}
-
-/// A path that still means the same when it is read in another directory.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-pub(crate) fn usage(what: &str) -> Problem {
-    Kind::UsageError {
-        what: what.to_owned(),
-    }
-    .into()
 }

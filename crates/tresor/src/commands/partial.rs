@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tresor_catalog::{Catalog, VerifiedChange};
+use tresor_host::VaultPlace;
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind, VaultId, VerifyShare};
 use tresor_problem::Problem;
@@ -13,7 +14,7 @@ use tresor_workflows::{
 };
 
 use super::{
-    open::{self, Storage, VaultPlace},
+    open::{self, Storage},
     session::{Session, print_problem},
 };
 use crate::{
@@ -43,7 +44,7 @@ pub(super) async fn run(
         )
     };
     let runner = session.runner(&catalog);
-    let again = |job: &NewJob| make(job.id);
+    let again = |job: &NewJob| Ok(make(job.id));
     runner.recover(JobKind::Verify, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     let verified = runner.run(plan, &mut ctx).await;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tresor_catalog::Catalog;
 use tresor_disk::Outcome;
 use tresor_disk_qemu::{LeftFile, is_used, left_files, remove_left};
+use tresor_host::HostLock;
 use tresor_model::VmId;
 use tresor_problem::{Kind, Problem};
 use tresor_transfer::restore::holder;
@@ -20,7 +21,7 @@ use super::{
     open,
     session::{Session, print_problem},
 };
-use crate::{args::ReconcileArgs, host_lock::HostLock, output::note};
+use crate::{args::ReconcileArgs, output::note};
 
 /// One leftover.
 #[derive(Debug, Serialize)]
@@ -83,15 +84,15 @@ async fn in_vm(
         held.recover().await?;
         Mode::Clear
     };
-    let failed = |error| vault_problem(&error, held.vault.location());
-    let last = last_point_of(&held.vault, held.vm.id)
+    let failed = |error| vault_problem(&error, held.work.vault.location());
+    let last = last_point_of(&held.work.vault, held.work.vm.id)
         .await
         .map_err(failed)?;
-    let cleared = reconcile(&held.provider, &held.vault, last.as_ref(), mode).await;
+    let cleared = reconcile(&held.work.provider, &held.work.vault, last.as_ref(), mode).await;
     let cleared = cleared.map_err(|error| match error {
         ReconcileError::Vault(error) => failed(error),
         ReconcileError::Snapshot(error) => {
-            snapshot_problem(&error, &held.vm.name, &held.request.socket)
+            snapshot_problem(&error, &held.work.vm.name, &held.work.socket())
         }
     })?;
     let row = |Cleared {

@@ -41,7 +41,9 @@ pub(super) async fn run(args: RepairArgs, session: &Session) -> Result<(), Probl
     let runner = session.runner(&catalog);
     let lock = repair::lock_of(&vault);
     runner
-        .recover(JobKind::Repair, Some(&lock), |job: &NewJob| make(job.id))
+        .recover(JobKind::Repair, Some(&lock), |job: &NewJob| {
+            Ok(make(job.id))
+        })
         .await?;
     let (plan, mut ctx) = make(JobId::generate());
     runner.run(plan, &mut ctx).await?;

@@ -1,6 +1,7 @@
 //! `tresor restore`
 
 use serde_json::json;
+use tresor_host::absolute;
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
@@ -23,7 +24,7 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     let others = OtherVaults::known(&catalog, &vault).await?;
     let request = RestoreRequest {
         point: open::point(&catalog, &vault, &args.point).await?,
-        to: open::absolute(&args.to),
+        to: absolute(&args.to),
         only: args.disk,
         format: args.format.map(|format| match format {
             args::ImageFormat::Raw => ImageFormat::Raw,
@@ -40,7 +41,7 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     };
     let runner = session.runner(&catalog);
     let lock = restore::lock_of(&request);
-    let again = |job: &NewJob| make(job.id);
+    let again = |job: &NewJob| Ok(make(job.id));
     runner.recover(JobKind::Restore, Some(&lock), again).await?;
     let (plan, mut ctx) = make(JobId::generate());
     runner.run(plan, &mut ctx).await?;

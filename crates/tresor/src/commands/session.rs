@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::Catalog;
+use tresor_host::StateDir;
 use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, JobView, NewJob, Warning};
 use tresor_model::{JobId, JobKind, JobState};
 use tresor_problem::{Kind, Problem};
@@ -12,7 +13,6 @@ use crate::{
     args::Global,
     output::{Output, note},
     progress::Progress,
-    state::StateDir,
 };
 
 /// One run of the program.
@@ -139,7 +139,7 @@ impl Runner<'_> {
         &self,
         kind: JobKind,
         lock: Option<&str>,
-        make: impl Fn(&NewJob) -> (JobPlan<C>, C),
+        make: impl Fn(&NewJob) -> Result<(JobPlan<C>, C), Problem>,
     ) -> Result<(), Problem> {
         for header in self.abandoned().await? {
             if header.job.kind != kind || header.job.lock.as_deref() != lock {
@@ -149,7 +149,7 @@ impl Runner<'_> {
             note(&format!(
                 "job {job} was left behind by a process that died: ending it first"
             ));
-            let (plan, mut context) = make(&header.job);
+            let (plan, mut context) = make(&header.job)?;
             let recovered = self
                 .engine
                 .recover(

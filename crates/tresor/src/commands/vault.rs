@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::{Catalog, VaultRecord};
+use tresor_host::{KEY_FILE, Location, StateDir, VaultPlace, keys, usage};
 use tresor_model::VaultId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CreateOptions, KeyMaterial, RecoveryKey, Vault};
@@ -13,17 +14,14 @@ use zeroize::Zeroizing;
 
 use super::{
     doctor,
-    location::Location,
-    open::{KEY_FILE, VaultPlace, find_vault, open_vault, points, usage},
+    open::{find_vault, open_vault, points},
     session::{Session, print_problem},
     unhide, vault_lock,
 };
 use crate::{
     args::{KeyArgs, ShareOrNone, StoreArgs, VaultAccess, VaultCommand},
-    keys,
     output::{bytes, note},
     recovery::{NewSvg, print_once},
-    state::StateDir,
 };
 
 pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), Problem> {
@@ -35,7 +33,7 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             recovery_key_svg,
             store,
         } => {
-            let location = Location::read(&path, &store)?;
+            let location = Location::read(&path, store.settings())?;
             let svg = recovery_key_svg
                 .as_deref()
                 .map(NewSvg::reserve)
@@ -48,7 +46,7 @@ pub(super) async fn run(command: VaultCommand, session: &Session) -> Result<(), 
             name,
             key,
             store,
-        } => add(session, Location::read(&path, &store)?, name, key).await,
+        } => add(session, Location::read(&path, store.settings())?, name, key).await,
         VaultCommand::Lock {
             vault,
             min_days,
@@ -302,7 +300,7 @@ async fn set_store(session: &Session, name: &str, store: &StoreArgs) -> Result<(
     let catalog = session.catalog().await?;
     let known = catalog.vault(name).await;
     let known = known.map_err(|error| Problem::from(&error))?;
-    let place = Location::read(Path::new(&known.location), store)?;
+    let place = Location::read(Path::new(&known.location), store.settings())?;
     let failed = |error| vault_problem(&error, &known.location);
     let found = Vault::identify(place.open(None).await?).await;
     if found.map_err(failed)? != known.id {

@@ -3,12 +3,12 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::json;
+use tresor_host::usage;
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::vault_problem;
 
 use super::{
-    hold,
-    open::{self, usage},
+    hold, open,
     session::{Session, print_problem},
 };
 use crate::{args::VaultAccess, output::note};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tresor_backend::ObjectMeta;
 use tresor_catalog::Catalog;
+use tresor_host::{VaultPlace, absolute};
 use tresor_jobs::{JobOutcome, NewJob};
 use tresor_model::{JobId, JobKind};
 use tresor_problem::{ExitClass, Problem};
@@ -16,8 +17,7 @@ use tresor_workflows::{
 };
 
 use super::{
-    open::{self, VaultPlace},
-    partial,
+    open, partial,
     session::{Session, print_problem},
 };
 use crate::{
@@ -50,10 +50,10 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
         (plan, VerifyContext::new(vault.clone(), points.clone()))
     };
     let runner = session.runner(&catalog);
-    let again = |job: &NewJob| make(job.id);
+    let again = |job: &NewJob| Ok(make(job.id));
     runner.recover(JobKind::Verify, None, again).await?;
     let (plan, mut ctx) = make(JobId::generate());
-    let cache = open::absolute(&session.state()?.index_cache());
+    let cache = absolute(&session.state()?.index_cache());
     if let Err(error) = vault.watch_verified(&cache).await {
         tracing::warn!(%error, "the next backup looks again at what is verified now");
     }

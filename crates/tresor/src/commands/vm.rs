@@ -6,21 +6,19 @@ use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::VmRecord;
 use tresor_disk::{SnapshotProvider as _, VmDescription, VmState};
-use tresor_disk_qemu::{QemuConfig, VmProvider};
-use tresor_link::{GuardCommand, QemuGuestAgent, Quiescer as _};
+use tresor_host::{StateDir, absolute, guest_agent, provider, vm_problem};
+use tresor_link::{QemuGuestAgent, Quiescer as _};
 use tresor_model::{StreamName, VmId};
 use tresor_problem::{Kind, Problem};
-use tresor_workflows::snapshot_problem;
 
 use super::{
-    open::{self, absolute, find_vault},
+    open::{self, find_vault},
     session::{Session, print_problem},
     vm_change, vm_remove,
 };
 use crate::{
     args::VmCommand,
     output::{bytes, note, plain_table},
-    state::{StateDir, internal},
 };
 
 pub(super) async fn run(command: VmCommand, session: &Session) -> Result<(), Problem> {
@@ -63,26 +61,10 @@ struct Registration {
     include: Vec<StreamName>,
 }
 
-/// The provider of a VM, whether it runs or not. `fleecing_dirs` is where snapshots may have left
-/// files.
-pub(super) fn provider(vm: &VmRecord, state: &StateDir, fleecing_dirs: Vec<PathBuf>) -> VmProvider {
-    let mut config = QemuConfig::new(&vm.qmp_socket);
-    config.fleecing_dirs = fleecing_dirs;
-    if let Some(dir) = state.runtime_dir() {
-        config.runtime_dir = dir;
-    }
-    config.machine = vm.machine.clone();
-    VmProvider::new(config)
-}
-
 /// The VM as it is now, or as it was last seen when it does not run.
 async fn describe(vm: &VmRecord, state: &StateDir) -> Result<VmDescription, Problem> {
     let described = provider(vm, state, Vec::new()).describe().await;
     described.map_err(|error| vm_problem(&error, vm))
-}
-
-pub(super) fn vm_problem(error: &tresor_disk::Error, vm: &VmRecord) -> Problem {
-    snapshot_problem(error, &vm.name, &vm.qmp_socket.display().to_string())
 }
 
 async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
@@ -253,15 +235,4 @@ fn disk_table(described: &VmDescription) -> String {
         ]);
     }
     table.to_string()
-}
-
-/// The VM's guest agent, with this program as its guard.
-pub(super) fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
-    let Some(socket) = &vm.agent_socket else {
-        return Ok(None);
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
-    let guard = GuardCommand::new(program).arg("thaw-guard");
-    Ok(Some(QemuGuestAgent::new(socket, guard)))
 }

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 use tresor_disk::SnapshotProvider as _;
+use tresor_host::{absolute, provider, usage, vm_problem};
 use tresor_model::StreamName;
 use tresor_problem::{Kind, Problem};
 
 use super::{
-    open::{self, absolute, usage},
+    open,
     session::{Session, print_problem},
-    vm::{provider, vm_problem},
 };
 use crate::args::VmSetArgs;
 

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde_json::json;
 use tresor_catalog::VmRecord;
 use tresor_disk::{Outcome, SnapshotProvider as _};
+use tresor_host::{HostLock, absolute, provider, usage, vm_problem};
 use tresor_model::VmId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointSummary, Vault};
@@ -13,11 +14,9 @@ use tresor_workflows::vault_problem;
 use super::{
     open::{self, find_vault, open_vault},
     session::{Session, print_problem},
-    vm::{provider, vm_problem},
 };
 use crate::{
     args::VmRemoveArgs,
-    host_lock::HostLock,
     output::{bytes, note},
 };
 
@@ -138,7 +137,7 @@ fn confirm(
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(open::usage(
+        return Err(usage(
             "Nothing was changed. To do what the plan says, add --yes.",
         ));
     }
@@ -157,7 +156,7 @@ fn confirm(
 /// them; they cost it a little memory and nothing else.
 async fn take_bitmaps_out(session: &Session, vm: &VmRecord) -> Result<Vec<String>, Problem> {
     let state = session.state()?;
-    let provider = provider(vm, &state, vec![open::absolute(&state.fleecing_dir())]);
+    let provider = provider(vm, &state, vec![absolute(&state.fleecing_dir())]);
     let failed = |error| vm_problem(&error, vm);
     let described = provider.describe().await.map_err(failed)?;
     if described.id != vm.id {

@@ -12,7 +12,9 @@ use tresor_vault::Ended;
 use super::{BackupContext, context::handed_over, session_of};
 use crate::translate::doubt_problem;
 
-pub(super) struct Commit;
+pub(super) struct Commit {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<BackupContext> for Commit {
@@ -21,7 +23,7 @@ impl SubTask<BackupContext> for Commit {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(600))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
@@ -67,7 +69,7 @@ fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {
     Ok(RecoveryPoint {
         id: session_of(ctx.job).into(),
         vm: described.id,
-        vm_name: ctx.request.vm_name.clone(),
+        vm_name: ctx.request.order.vm_name.clone(),
         taken_at: handed_over(ctx.taken_at, "the time of the snapshot")?,
         committed_at: now,
         job: ctx.job,

@@ -1,84 +1,31 @@
 //! What a backup works with.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU64,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use serde_json::json;
 use tresor_disk::{Outcome, Prepared, Session, SnapshotProvider, VmDescription};
 use tresor_jobs::Scope;
 use tresor_link::Quiescer;
 use tresor_model::{
-    Consistency, ConsistencyReport, DiskRecord, Extent, Fact, JobId, MachineDefinition,
-    RecoveryPoint, RereadFraction, StreamName, StreamRecord, VmId,
+    ConsistencyReport, DiskRecord, Extent, Fact, JobId, MachineDefinition, RecoveryPoint,
+    StreamName, StreamRecord,
 };
 use tresor_problem::Problem;
 use tresor_vault::{Ended, Vault, WriteSession};
 
-use super::{session_of, tag_of};
+use super::{BackupOrder, session_of, tag_of};
 use crate::translate::{snapshot_problem, vault_problem};
 
-/// How long a transfer may take unless asked otherwise: a day.
-pub const DEFAULT_TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3600);
-
-/// What is wanted.
+/// What is wanted, and what it needs of the host it runs on.
 #[derive(Debug, Clone)]
 pub struct BackupRequest {
-    /// The VM's identity.
-    pub vm: VmId,
-    /// The name it is registered under.
-    pub vm_name: String,
-    /// Its QMP socket, for texts.
+    /// What is recorded of it.
+    pub order: BackupOrder,
+    /// The VM's QMP socket, for texts.
     pub socket: String,
-    /// Disks to leave out.
-    pub excluded: BTreeSet<StreamName>,
-    /// Disks to back up though they are shared.
-    pub included: BTreeSet<StreamName>,
     /// Where fleecing images go.
     pub fleecing_dir: PathBuf,
     /// Where this machine keeps what it knows of the vault's index between backups.
     pub index_cache: Option<PathBuf>,
-    /// Most bytes of fleecing for a disk.
-    pub fleecing_limit: Option<u64>,
-    /// The lowest consistency that is accepted.
-    pub required: Consistency,
-    /// How long the guest may take to freeze.
-    pub freeze_limit: Duration,
-    /// How long the transfer may take.
-    pub transfer_limit: Duration,
-    /// Most bytes per second that are read from the disks; `None`: no limit but the guest's health.
-    pub read_limit: Option<NonZeroU64>,
-    /// Which fraction of the clean blocks is read again and compared.
-    pub reread: RereadFraction,
-}
-
-impl BackupRequest {
-    /// What the job log keeps of it.
-    pub(super) fn to_params(&self) -> serde_json::Value {
-        json!({
-            "vm": self.vm,
-            "vm_name": self.vm_name,
-            "excluded": self.excluded,
-            "required": self.required,
-            "reread": self.reread.to_string(),
-            "transfer_limit_s": self.transfer_limit.as_secs(),
-        })
-    }
-
-    /// The request of a recorded job, from one for the same VM: with the limits that are part of
-    /// its table of sub-tasks, without which a plan would not be the recorded one.
-    #[must_use]
-    pub fn as_recorded(&self, params: &serde_json::Value) -> Self {
-        let limit = params["transfer_limit_s"].as_u64();
-        Self {
-            transfer_limit: limit.map_or(DEFAULT_TRANSFER_LIMIT, Duration::from_secs),
-            ..self.clone()
-        }
-    }
 }
 
 /// The ports a backup uses.
@@ -195,7 +142,7 @@ impl BackupContext {
     }
 
     pub(crate) fn snapshot_problem(&self, error: &tresor_disk::Error) -> Problem {
-        snapshot_problem(error, &self.request.vm_name, &self.request.socket)
+        snapshot_problem(error, &self.request.order.vm_name, &self.request.socket)
     }
 
     pub(crate) fn vault_problem(&self, error: &tresor_vault::Error) -> Problem {

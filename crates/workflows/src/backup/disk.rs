@@ -58,7 +58,7 @@ impl Mover<'_> {
         let place = parent.as_ref().and_then(|parent| parent.reread);
         let kept = place.map(RereadRecord::not_this_time);
         let share = match &mode {
-            ReadMode::Incremental { .. } => ctx.request.reread.decide_share(place.as_ref()),
+            ReadMode::Incremental { .. } => ctx.request.order.reread.decide_share(place.as_ref()),
             ReadMode::Full { .. } => None,
         };
         let reread = reread_of(ctx, share, parent.as_ref())?;
@@ -164,7 +164,7 @@ fn contradicted(
 ) -> Doubt {
     let offset = compared.first_difference.unwrap_or_default();
     let problem = Kind::TrackingContradicted {
-        vm: ctx.request.vm_name.clone(),
+        vm: ctx.request.order.vm_name.clone(),
         disk: disk.name.to_string(),
         offset: offset.to_string(),
     };

@@ -18,10 +18,10 @@ pub(super) struct ChosenDisk {
 /// Leaves out what the registration leaves out, and takes in what it takes in.
 pub(super) fn apply_policy(disks: &mut [MachineDisk], request: &BackupRequest) {
     for disk in disks {
-        if disk.shared && request.included.contains(&disk.name) {
+        if disk.shared && request.order.included.contains(&disk.name) {
             disk.excluded = None;
         }
-        if disk.excluded.is_none() && request.excluded.contains(&disk.name) {
+        if disk.excluded.is_none() && request.order.excluded.contains(&disk.name) {
             disk.excluded = Some("left out by its registration".to_owned());
         }
     }

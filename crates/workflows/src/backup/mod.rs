@@ -20,55 +20,59 @@ mod disks;
 mod heal;
 mod impact;
 mod ladder;
+mod order;
 mod prepare;
 mod release;
 mod snapshot;
 mod transfer;
 
-pub use context::{BackupContext, BackupRequest, BackupServices, DEFAULT_TRANSFER_LIMIT};
+pub use context::{BackupContext, BackupRequest, BackupServices};
 pub use impact::GUEST_WRITES;
+pub use order::{BackupCause, BackupLimits, BackupOrder, DEFAULT_TRANSFER_LIMIT};
 pub use transfer::COMPRESSION;
-
-use std::time::Duration;
 
 use tresor_jobs::{JobPlan, KillPoint, RecoveryPolicy, SubTask};
 use tresor_model::{JobId, JobKind, SessionId, SnapshotTag};
 
 /// The table of sub-tasks.
 #[must_use]
-pub fn plan(job: JobId, request: &BackupRequest) -> JobPlan<BackupContext> {
+pub fn plan(job: JobId, order: &BackupOrder) -> JobPlan<BackupContext> {
     JobPlan {
         id: job,
         kind: JobKind::Backup,
-        subject: request.vm_name.clone(),
-        lock: Some(lock_of(request)),
-        params: request.to_params(),
+        subject: order.vm_name.clone(),
+        lock: Some(order.lock()),
+        params: order.to_params(),
         recovery: RecoveryPolicy::Unwind,
-        sub_tasks: sub_tasks(request.transfer_limit),
+        sub_tasks: sub_tasks(&order.limits),
     }
 }
 
-fn sub_tasks(limit: Duration) -> Vec<Box<dyn SubTask<BackupContext>>> {
+fn sub_tasks(limits: &BackupLimits) -> Vec<Box<dyn SubTask<BackupContext>>> {
     vec![
-        Box::new(prepare::Prepare),
-        Box::new(snapshot::TakeSnapshot),
-        Box::new(transfer::TransferData { limit }),
-        Box::new(commit::Commit),
-        Box::new(release::ReleaseSnapshot),
+        Box::new(prepare::Prepare {
+            limit: limits.prepare,
+        }),
+        Box::new(snapshot::TakeSnapshot {
+            limit: limits.snapshot,
+        }),
+        Box::new(transfer::TransferData {
+            limit: limits.transfer,
+        }),
+        Box::new(commit::Commit {
+            limit: limits.commit,
+        }),
+        Box::new(release::ReleaseSnapshot {
+            limit: limits.release,
+        }),
     ]
 }
 
 /// Every place where a backup can be cut off.
 #[must_use]
 pub fn kill_points() -> Vec<KillPoint> {
-    let table = tresor_jobs::specs(&sub_tasks(DEFAULT_TRANSFER_LIMIT));
+    let table = tresor_jobs::specs(&sub_tasks(&BackupLimits::default()));
     tresor_jobs::kill_points(&table)
-}
-
-/// What backups of one VM exclude each other by.
-#[must_use]
-pub fn lock_of(request: &BackupRequest) -> String {
-    format!("vm:{}", request.vm)
 }
 
 /// The vault session of a job: the same UUID, so that each is found from the other.

@@ -29,7 +29,9 @@ use crate::{
 /// command 30 s before it resets the disk, Windows' virtio drivers 60 s.
 const FLEECING_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) struct Prepare;
+pub(super) struct Prepare {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<BackupContext> for Prepare {
@@ -38,7 +40,7 @@ impl SubTask<BackupContext> for Prepare {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(600))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
@@ -93,7 +95,7 @@ impl SubTask<BackupContext> for Prepare {
                 tag: tag_of(ctx.job),
                 disks,
                 fleecing_dir: ctx.request.fleecing_dir.clone(),
-                fleecing_limit: ctx.request.fleecing_limit,
+                fleecing_limit: ctx.request.order.fleecing_limit,
                 fleecing_timeout: FLEECING_TIMEOUT,
             })
             .await
@@ -149,7 +151,7 @@ async fn warn_if_near(
         .cloned()
         .collect();
     if let Some(near) = near_disk(&vault, &news).await {
-        let problem = near.problem(&ctx.request.vm_name, &vault);
+        let problem = near.problem(&ctx.request.order.vm_name, &vault);
         ctx.warn_of(scope, problem.into());
     }
 }
@@ -161,12 +163,12 @@ fn was_seen(disk: &MachineDisk, parent: Option<&RecoveryPoint>) -> bool {
 }
 
 fn check_identity(request: &BackupRequest, found: tresor_model::VmId) -> Result<(), Problem> {
-    if found == request.vm {
+    if found == request.order.vm {
         return Ok(());
     }
     Err(Kind::VmIdentityMismatch {
-        vm: request.vm_name.clone(),
-        expected: request.vm.to_string(),
+        vm: request.order.vm_name.clone(),
+        expected: request.order.vm.to_string(),
         found: found.to_string(),
     }
     .into())
@@ -176,7 +178,7 @@ fn check_state(request: &BackupRequest, state: &VmState) -> Result<(), Problem> 
     match state {
         VmState::Running | VmState::Paused(_) | VmState::Stopped => Ok(()),
         VmState::Other(state) => Err(Kind::SnapshotFailed {
-            vm: request.vm_name.clone(),
+            vm: request.order.vm_name.clone(),
             step: "begin a snapshot".to_owned(),
             reason: format!("the VM is in state `{state}`"),
         }
@@ -190,7 +192,7 @@ fn no_disk(request: &BackupRequest, disks: &[MachineDisk]) -> Problem {
         .map(|disk| format!("{}: {}", disk.name, disk.excluded.as_deref().unwrap_or("")))
         .collect();
     Kind::DiskUnsupported {
-        vm: request.vm_name.clone(),
+        vm: request.order.vm_name.clone(),
         disk: "(all)".to_owned(),
         reason: if reasons.is_empty() {
             "the VM has no disk".to_owned()

@@ -10,7 +10,9 @@ use tresor_problem::Problem;
 
 use super::{BackupContext, tag_of};
 
-pub(super) struct ReleaseSnapshot;
+pub(super) struct ReleaseSnapshot {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<BackupContext> for ReleaseSnapshot {
@@ -19,7 +21,7 @@ impl SubTask<BackupContext> for ReleaseSnapshot {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(120))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut BackupContext, _scope: &Scope) -> Result<Value, Problem> {

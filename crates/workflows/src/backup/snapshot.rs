@@ -26,7 +26,9 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(60);
 /// The swap takes milliseconds; a guest frozen for longer than this is thawed whatever happens.
 const HOLD_LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) struct TakeSnapshot;
+pub(super) struct TakeSnapshot {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<BackupContext> for TakeSnapshot {
@@ -35,7 +37,7 @@ impl SubTask<BackupContext> for TakeSnapshot {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(300))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut BackupContext, scope: &Scope) -> Result<Value, Problem> {
@@ -71,7 +73,7 @@ impl SubTask<BackupContext> for TakeSnapshot {
             return Ok(()); // never frozen, or thawed for sure, or not running any more
         }
         Err(Kind::GuestLeftFrozen {
-            vm: ctx.request.vm_name.clone(),
+            vm: ctx.request.order.vm_name.clone(),
             reason: format!("the backup died while it took the snapshot, and {message}"),
         }
         .into())
@@ -126,7 +128,7 @@ async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<F
             .push(Fact::not_observed("guest-agent.flush", why, observer, now));
     }
     let request = FreezeRequest {
-        freeze_limit: ctx.request.freeze_limit,
+        freeze_limit: ctx.request.order.freeze_limit,
         hold_limit: HOLD_LIMIT,
     };
     match quiescer.freeze(request).await {
@@ -142,7 +144,7 @@ async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<F
 fn lower_rung(request: &BackupRequest, error: &QuiesceError) -> Result<String, Problem> {
     match error.kind {
         QuiesceErrorKind::LeftFrozen => Err(Kind::GuestLeftFrozen {
-            vm: request.vm_name.clone(),
+            vm: request.order.vm_name.clone(),
             reason: error.message.clone(),
         }
         .into()),
@@ -170,7 +172,7 @@ async fn take_frozen(
             return Ok(ladder.frozen(freeze, &thaw));
         }
         Err(error) => Kind::GuestLeftFrozen {
-            vm: ctx.request.vm_name.clone(),
+            vm: ctx.request.order.vm_name.clone(),
             reason: error.message,
         },
     };
@@ -203,7 +205,7 @@ async fn take_paused(
 }
 
 fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result<(), Problem> {
-    if report.achieved >= request.required {
+    if report.achieved >= request.order.required {
         return Ok(());
     }
     let why: Vec<_> = report
@@ -212,8 +214,8 @@ fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result
         .filter_map(|attempt| attempt.failure.as_deref())
         .collect();
     Err(Kind::ConsistencyNotReached {
-        vm: request.vm_name.clone(),
-        required: request.required.to_string(),
+        vm: request.order.vm_name.clone(),
+        required: request.order.required.to_string(),
         achieved: report.achieved.to_string(),
         reason: if why.is_empty() {
             report.proof.clone()

@@ -54,7 +54,7 @@ async fn move_all(
     scope: &Scope,
 ) -> Result<DiskStats, Problem> {
     let provider = Arc::clone(&ctx.services.provider);
-    let pacer = Pacer::new(ctx.request.read_limit);
+    let pacer = Pacer::new(ctx.request.order.read_limit);
     let watch = GuestWatch::new(ctx.usual_write);
     let mover = Mover {
         writer,

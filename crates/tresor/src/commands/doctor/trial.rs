@@ -9,11 +9,12 @@ use tresor_backend::{
     wrap::{Metered, Verb},
 };
 use tresor_backend_object::ObjectBackend;
+use tresor_host::internal;
 use tresor_problem::Problem;
 use tresor_workflows::storage_problem;
 
 use super::{Finding, Verdict, locks, report};
-use crate::{output::note, state::internal};
+use crate::output::note;
 
 /// The checks that are made before a vault is: what commits and reads stand on.
 const ESSENTIAL: &[&str] = &[

@@ -11,16 +11,12 @@ use tresor_backend::{
     Backend, LocalBackend,
     wrap::{Backoff, Paced, Retrying, Throttled},
 };
-use tresor_backend_object::{ObjectBackend, ObjectLock, Place, Secrets, Settings};
+use tresor_backend_object::{ObjectBackend, Place, Secrets, Settings};
 use tresor_catalog::VaultRecord;
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::storage_problem;
 
-use super::open::{absolute, usage};
-use crate::{
-    args::{ObjectLockArg, StoreArgs},
-    keys,
-};
+use crate::{keys, problems::usage, state::absolute};
 
 /// Longer than for a disk: a busy store says "later" for a while.
 const BACKOFF: Backoff = Backoff {
@@ -31,7 +27,7 @@ const BACKOFF: Backoff = Backoff {
 
 /// A directory of this machine, or a place in an object store.
 #[derive(Debug, Clone)]
-pub(crate) enum Location {
+pub enum Location {
     /// The directory, as an absolute path.
     Directory(PathBuf),
     /// The place, and how to reach it.
@@ -43,8 +39,7 @@ impl Location {
     ///
     /// # Errors
     /// `UsageError` for a URL that is none, or for options of a store with a directory.
-    pub(crate) fn read(text: &Path, store: &StoreArgs) -> Result<Self, Problem> {
-        let settings = settings(store);
+    pub fn read(text: &Path, settings: Settings) -> Result<Self, Problem> {
         let place = text.to_str().and_then(Place::parse);
         match place {
             Some(place) => {
@@ -62,7 +57,7 @@ impl Location {
     ///
     /// # Errors
     /// When the catalog holds what this program does not write.
-    pub(crate) fn of(entry: &VaultRecord) -> Result<Self, Problem> {
+    pub fn of(entry: &VaultRecord) -> Result<Self, Problem> {
         let Some(place) = Place::parse(&entry.location) else {
             return Ok(Self::Directory(entry.location.clone().into()));
         };
@@ -81,7 +76,8 @@ impl Location {
     }
 
     /// The settings as the catalog keeps them.
-    pub(crate) fn settings(&self) -> Option<String> {
+    #[must_use]
+    pub fn settings(&self) -> Option<String> {
         match self {
             Self::Directory(_) => None,
             Self::Store(_, settings) => serde_json::to_string(settings).ok(),
@@ -89,7 +85,8 @@ impl Location {
     }
 
     /// What a vault there would be called.
-    pub(crate) fn short_name(&self) -> Option<String> {
+    #[must_use]
+    pub fn short_name(&self) -> Option<String> {
         match self {
             Self::Directory(path) => Some(path.file_name()?.to_string_lossy().into_owned()),
             Self::Store(place, _) => Some(place.short_name().to_owned()),
@@ -97,7 +94,10 @@ impl Location {
     }
 
     /// Opens the storage of a vault that is there.
-    pub(crate) async fn open(
+    ///
+    /// # Errors
+    /// `VaultNotFound` for a directory that is none; what the storage says.
+    pub async fn open(
         &self,
         upload_limit: Option<NonZeroU64>,
     ) -> Result<Arc<dyn Backend>, Problem> {
@@ -120,7 +120,10 @@ impl Location {
     }
 
     /// Opens the storage for a vault that is to be made: the directory is made, a bucket is not.
-    pub(crate) async fn create(&self) -> Result<Arc<dyn Backend>, Problem> {
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn create(&self) -> Result<Arc<dyn Backend>, Problem> {
         match self {
             Self::Directory(path) => {
                 let backend = LocalBackend::create(path).await;
@@ -136,7 +139,7 @@ impl Location {
     ///
     /// # Errors
     /// `UsageError` for a directory, and when settings or credentials make no client.
-    pub(crate) fn object_store(&self) -> Result<ObjectBackend, Problem> {
+    pub fn object_store(&self) -> Result<ObjectBackend, Problem> {
         let Self::Store(place, settings) = self else {
             return Err(usage(&format!("{self} is no object store.")));
         };
@@ -166,26 +169,8 @@ impl fmt::Display for Location {
     }
 }
 
-fn settings(store: &StoreArgs) -> Settings {
-    let path = |path: &Option<PathBuf>| path.as_deref().map(absolute);
-    Settings {
-        endpoint: store.endpoint.clone(),
-        region: store.region.clone(),
-        account: store.account.clone(),
-        ca_file: path(&store.ca_file),
-        credentials_file: path(&store.credentials_file),
-        request_limit: store.request_limit,
-        object_lock: match store.object_lock {
-            ObjectLockArg::Off => ObjectLock::Off,
-            ObjectLockArg::Governance => ObjectLock::Governance,
-            ObjectLockArg::Compliance => ObjectLock::Compliance,
-        },
-        allow_http: store.allow_http,
-    }
-}
-
 /// Limits are below the repeating: what is sent again is paid for again.
-pub(super) fn stack(
+pub fn stack(
     store: impl Backend + 'static,
     settings: &Settings,
     upload_limit: Option<NonZeroU64>,

@@ -11,7 +11,7 @@ use tresor_problem::{Kind, Problem};
 use tresor_vault::KeyMaterial;
 use zeroize::Zeroizing;
 
-use crate::{args::KeyArgs, state::internal};
+use crate::problems::{internal, usage};
 
 /// Larger key files are refused.
 const MAX_SIZE: u64 = 64 << 10;
@@ -19,20 +19,29 @@ const MAX_SIZE: u64 = 64 << 10;
 /// Name of the systemd credential (`LoadCredential=tresor-key:…`).
 const CREDENTIAL: &str = "tresor-key";
 
-/// Finds the key for a vault: the options, then the systemd credential, then the key file that
+/// Which key was asked for; neither: the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct KeyChoice {
+    /// A file with a key or recovery key.
+    pub key_file: Option<PathBuf>,
+    /// A file with a passphrase.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Finds the key for a vault: what was asked for, then the systemd credential, then the key file that
 /// the catalog remembers.
 ///
 /// # Errors
 /// `VaultKeyMissing`, or what [`read_secret`] says.
-pub(crate) fn find(
-    args: &KeyArgs,
+pub fn find(
+    choice: &KeyChoice,
     remembered: Option<&Path>,
     location: &str,
 ) -> Result<KeyMaterial, Problem> {
-    if let Some(path) = &args.passphrase_file {
+    if let Some(path) = &choice.passphrase_file {
         return passphrase(path);
     }
-    let path = match (&args.key_file, credential(), remembered) {
+    let path = match (&choice.key_file, credential(), remembered) {
         (Some(path), _, _) => path.clone(),
         (None, Some(path), _) => path,
         (None, None, Some(path)) => path.to_owned(),
@@ -50,7 +59,7 @@ pub(crate) fn find(
 ///
 /// # Errors
 /// When the system gives no random numbers.
-pub(crate) fn generate() -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn generate() -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *random)
         .map_err(|error| internal(format!("The system gives no random numbers: {error}.")))?;
@@ -62,14 +71,14 @@ pub(crate) fn generate() -> Result<Zeroizing<Vec<u8>>, Problem> {
 ///
 /// # Errors
 /// What [`read_secret`] says; a text that is not UTF-8 or is empty is a usage error.
-pub(crate) fn passphrase(path: &Path) -> Result<KeyMaterial, Problem> {
+pub fn passphrase(path: &Path) -> Result<KeyMaterial, Problem> {
     let bytes = read_secret(path)?;
     let text = std::str::from_utf8(&bytes).map(|text| text.trim_end_matches(['\r', '\n']));
     match text {
         Ok(text) if !text.is_empty() => {
             Ok(KeyMaterial::Passphrase(Zeroizing::new(text.to_owned())))
         }
-        _ => Err(usage(format!(
+        _ => Err(usage(&format!(
             "{} holds no passphrase: one line of text.",
             path.display()
         ))),
@@ -85,9 +94,9 @@ fn credential() -> Option<PathBuf> {
 ///
 /// # Errors
 /// `VaultKeyFileUnsafe`, or a usage error.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |error: io::Error| {
-        usage(format!(
+        usage(&format!(
             "The key file {} cannot be read: {error}.",
             path.display()
         ))
@@ -105,7 +114,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
         .into());
     }
     if meta.len() > MAX_SIZE {
-        return Err(usage(format!(
+        return Err(usage(&format!(
             "{} is too large for a key file.",
             path.display()
         )));
@@ -121,7 +130,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn write_key_file(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write_key_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let mut file = OpenOptions::new()
@@ -132,8 +141,4 @@ pub(crate) fn write_key_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     File::open(dir)?.sync_all()
-}
-
-fn usage(what: String) -> Problem {
-    Kind::UsageError { what }.into()
 }

@@ -8,11 +8,14 @@ use tresor_problem::{Kind, Problem};
 
 /// Where Tresor keeps what it knows.
 #[derive(Debug, Clone)]
-pub(crate) struct StateDir(PathBuf);
+pub struct StateDir(PathBuf);
 
 impl StateDir {
     /// The directory that was asked for, or the default of this user.
-    pub(crate) fn choose(asked: Option<&Path>) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// A usage error when this user has no home.
+    pub fn choose(asked: Option<&Path>) -> Result<Self, Problem> {
         if let Some(path) = asked {
             return Ok(Self(path.to_owned()));
         }
@@ -34,7 +37,10 @@ impl StateDir {
     }
 
     /// Opens the catalog, or makes it.
-    pub(crate) async fn catalog(&self) -> Result<Catalog, Problem> {
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn catalog(&self) -> Result<Catalog, Problem> {
         let path = self.0.join("catalog.db");
         Catalog::open(&path)
             .await
@@ -42,12 +48,14 @@ impl StateDir {
     }
 
     /// The key file that `vault create` makes for a vault of this name.
-    pub(crate) fn key_file(&self, vault_name: &str) -> PathBuf {
+    #[must_use]
+    pub fn key_file(&self, vault_name: &str) -> PathBuf {
         self.0.join("keys").join(format!("{vault_name}.key"))
     }
 
     /// Where sockets go, when not to the system's own place: a user has a directory for them.
-    pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
+    #[must_use]
+    pub fn runtime_dir(&self) -> Option<PathBuf> {
         if rustix::process::geteuid().is_root() {
             return None;
         }
@@ -56,42 +64,50 @@ impl StateDir {
     }
 
     /// Where locks of VMs are: the same place for every state directory of this user.
-    pub(crate) fn lock_dir(&self) -> PathBuf {
+    #[must_use]
+    pub fn lock_dir(&self) -> PathBuf {
         self.runtime_dir().unwrap_or_else(|| "/run/tresor".into())
     }
 
     /// The directory itself.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where copies of small objects of vaults are kept.
-    pub(crate) fn sessions_cache(&self) -> PathBuf {
+    #[must_use]
+    pub fn sessions_cache(&self) -> PathBuf {
         self.0.join("sessions-cache")
     }
 
     /// What the storage of a vault was seen to hold.
-    pub(crate) fn held_note(&self, vault: VaultId) -> PathBuf {
+    #[must_use]
+    pub fn held_note(&self, vault: VaultId) -> PathBuf {
         self.0.join("held").join(format!("{vault}.json"))
     }
 
     /// What was asked for when plans of retention were made.
-    pub(crate) fn plans(&self) -> PathBuf {
+    #[must_use]
+    pub fn plans(&self) -> PathBuf {
         self.0.join("plans")
     }
 
     /// Where fleecing images go unless asked otherwise.
-    pub(crate) fn fleecing_dir(&self) -> PathBuf {
+    #[must_use]
+    pub fn fleecing_dir(&self) -> PathBuf {
         self.0.join("fleecing")
     }
 
     /// Tables of what the vaults hold; read again from them when they are lost.
-    pub(crate) fn index_cache(&self) -> PathBuf {
+    #[must_use]
+    pub fn index_cache(&self) -> PathBuf {
         self.0.join("index-cache")
     }
 }
 
-/// A defect of ours, as a problem.
-pub(crate) fn internal(what: String) -> Problem {
-    Kind::Internal { what }.into()
+/// A path that still means the same when it is read in another directory.
+#[must_use]
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -33,7 +33,7 @@ struct Holder {
 
 /// The lock of one VM, until the value is dropped.
 #[derive(Debug)]
-pub(crate) struct HostLock {
+pub struct HostLock {
     path: PathBuf,
     file: fs::File,
     holder: Holder,
@@ -44,7 +44,7 @@ impl HostLock {
     ///
     /// # Errors
     /// `VmBusy` with its holder, `StateUnusable` when the directory cannot be used.
-    pub(crate) fn take(dir: &Path, vm: (VmId, &str), state_dir: &Path) -> Result<Self, Problem> {
+    pub fn take(dir: &Path, vm: (VmId, &str), state_dir: &Path) -> Result<Self, Problem> {
         let path = dir.join(format!("{}.lock", vm.0));
         fs::create_dir_all(dir).map_err(|error| unusable(dir, &error))?;
         let Some(file) = lock(&path).map_err(|error| unusable(&path, &error))? else {
@@ -64,7 +64,7 @@ impl HostLock {
     ///
     /// # Errors
     /// `StateUnusable` when the file cannot be written.
-    pub(crate) fn note(&mut self, job: JobId) -> Result<(), Problem> {
+    pub fn note(&mut self, job: JobId) -> Result<(), Problem> {
         self.holder.job = Some(job);
         self.write()
     }
@@ -78,7 +78,7 @@ impl HostLock {
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub(crate) fn remove_stale(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    pub fn remove_stale(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         let listed = match fs::read_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(removed),

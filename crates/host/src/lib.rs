@@ -1,0 +1,24 @@
+//! The host role: what a machine with VMs needs to work on them. State and keys, vaults and how they
+//! are opened, VMs and their locks, and jobs that become plans beside the disks.
+//!
+//! # Invariants
+//! - One process at a time works on a VM of this machine ([`HostLock`]).
+//! - A job is what was recorded of it: its plan is built from its parameters, on whatever host it runs.
+
+pub mod keys;
+mod location;
+mod lock;
+mod place;
+mod problems;
+mod state;
+mod vm;
+mod work;
+
+pub use keys::KeyChoice;
+pub use location::{Location, stack};
+pub use lock::HostLock;
+pub use place::{KEY_FILE, Manner, VaultPlace, open_vault_at};
+pub use problems::{internal, usage};
+pub use state::{StateDir, absolute};
+pub use vm::{guest_agent, provider, vm_problem};
+pub use work::VmWork;
