@@ -5,11 +5,14 @@
 //! - One process at a time works on a VM of this machine ([`HostLock`]).
 //! - A job is what was recorded of it: its plan is built from its parameters, on whatever host it runs.
 
+mod backup;
 pub mod keys;
 mod location;
 mod lock;
 mod place;
 mod problems;
+mod registry;
+mod role;
 mod state;
 mod vm;
 mod work;
@@ -19,6 +22,8 @@ pub use location::{Location, stack};
 pub use lock::HostLock;
 pub use place::{KEY_FILE, Manner, VaultPlace, open_vault_at};
 pub use problems::{internal, usage};
+pub use registry::{LocalRegistry, Registry};
+pub use role::{HostRole, RoleOptions, Stop};
 pub use state::{StateDir, absolute};
 pub use vm::{guest_agent, provider, vm_problem};
 pub use work::VmWork;

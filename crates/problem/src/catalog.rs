@@ -355,6 +355,21 @@ problems! {
         cause "Job {job} was left behind by a process that ended without finishing it; what it had begun was undone."
         remedy ["Start the job again: what was stored already is not sent again."]
         retry Helps fault Host exit Failure;
+    PolicyInvalid { policy, wrong }
+        title "The policy cannot be as it is"
+        cause "The policy {policy} was refused: {wrong}"
+        remedy ["Mend the fields that are named; docs/policies.md says what each may be.", "`tresor policies show nightly` prints one that works."]
+        retry Never fault Usage exit Usage;
+    ServiceDown { since }
+        title "The service does not run"
+        cause "No process of the service has given a sign of life since {since}: nothing is backed up by itself."
+        remedy ["Start it: `systemctl start tresor`, or `tresor serve`.", "Look at its log for why it ended: `journalctl -u tresor`."]
+        retry AfterRemedy fault Host exit Failure;
+    ProtectionAtRisk { count, vms }
+        title "VMs are not as protected as their policies say"
+        cause "{count} VMs are late or have a problem that does not pass by itself: {vms}"
+        remedy ["`tresor status` says for each what is wrong and what to do."]
+        retry AfterRemedy fault Usage exit Failure;
     StateUnusable { path, reason }
         title "Tresor's state directory cannot be used"
         cause "The state in {path} cannot be used: {reason}"

@@ -47,6 +47,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-catalog", Catalog),
     ("tresor-workflows", Workflow),
     ("tresor-host", Role),
+    ("tresor-service", Role),
     ("tresor", Program),
     ("tresor-bench", Dev),
     ("tresor-decoders", Dev),

@@ -11,6 +11,7 @@ mod jobs;
 mod key;
 mod points;
 mod retention;
+mod service;
 mod vault;
 mod vm;
 
@@ -23,6 +24,7 @@ pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
 pub(crate) use retention::{ExpireArgs, KeepArgs};
+pub(crate) use service::{PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs};
 pub(crate) use vault::{KeyArgs, ObjectLockArg, ShareOrNone, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 
@@ -210,6 +212,29 @@ Examples:
   tresor collect --min-gain 101                        # only delete, e.g. when the storage is full
   tresor collect --abort-sessions-older-than 36h")]
     Collect(CollectArgs),
+    /// Run the service: back up what is protected when its policy says so
+    #[command(after_help = "\
+Runs until it is told to stop (SIGTERM, Ctrl-C): then it begins nothing new, lets jobs that run end, and
+takes back those that do not within --grace. Killed, it leaves jobs that the next one ends.
+
+Examples:
+  tresor serve
+  tresor protect web01 --policy nightly
+  tresor status")]
+    Serve(ServeArgs),
+    /// Make, change and look at policies: when backups start, which recovery points stay
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
+    /// Protect a VM by a policy, or by another one
+    Protect(ProtectArgs),
+    /// Back a VM up no more; its recovery points stay
+    Unprotect(UnprotectArgs),
+    /// How it all stands, on one screen
+    #[command(after_help = "\
+Examples:
+  tresor status
+  tresor status --check        # for monitoring: exits with an error when the service is down or a VM is at risk")]
+    Status(StatusArgs),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

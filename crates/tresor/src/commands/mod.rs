@@ -17,10 +17,14 @@ mod open;
 mod partial;
 mod points;
 mod points_change;
+mod policies;
+mod protect;
 mod reconcile;
 mod repair;
 mod restore;
+mod serve;
 mod session;
+mod status;
 mod unhide;
 mod vault;
 mod vault_lock;
@@ -51,6 +55,11 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Check(args) => check::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Collect(args) => collect::run(args, &session).await,
+        Command::Serve(args) => serve::run(args, &session).await,
+        Command::Policies(command) => policies::run(command, &session).await,
+        Command::Protect(args) => protect::protect(args, &session).await,
+        Command::Unprotect(args) => protect::unprotect(args, &session).await,
+        Command::Status(args) => status::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

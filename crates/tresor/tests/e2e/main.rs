@@ -24,6 +24,7 @@ mod problems;
 mod restore;
 mod retention;
 mod running;
+mod service;
 mod stopped;
 mod store_copies;
 mod stores;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tresor_jobs::{Scope, SubTask};
-use tresor_model::RecoveryPoint;
+use tresor_model::{DiskStats, RecoveryPoint};
 use tresor_problem::Problem;
 use tresor_vault::Ended;
 
@@ -35,7 +35,7 @@ impl SubTask<BackupContext> for Commit {
         let point = assemble(ctx)?;
         let committed = writer.commit(point.clone()).await;
         committed.map_err(|error| ctx.vault_problem(&error))?;
-        let output = json!({ "point": point.id });
+        let output = told(&point);
         ctx.point = Some(point);
         Ok(output)
     }
@@ -52,13 +52,23 @@ impl SubTask<BackupContext> for Commit {
             Ended::WasCommitted => {
                 let point = ctx.services.vault.point(session.into()).await;
                 let point = point.map_err(|error| ctx.vault_problem(&error))?;
-                let output = json!({ "point": point.id });
+                let output = told(&point);
                 ctx.point = Some(point);
                 Ok(Some(output))
             }
             Ended::AbortedNow | Ended::WasAborted => Ok(None),
         }
     }
+}
+
+/// What the job's story has of its point.
+fn told(point: &RecoveryPoint) -> Value {
+    let disks = point.disks.iter();
+    let sum = disks.fold(DiskStats::default(), |sum, disk| sum.plus(&disk.stats));
+    json!({
+        "point": point.id, "taken_at": point.taken_at, "consistency": point.consistency.achieved,
+        "read": sum.read, "stored": sum.stored,
+    })
 }
 
 fn assemble(ctx: &mut BackupContext) -> Result<RecoveryPoint, Problem> {

@@ -1,0 +1,114 @@
+//! Backups that were queued, on this machine.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tresor_catalog::VmRecord;
+use tresor_disk::SnapshotProvider as _;
+use tresor_jobs::{EngineError, LogErrorKind, NewJob, Silent};
+use tresor_model::JobKind;
+use tresor_problem::Problem;
+use tresor_workflows::backup::{self, BackupContext, BackupOrder};
+
+use crate::{
+    role::{Begun, HostRole},
+    vm::vm_problem,
+    work::VmWork,
+};
+
+/// Begins a backup and carries it to its end. What stands in its way before it is taken up is the
+/// error.
+pub(crate) async fn run(
+    role: &HostRole,
+    job: &NewJob,
+    cancel: &CancellationToken,
+) -> Result<Begun, Problem> {
+    let order = BackupOrder::of_params(&job.params)?;
+    let mut work = match take(role, &order).await {
+        Ok(work) => work,
+        Err(problem) if problem.is("VmBusy") => return Ok(Begun::Busy),
+        Err(problem) => return Err(problem),
+    };
+    work.note(job.id)?;
+    end_dead_ones(role, &work, &order).await?;
+    let plan = backup::plan(job.id, &order);
+    let mut ctx = work.context(job.id, order);
+    let queue = &*role.queue;
+    let done = role
+        .engine
+        .take_up(queue, plan, &mut ctx, cancel, Arc::new(Silent))
+        .await;
+    remember(role, &work, &ctx).await;
+    match done {
+        Ok(_) => Ok(Begun::Over),
+        Err(EngineError::Log(error)) => match error.kind {
+            LogErrorKind::Busy { .. } => Ok(Begun::Busy),
+            // Somebody else was faster, or the log is away: then the job is found by whoever looks
+            // for abandoned ones.
+            _ => {
+                tracing::warn!(job = %job.id, %error, "the job was left");
+                Ok(Begun::Over)
+            }
+        },
+        Err(error) => Err(Problem::from(&error)),
+    }
+}
+
+/// Ends a job of a dead process.
+pub(crate) async fn end(role: &HostRole, job: &NewJob) -> Result<(), Problem> {
+    let order = BackupOrder::of_params(&job.params)?;
+    let work = take(role, &order).await?;
+    end_dead_ones(role, &work, &order).await
+}
+
+async fn take(role: &HostRole, order: &BackupOrder) -> Result<VmWork, Problem> {
+    let vm: VmRecord = role.registry.vm(order.vm).await?;
+    let name = order.vault.as_deref().unwrap_or(&vm.vault);
+    let vault = role.registry.vault(name, order.upload_limit).await?;
+    VmWork::take(&role.state, vm, vault, None).await
+}
+
+/// Unwinds what dead processes left of this VM's backups. The VM is looked at before: one that cannot be
+/// reached keeps its dead jobs for a better day.
+async fn end_dead_ones(role: &HostRole, work: &VmWork, order: &BackupOrder) -> Result<(), Problem> {
+    let lock = order.lock();
+    let abandoned = role.engine.abandoned().await;
+    let mut abandoned = abandoned.map_err(|error| Problem::from(&error))?;
+    abandoned.retain(|header| {
+        header.job.kind == JobKind::Backup && header.job.lock.as_deref() == Some(lock.as_str())
+    });
+    if abandoned.is_empty() {
+        return Ok(());
+    }
+    let described = work.provider.describe().await;
+    described.map_err(|error| vm_problem(&error, &work.vm))?;
+    for header in abandoned {
+        let job = header.job.id;
+        let order = BackupOrder::of_params(&header.job.params)?;
+        let plan = backup::plan(job, &order);
+        let mut ctx = work.context(job, order);
+        let never = CancellationToken::new();
+        let ended = role
+            .engine
+            .recover(plan, &mut ctx, &never, Arc::new(Silent))
+            .await;
+        let ended = ended.map_err(|error| Problem::from(&error))?;
+        tracing::info!(%job, state = ?ended.state(), "a dead process's job was ended");
+    }
+    Ok(())
+}
+
+/// The registry's copies are a convenience; the vault is the truth.
+async fn remember(role: &HostRole, work: &VmWork, ctx: &BackupContext) {
+    if let Some(machine) = &ctx.seen
+        && work.vm.machine.as_ref() != Some(machine)
+        && let Err(problem) = role.registry.note_machine(&work.vm.name, machine).await
+    {
+        tracing::warn!(vm = %work.vm.name, %problem, "what the VM is now could not be noted");
+    }
+    if let Some(point) = &ctx.point
+        && let Err(problem) = role.registry.note_point(work.vault.id(), point).await
+    {
+        tracing::warn!(point = %point.id, %problem, "the point is in the vault, but not in the catalog");
+    }
+}

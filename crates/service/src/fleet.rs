@@ -1,0 +1,493 @@
+//! All protected items and the scheduler, in memory: what happened goes in, what is to be done comes out.
+//!
+//! Without I/O: the loop that has the catalog carries the [`Effect`]s out. What must be known after a
+//! restart is in the catalog's [`Memory`] of each item.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+use tresor_catalog::{ItemRecord, ItemState, Memory, PolicyRecord, RunEnd};
+use tresor_model::{JobId, VmId};
+use tresor_schedule::{
+    AfterClose, Expected, Finished, Item, Limit, Limits, Missed, Offered, Outcome, Place, Priority,
+    Resource, ResourceKind, Scheduler, StartReason, WaitReason, Window,
+};
+
+use crate::{
+    ended::{End, Made, expected},
+    outlook::Outlook,
+};
+
+/// What a run takes of which nothing is known yet.
+const UNKNOWN: Duration = Duration::from_secs(300);
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Keep an item's place in its windows.
+    Place {
+        /// Whose.
+        vm: VmId,
+        /// Seconds after the opening.
+        slot_s: u64,
+    },
+    /// Start a backup.
+    Start(Start),
+    /// Keep how a job ended.
+    Ended {
+        /// Whose.
+        vm: VmId,
+        /// How.
+        end: RunEnd,
+    },
+    /// Tell that a window closed without a start.
+    Missed {
+        /// Whose.
+        vm: VmId,
+        /// When it opened, why it was missed, and what now.
+        text: String,
+    },
+}
+
+/// A backup that is to start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Start {
+    pub(crate) item: ItemRecord,
+    /// The policy.
+    pub(crate) outlook: Arc<Outlook>,
+    /// When the window opened that it is for.
+    pub(crate) window: Timestamp,
+    pub(crate) why: StartReason,
+    /// How often it was tried for this window, with this time.
+    pub(crate) attempt: u32,
+}
+
+impl PartialEq for Outlook {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.policy, self.revision) == (&other.policy, other.revision)
+    }
+}
+
+/// An item as it is followed.
+#[derive(Debug)]
+struct Tracked {
+    record: ItemRecord,
+    outlook: Arc<Outlook>,
+    /// Its job that waits or runs.
+    job: Option<JobId>,
+    /// The last window that closed without a start.
+    missed: Option<Timestamp>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    scheduler: Scheduler,
+    zone: TimeZone,
+    items: BTreeMap<VmId, Tracked>,
+    outlooks: BTreeMap<String, Arc<Outlook>>,
+    limits: Limits,
+}
+
+impl Fleet {
+    /// Nothing protected yet.
+    pub(crate) fn new(limits: Limits, zone: TimeZone) -> Self {
+        Self {
+            scheduler: Scheduler::new(limits),
+            zone,
+            items: BTreeMap::new(),
+            outlooks: BTreeMap::new(),
+            limits,
+        }
+    }
+
+    /// Takes in what the catalog has now: all policies, and all items that are protected.
+    pub(crate) fn update(
+        &mut self,
+        policies: Vec<PolicyRecord>,
+        records: Vec<ItemRecord>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        self.update_policies(policies, now);
+        let there: BTreeSet<_> = records.iter().map(|record| record.vm).collect();
+        let gone: Vec<_> = self
+            .items
+            .keys()
+            .copied()
+            .filter(|vm| !there.contains(vm))
+            .collect();
+        for vm in gone {
+            self.scheduler.remove(vm);
+            self.items.remove(&vm);
+        }
+        let mut effects = Vec::new();
+        for record in records {
+            effects.extend(self.update_item(record, now));
+        }
+        self.set_limits();
+        effects
+    }
+
+    fn update_policies(&mut self, policies: Vec<PolicyRecord>, now: Timestamp) {
+        for PolicyRecord {
+            policy, revision, ..
+        } in policies
+        {
+            let name = policy.name.clone();
+            let known = self.outlooks.get(&name);
+            if known.is_some_and(|known| known.revision == revision && known.policy == policy) {
+                continue;
+            }
+            match Outlook::new(policy, revision, &self.zone, now) {
+                Ok(outlook) => {
+                    self.outlooks.insert(name, Arc::new(outlook));
+                }
+                // It was valid when it was stored: the machine has lost its zones.
+                Err(error) => tracing::error!(policy = name, %error, "the policy cannot be used"),
+            }
+        }
+    }
+
+    /// An item that is new, or has changed in what matters here.
+    fn update_item(&mut self, record: ItemRecord, now: Timestamp) -> Option<Effect> {
+        let vm = record.vm;
+        if record.state != ItemState::Protected {
+            return None;
+        }
+        let outlook = Arc::clone(self.outlooks.get(&record.policy)?);
+        match self.items.get_mut(&vm) {
+            Some(tracked) => {
+                let is_same = Arc::ptr_eq(&tracked.outlook, &outlook)
+                    && place_of(&tracked.record) == place_of(&record)
+                    && tracked.record.since == record.since;
+                if is_same {
+                    return None;
+                }
+                let is_moved =
+                    tracked.record.policy != record.policy || tracked.record.since != record.since;
+                let own = std::mem::take(&mut tracked.record.memory);
+                tracked.record = record;
+                if !is_moved {
+                    // What is known here is newer, if it could not be kept.
+                    tracked.record.memory = own;
+                }
+                tracked.outlook = outlook;
+                tracked.missed = None;
+                if tracked.job.is_some() {
+                    return None; // its next window is offered when the job has ended
+                }
+                self.scheduler.remove(vm);
+            }
+            None => {
+                let tracked = Tracked {
+                    record,
+                    outlook,
+                    job: None,
+                    missed: None,
+                };
+                self.items.insert(vm, tracked);
+            }
+        }
+        self.offer(vm, now)
+    }
+
+    /// On a host, in a vault, as many run as the strictest policy with an item there allows.
+    fn set_limits(&mut self) {
+        let mut limits = BTreeMap::new();
+        for tracked in self.items.values() {
+            let concurrency = &tracked.outlook.policy.concurrency;
+            let place = place_of(&tracked.record);
+            let of = [
+                (
+                    ResourceKind::Host,
+                    place.host,
+                    concurrency.host,
+                    self.limits.host,
+                ),
+                (
+                    ResourceKind::Vault,
+                    place.vault,
+                    concurrency.vault,
+                    self.limits.vault,
+                ),
+            ];
+            for (kind, name, running, usual) in of {
+                let resource = Resource::new(kind, &name);
+                let limit = limits.entry(resource).or_insert(Limit { running, ..usual });
+                limit.running = limit.running.min(running);
+            }
+        }
+        for (resource, limit) in limits {
+            self.scheduler.set_limit(resource, limit);
+        }
+    }
+
+    /// Offers the next window of an item that has no job.
+    fn offer(&mut self, vm: VmId, now: Timestamp) -> Option<Effect> {
+        let tracked = self.items.get(&vm)?;
+        let window = tracked.next_window(now)?;
+        let item = tracked.item(window);
+        let offered = match self.scheduler.offer(&item, now) {
+            Ok(offered) => offered,
+            Err(error) => {
+                tracing::error!(vm = %tracked.record.vm_name, %error, "no start can be placed");
+                return None;
+            }
+        };
+        let Offered::Placed(placed) = offered else {
+            return None;
+        };
+        let slot_s = placed.offset.as_secs();
+        let memory = &mut self.items.get_mut(&vm)?.record.memory;
+        let is_new = memory.slot_s.replace(slot_s) != Some(slot_s);
+        is_new.then_some(Effect::Place { vm, slot_s })
+    }
+
+    /// A job of an item that waits or runs since before this state was made.
+    pub(crate) fn adopt(&mut self, vm: VmId, job: JobId, started: Timestamp, now: Timestamp) {
+        let Some(tracked) = self.items.get_mut(&vm) else {
+            return;
+        };
+        tracked.job = Some(job);
+        let opens = tracked.record.memory.open_window.unwrap_or(started);
+        let window = tracked
+            .outlook
+            .window_at(opens, tracked.record.memory.last_point_at, now);
+        let window = window.unwrap_or(Window {
+            opens,
+            closes: opens,
+            deadline: None,
+            next_opens: None,
+        });
+        let item = tracked.item(window);
+        self.scheduler.remove(vm);
+        if let Err(error) = self.scheduler.adopt(&item, started) {
+            tracing::error!(vm = %item.id, %error, "a job could not be counted");
+        }
+    }
+
+    /// The start that was asked for has been recorded as this job.
+    pub(crate) fn started(
+        &mut self,
+        vm: VmId,
+        job: JobId,
+        window: Timestamp,
+        attempt: u32,
+        at: Timestamp,
+    ) {
+        if let Some(tracked) = self.items.get_mut(&vm) {
+            tracked.job = Some(job);
+            tracked.missed = None;
+            let memory = &mut tracked.record.memory;
+            memory.open_window = Some(window);
+            memory.last_started_at = Some(at);
+            memory.attempt = attempt.into();
+            memory.not_before = None;
+        }
+    }
+
+    /// The start that was asked for could not be recorded.
+    pub(crate) fn not_started(&mut self, vm: VmId, retry_at: Timestamp, now: Timestamp) {
+        let retry_at = Some(retry_at);
+        self.scheduler.finish(vm, Outcome::Failed { retry_at }, now);
+    }
+
+    /// The items' jobs that wait or run.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (VmId, JobId)> + '_ {
+        let jobs = self.items.iter();
+        jobs.filter_map(|(vm, tracked)| Some((*vm, tracked.job?)))
+    }
+
+    /// Items of which a window is being served, with their names.
+    pub(crate) fn with_open_window(&self) -> Vec<(VmId, String)> {
+        let records = self.items.values().map(|tracked| &tracked.record);
+        records
+            .filter(|record| record.memory.open_window.is_some())
+            .map(|record| (record.vm, record.vm_name.clone()))
+            .collect()
+    }
+
+    /// Whether the end of a job that was made then is not in what is remembered of its item: it was made no
+    /// earlier than the item's last start, and no retry was noted since.
+    pub(crate) fn is_news(&self, vm: VmId, made_at: Timestamp) -> bool {
+        self.items.get(&vm).is_some_and(|tracked| {
+            let memory = &tracked.record.memory;
+            memory.not_before.is_none() && memory.last_started_at.is_none_or(|at| made_at >= at)
+        })
+    }
+
+    /// What is needed to judge the end of an item's job.
+    pub(crate) fn attempt(&self, vm: VmId) -> Option<(u32, Arc<Outlook>)> {
+        let tracked = self.items.get(&vm)?;
+        let attempt = u32::try_from(tracked.record.memory.attempt).unwrap_or(u32::MAX);
+        Some((attempt.max(1), Arc::clone(&tracked.outlook)))
+    }
+
+    /// An item's job has ended.
+    pub(crate) fn ended(&mut self, vm: VmId, end: &End, now: Timestamp) -> Vec<Effect> {
+        let Some(tracked) = self.items.get_mut(&vm) else {
+            return Vec::new();
+        };
+        tracked.job = None;
+        let (outcome, run_end) = tracked.record_end(end);
+        let mut effects = vec![Effect::Ended { vm, end: run_end }];
+        match self.scheduler.finish(vm, outcome, now) {
+            Finished::Retries => {}
+            Finished::Done | Finished::NotRunning => effects.extend(self.offer(vm, now)),
+        }
+        effects
+    }
+
+    /// What is to start now, and what has missed its window. Then when to ask again.
+    pub(crate) fn tick(&mut self, now: Timestamp) -> (Vec<Effect>, Option<Timestamp>) {
+        let mut effects = Vec::new();
+        let mut wake = None;
+        // What missed its window may be due at once in the next one.
+        for _ in 0..3 {
+            let decisions = self.scheduler.tick(now);
+            wake = decisions.wake_at;
+            let starts = decisions.starts.iter();
+            effects.extend(
+                starts
+                    .filter_map(|start| self.start(start))
+                    .map(Effect::Start),
+            );
+            for missed in &decisions.missed {
+                effects.extend(self.miss(missed, now));
+            }
+            if decisions.missed.is_empty() {
+                break;
+            }
+        }
+        (effects, wake)
+    }
+
+    fn start(&self, start: &tresor_schedule::Start) -> Option<Start> {
+        let tracked = self.items.get(&start.item)?;
+        let memory = &tracked.record.memory;
+        let before = memory.attempt * u64::from(memory.open_window == Some(start.window));
+        Some(Start {
+            item: tracked.record.clone(),
+            outlook: Arc::clone(&tracked.outlook),
+            window: start.window,
+            why: start.why,
+            attempt: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
+        })
+    }
+
+    fn miss(&mut self, missed: &Missed, now: Timestamp) -> Vec<Effect> {
+        let vm = missed.item;
+        let Some(tracked) = self.items.get_mut(&vm) else {
+            return Vec::new();
+        };
+        let text = format!(
+            "the window of {}: {}; {}",
+            missed.window, missed.reason, missed.then
+        );
+        let mut effects = vec![Effect::Missed { vm, text }];
+        if missed.then == AfterClose::NextWindow {
+            tracked.missed = tracked.missed.max(Some(missed.window));
+            effects.extend(self.offer(vm, now));
+        }
+        effects
+    }
+
+    /// Why an item does not run now.
+    pub(crate) fn why(&self, vm: VmId) -> Option<WaitReason> {
+        self.scheduler.why(vm)
+    }
+}
+
+impl Tracked {
+    fn next_window(&self, now: Timestamp) -> Option<Window> {
+        let memory = &self.record.memory;
+        if let Some(open) = memory.open_window
+            && let Some(window) = self.outlook.window_at(open, memory.last_point_at, now)
+        {
+            return Some(window);
+        }
+        let served = memory.last_started_at.max(Some(self.record.since))?;
+        self.outlook
+            .window_after(served, self.missed, memory.last_point_at, now)
+    }
+
+    fn item(&self, window: Window) -> Item {
+        let memory = &self.record.memory;
+        Item {
+            id: self.record.vm,
+            place: place_of(&self.record),
+            window,
+            expected: Expected {
+                duration: memory.expected_s.map_or(UNKNOWN, Duration::from_secs),
+                bytes: memory.expected_bytes.unwrap_or(0),
+            },
+            last_point: memory.last_point_at,
+            priority: Priority::Normal,
+            not_before: memory.not_before,
+            kept: memory.slot_s.map(Duration::from_secs),
+        }
+    }
+
+    /// Takes the end in; what the scheduler and the catalog are told.
+    fn record_end(&mut self, end: &End) -> (Outcome, RunEnd) {
+        let memory = &mut self.record.memory;
+        match end {
+            End::Point(Made {
+                taken_at,
+                took,
+                stored,
+            }) => {
+                let expected_s = expected(memory.expected_s, took.as_secs().max(1));
+                let expected_bytes = expected(memory.expected_bytes, *stored);
+                memory.last_point_at = Some(*taken_at);
+                memory.expected_s = Some(expected_s);
+                memory.expected_bytes = Some(expected_bytes);
+                give_up_window(memory);
+                let end = RunEnd::Succeeded {
+                    point_at: *taken_at,
+                    expected_s,
+                    expected_bytes,
+                };
+                (Outcome::Succeeded, end)
+            }
+            End::Failed {
+                retry_at: Some(retry_at),
+                ..
+            } => {
+                memory.not_before = Some(*retry_at);
+                let end = RunEnd::Retries {
+                    not_before: *retry_at,
+                };
+                (
+                    Outcome::Failed {
+                        retry_at: Some(*retry_at),
+                    },
+                    end,
+                )
+            }
+            End::Cancelled | End::Failed { retry_at: None, .. } => {
+                give_up_window(memory);
+                (Outcome::Failed { retry_at: None }, RunEnd::GivenUp)
+            }
+        }
+    }
+}
+
+fn give_up_window(memory: &mut Memory) {
+    memory.open_window = None;
+    memory.not_before = None;
+    memory.attempt = 0;
+}
+
+fn place_of(record: &ItemRecord) -> Place {
+    let host = record.host.map(|host| host.to_string());
+    Place {
+        host: host.unwrap_or_else(|| crate::LOCAL_LANE.to_owned()),
+        vault: record.vault.clone(),
+        group: None,
+    }
+}

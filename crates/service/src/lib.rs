@@ -1,0 +1,26 @@
+//! The service: what is protected is backed up when its policy says so. No HTTP here.
+//!
+//! - One process at a time schedules (`scheduling`): it keeps all items and the scheduler in memory (`fleet`),
+//!   puts jobs that are due into the queue, and takes in how they ended.
+//! - Each host takes its jobs from the queue ([`tresor_host::HostRole`]); this machine's is in this process.
+//! - When an item starts is computed from its policy's windows (`outlook`); whether and when one that failed is
+//!   tried again, from its cause (`retry`).
+
+mod alarm;
+mod ended;
+mod fleet;
+mod order;
+mod outlook;
+mod policies;
+mod retry;
+mod scheduling;
+mod service;
+mod standing;
+
+pub use order::order;
+pub use outlook::Outlook;
+pub use policies::make_ready;
+pub use retry::pause_after;
+pub use scheduling::SCHEDULER_LEASE;
+pub use service::{LOCAL_LANE, Service, ServiceOptions};
+pub use standing::Standing;

@@ -1,0 +1,97 @@
+//! The service's process: its loops, from start to end.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::tz::TimeZone;
+use tokio::sync::Notify;
+use tresor_catalog::Catalog;
+use tresor_host::{HostRole, LocalRegistry, RoleOptions, StateDir, Stop};
+use tresor_policy::Policy;
+use tresor_problem::Problem;
+use tresor_schedule::Limits;
+
+use crate::scheduling::Scheduling;
+
+/// The lane of the machine that the service runs on.
+pub const LOCAL_LANE: &str = "local";
+
+/// How the service works.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// What this process is called among several on one catalog.
+    pub name: String,
+    /// The zone of schedules that name none.
+    pub zone: TimeZone,
+    /// What hosts and vaults bear where policies say nothing.
+    pub limits: Limits,
+    /// How long a process that may not schedule waits before it asks again.
+    pub lease_pause: Duration,
+    /// How the embedded host role works.
+    pub role: RoleOptions,
+}
+
+impl ServiceOptions {
+    /// The usual ones.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            zone: TimeZone::system(),
+            limits: Limits::default(),
+            lease_pause: Duration::from_secs(5),
+            role: RoleOptions::new(LOCAL_LANE),
+        }
+    }
+}
+
+/// The service.
+pub struct Service {
+    catalog: Arc<Catalog>,
+    state: StateDir,
+    options: ServiceOptions,
+    changed: Arc<Notify>,
+}
+
+impl Service {
+    /// A service that has not begun. The ready-made policies are there afterwards.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn new(
+        catalog: Arc<Catalog>,
+        state: StateDir,
+        options: ServiceOptions,
+    ) -> Result<Self, Problem> {
+        crate::policies::make_ready(&catalog, &Policy::ready_made()).await?;
+        Ok(Self {
+            catalog,
+            state,
+            options,
+            changed: Arc::default(),
+        })
+    }
+
+    /// To be told when somebody has changed what is protected, so that it counts at once.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// Works until it is told to stop: schedules, and runs what is to be done on this machine.
+    pub async fn run(self, stop: Stop) {
+        let registry = LocalRegistry::new(Arc::clone(&self.catalog), self.state.clone());
+        let role = HostRole::new(
+            Arc::clone(&self.catalog) as _,
+            Arc::new(registry),
+            self.state,
+            self.options.role.clone(),
+        );
+        let scheduling = Scheduling::new(self.catalog, self.options, self.changed);
+        let schedules = tokio::spawn(scheduling.run(stop.drain.child_token()));
+        Arc::new(role).run(&stop).await;
+        stop.drain.cancel();
+        if let Err(error) = schedules.await {
+            tracing::error!(%error, "the scheduling loop panicked");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The service, and what it protects.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use tresor_policy::Length;
+
+/// `tresor serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// How long jobs that run may go on when the service is told to stop; then they are taken back
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) grace: Length,
+
+    /// Least time between two starts on one host: a start is what its guests feel
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) start_gap: Length,
+
+    /// The time zone of schedules that name none [default: this machine's]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+}
+
+/// `tresor policies …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoliciesCommand {
+    /// The policies, with their schedules and the longest gap between recovery points
+    List,
+    /// A policy as a document, and when it is due next
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Make a policy, or change one, from a document (docs/policies.md)
+    #[command(after_help = "\
+Examples:
+  tresor policies show nightly > databases.toml    # to begin with
+  tresor policies set databases.toml
+  tresor policies set -                            # from stdin")]
+    Set {
+        /// The document, TOML; `-` for stdin. Its `name` says which policy it is
+        file: PathBuf,
+    },
+    /// Remove a policy that protects nothing
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `tresor protect`
+#[derive(Debug, Args)]
+pub(crate) struct ProtectArgs {
+    /// A registered VM
+    pub(crate) vm: String,
+
+    /// The policy: when backups start, and which recovery points stay
+    #[arg(long, value_name = "NAME", default_value = "nightly")]
+    pub(crate) policy: String,
+}
+
+/// `tresor unprotect`
+#[derive(Debug, Args)]
+pub(crate) struct UnprotectArgs {
+    /// A protected VM
+    pub(crate) vm: String,
+}
+
+/// `tresor status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// For monitoring: print nothing but what is wrong, and exit with an error when something is
+    #[arg(long)]
+    pub(crate) check: bool,
+}

@@ -1,0 +1,158 @@
+//! The service: what is protected is backed up by itself, whatever happens to the service.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde_json::Value;
+use tokio::{process::Child, time::Instant};
+use tresor_testkit::Guest;
+
+use crate::{
+    lab::{Lab, assert_unharmed},
+    running::signal,
+};
+
+/// Due each minute, and tried again soon.
+const MINUTELY: &str = r#"
+name = "minutely"
+[[schedules]]
+calendar = "*:*"
+window = "1m"
+[consistency]
+lowest = "file-system"
+[retry]
+first_pause = "1s"
+longest_pause = "10s"
+"#;
+
+/// Long enough for a few windows, whatever the machine does.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+const NAMES: [&str; 2] = ["db01", "web01"];
+
+/// Two guests, registered and protected.
+async fn protected() -> (Lab, [Guest; 2]) {
+    let lab = Lab::new().await;
+    let guests = [
+        Guest::builder().data_disk().start().await.unwrap(),
+        Guest::builder().data_disk().start().await.unwrap(),
+    ];
+    let policy = lab.path("minutely.toml");
+    std::fs::write(&policy, MINUTELY).unwrap();
+    let set = ["policies", "set", policy.to_str().unwrap()];
+    assert_eq!(lab.run(&set).await.ok()["revision"], 1);
+    for (name, guest) in NAMES.iter().zip(&guests) {
+        let (qmp, agent) = (guest.qmp_socket(), guest.agent_socket());
+        let (qmp, agent) = (qmp.to_str().unwrap(), agent.to_str().unwrap());
+        let add = ["vm", "add", name, "--qmp", qmp, "--agent", agent];
+        lab.run(&add).await.ok();
+        let protect = ["protect", name, "--policy", "minutely"];
+        assert_eq!(lab.run(&protect).await.ok()["vault"], "vault");
+    }
+    (lab, guests)
+}
+
+fn serve(lab: &Lab) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(lab.path("serve.log"))
+        .unwrap();
+    let mut command = lab.command(&["serve", "--start-gap", "1s"]);
+    command.env("TRESOR_LOG", "info").stderr(log);
+    command.spawn().unwrap()
+}
+
+fn told(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.path("serve.log")).unwrap_or_default()
+}
+
+async fn points(lab: &Lab, vm: &str) -> Vec<Value> {
+    lab.run(&["points", "list", vm]).await.rows()
+}
+
+/// Waits until each VM has so many points.
+async fn reach(lab: &Lab, wanted: usize) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut least = usize::MAX;
+        for name in NAMES {
+            least = least.min(points(lab, name).await.len());
+        }
+        if least >= wanted {
+            return;
+        }
+        assert!(Instant::now() < until, "{least} of {wanted}: {}", told(lab));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Waits until a job is between its snapshot and its end.
+async fn in_transfer(lab: &Lab) -> String {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        for job in lab.run(&["jobs", "list", "--limit", "4"]).await.rows() {
+            if job["state"] == "in_progress" {
+                return job["job"].as_str().unwrap().to_owned();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no job ran: {}", told(lab));
+}
+
+#[tokio::test]
+async fn what_is_protected_is_backed_up_by_itself_and_a_killed_service_goes_on() {
+    let (lab, guests) = protected().await;
+    lab.run(&["status", "--check"]).await.raises("ServiceDown");
+    let mut first = serve(&lab);
+    reach(&lab, 1).await;
+    lab.run(&["status", "--check"]).await.ok();
+
+    let cut_off = in_transfer(&lab).await;
+    first.start_kill().unwrap();
+    first.wait().await.unwrap();
+    let before = points(&lab, NAMES[0])
+        .await
+        .len()
+        .max(points(&lab, NAMES[1]).await.len());
+    let second = serve(&lab);
+    reach(&lab, before + 1).await;
+
+    signal(second.id().unwrap(), "TERM");
+    let ended = tokio::time::timeout(PATIENCE, second.wait_with_output()).await;
+    assert!(ended.unwrap().unwrap().status.success(), "{}", told(&lab));
+    lab.run(&["status", "--check"]).await.raises("ServiceDown");
+
+    for guest in &guests {
+        assert_unharmed(guest).await;
+    }
+    let shown = lab.run(&["jobs", "show", &cut_off]).await.ok();
+    let state = shown["state"].as_str().unwrap();
+    assert!(
+        ["failed", "completed", "completed_with_warnings"].contains(&state),
+        "{shown}"
+    );
+    assert_all_told(&lab).await;
+}
+
+/// Every job has ended, and every point is what was asked for.
+async fn assert_all_told(lab: &Lab) {
+    let mut story = String::new();
+    for job in lab.run(&["jobs", "list", "--limit", "100"]).await.rows() {
+        writeln!(story, "{job}").unwrap();
+        let state = job["state"].as_str().unwrap();
+        assert!(
+            !["queued", "in_progress", "cancelling"].contains(&state),
+            "{job}"
+        );
+    }
+    for name in NAMES {
+        for point in points(lab, name).await {
+            assert_eq!(
+                point["consistency"]["achieved"], "file-system",
+                "{point}\n{story}"
+            );
+        }
+    }
+    lab.run(&["check"]).await.ok();
+}
