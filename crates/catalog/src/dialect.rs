@@ -46,6 +46,15 @@ impl Dialect {
         }
     }
 
+    /// Ends a query whose row must stay as it is until the transaction is over. In SQLite a transaction
+    /// that writes is alone.
+    pub(crate) fn holding_row(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR SHARE",
+        }
+    }
+
     /// Run first in the transaction that brings the schema up to date: one process at a time, and
     /// the file is marked as ours. (The number is arbitrary and ours alone.)
     pub(crate) fn lock_schema(self) -> &'static str {

@@ -14,6 +14,26 @@ pub enum Object {
     Vm,
     /// A recovery point, by id.
     Point,
+    /// A host, by name or id.
+    Host,
+    /// A VM that was found, by id.
+    Datasource,
+    /// A policy, by name.
+    Policy,
+    /// A protected item, by its VM's name or id.
+    ProtectedItem,
+    /// A lease, by name.
+    Lease,
+    /// A token of the API, by name or id.
+    Token,
+    /// A token by which a host enrols; its hash is not told.
+    Enrolment,
+    /// A request that may come twice, by its key.
+    Request,
+    /// A notification, by id.
+    Notification,
+    /// An entry of the audit log, by id.
+    AuditEntry,
 }
 
 impl fmt::Display for Object {
@@ -22,12 +42,22 @@ impl fmt::Display for Object {
             Self::Vault => "vault",
             Self::Vm => "VM",
             Self::Point => "recovery point",
+            Self::Host => "host",
+            Self::Datasource => "datasource",
+            Self::Policy => "policy",
+            Self::ProtectedItem => "protected item",
+            Self::Lease => "lease",
+            Self::Token => "token",
+            Self::Enrolment => "enrolment token",
+            Self::Request => "request",
+            Self::Notification => "notification",
+            Self::AuditEntry => "audit log entry",
         })
     }
 }
 
 /// The kind of a failure. The context of a [`CatalogError`] is the object's name or id for the
-/// first three, and the place of the database for the others.
+/// first five, and the place of the database for the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CatalogErrorKind {
@@ -37,6 +67,10 @@ pub enum CatalogErrorKind {
     AlreadyExists(Object),
     /// Something else refers to the object.
     InUse(Object),
+    /// The object is not as the caller takes it to be: somebody else has changed it meanwhile.
+    Conflict(Object),
+    /// The lease under which the caller writes is another's by now.
+    Fenced,
     /// Another process kept the database locked for too long.
     Busy,
     /// A newer Tresor made the database.
@@ -113,6 +147,10 @@ impl fmt::Display for CatalogError {
                 write!(f, "there is a {object} {context} already")
             }
             CatalogErrorKind::InUse(object) => write!(f, "the {object} {context} is in use"),
+            CatalogErrorKind::Conflict(object) => {
+                write!(f, "the {object} {context} was changed meanwhile")
+            }
+            CatalogErrorKind::Fenced => write!(f, "the lease {context} is another's by now"),
             CatalogErrorKind::Busy => {
                 write!(f, "another process keeps the database {context} locked")
             }
@@ -149,10 +187,26 @@ impl From<&CatalogError> for Problem {
             CatalogErrorKind::AlreadyExists(Object::Vault) => {
                 Kind::VaultExists { location: context }
             }
-            CatalogErrorKind::AlreadyExists(Object::Point) | CatalogErrorKind::InUse(_) => {
-                let what = error.to_string();
-                Kind::UsageError { what }
-            }
+            CatalogErrorKind::InUse(object) => Kind::ObjectInUse {
+                object: object.to_string(),
+                name: context,
+            },
+            CatalogErrorKind::NotFound(object) => Kind::ObjectNotFound {
+                object: object.to_string(),
+                name: context,
+            },
+            CatalogErrorKind::AlreadyExists(object) => Kind::ObjectExists {
+                object: object.to_string(),
+                name: context,
+            },
+            CatalogErrorKind::Conflict(object) => Kind::ObjectChanged {
+                object: object.to_string(),
+                name: context,
+            },
+            CatalogErrorKind::Fenced => Kind::ObjectChanged {
+                object: Object::Lease.to_string(),
+                name: context,
+            },
             CatalogErrorKind::Busy
             | CatalogErrorKind::VersionTooNew { .. }
             | CatalogErrorKind::NotACatalog

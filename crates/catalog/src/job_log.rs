@@ -14,20 +14,22 @@ use tresor_jobs::{
 use tresor_model::{JobId, JobState};
 
 use crate::{
-    Catalog, CatalogError,
-    row::{Columns, count, from_json, to_json, to_word},
+    Catalog, CatalogError, CatalogErrorKind,
+    job_list::{SELECT_JOBS, decode_header},
+    row::{count, to_json, to_word},
+    write::Written,
 };
 
 /// How often a refused job looks for the holder of its key, who may end at that very moment.
-const TRIES: u32 = 5;
-
-const SELECT_JOBS: &str = "SELECT jobs.*, job_progress.progress, queue.wanted_key FROM jobs \
-     LEFT JOIN job_progress ON job_progress.job = jobs.id \
-     LEFT JOIN queue ON queue.job = jobs.id";
+pub(crate) const TRIES: u32 = 5;
 
 impl From<CatalogError> for LogError {
     fn from(error: CatalogError) -> Self {
-        Self::new(LogErrorKind::Unusable, error.context.clone()).caused_by(error)
+        let kind = match error.kind {
+            CatalogErrorKind::Fenced => LogErrorKind::LeaseLost,
+            _ => LogErrorKind::Unusable,
+        };
+        Self::new(kind, error.context.clone()).caused_by(error)
     }
 }
 
@@ -40,23 +42,25 @@ pub(crate) fn lease_lost(job: JobId) -> LogError {
 }
 
 /// Turns "no row was changed" into `LeaseLost`.
-fn held(lease: &Lease, rows: u64) -> Result<(), LogError> {
-    if rows == 0 {
-        return Err(lease_lost(lease.job));
+fn held(lease: &Lease, written: &Written) -> Result<(), LogError> {
+    match written {
+        Written::Rows(1..) => Ok(()),
+        _ => Err(lease_lost(lease.job)),
     }
-    Ok(())
 }
 
 #[async_trait]
 impl JobLog for Catalog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         for _ in 0..TRIES {
-            let connection = self.pool.acquire().await;
-            let mut connection = connection.map_err(|error| self.failed(error))?;
-            if self.insert_job(&mut connection, job, Some(owner)).await? {
+            let mut change = self.change().await?;
+            if self.insert_job(&mut change, job, Some(owner), None).await? {
+                self.commit(change).await?;
                 let job = job.id;
                 return Ok(Lease { job, epoch: 1 });
             }
+            // Its connection is needed to look.
+            self.undo(change).await?;
             if let Some(holder) = self.lock_holder(job.lock.as_deref()).await? {
                 let kind = LogErrorKind::Busy { holder };
                 return Err(LogError::new(kind, &job.subject));
@@ -74,7 +78,7 @@ impl JobLog for Catalog {
     ) -> Result<(), LogError> {
         let mut change = self.change().await?;
         let failed = |error| LogError::from(self.failed(error));
-        let updated = sqlx::query(
+        let update = sqlx::query(
             "UPDATE jobs SET state = $1, ended = $2, next_seq = next_seq + 1 \
              WHERE id = $3 AND epoch = $4 AND next_seq = $5 AND ended = 0",
         )
@@ -82,13 +86,8 @@ impl JobLog for Catalog {
         .bind(i64::from(state.is_final()))
         .bind(lease.job.to_string())
         .bind(count(lease.epoch))
-        .bind(count(event.seq))
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-        if updated.rows_affected() == 0 {
-            return Err(lease_lost(lease.job));
-        }
+        .bind(count(event.seq));
+        held(lease, &self.write_in(&mut *change, update).await?)?;
         sqlx::query("INSERT INTO job_events (job, seq, at, event) VALUES ($1, $2, $3, $4)")
             .bind(lease.job.to_string())
             .bind(count(event.seq))
@@ -119,25 +118,12 @@ impl JobLog for Catalog {
     }
 
     async fn list(&self, filter: &JobFilter) -> Result<Vec<JobHeader>, LogError> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{SELECT_JOBS} \
-             WHERE ($1 IS NULL OR subject = $1) AND ended <= $2 \
-             ORDER BY jobs.id DESC LIMIT $3"
-        )))
-        .bind(filter.subject.clone())
-        .bind(i64::from(!filter.unfinished))
-        .bind(filter.limit.map_or(i64::MAX, i64::from))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        rows.iter()
-            .map(|row| decode_header(&self.columns(row)).map_err(LogError::from))
-            .collect()
+        Ok(self.list_jobs(filter).await?)
     }
 
     async fn take_over(&self, job: JobId, epoch: u64, owner: &Owner) -> Result<Lease, LogError> {
         let next = epoch.saturating_add(1);
-        let updated = sqlx::query(
+        let update = sqlx::query(
             "UPDATE jobs SET epoch = $1, owner = $2, heartbeat_at = $3 \
              WHERE id = $4 AND epoch = $5 AND epoch > 0 AND ended = 0",
         )
@@ -145,11 +131,8 @@ impl JobLog for Catalog {
         .bind(to_json(&self.place, owner)?)
         .bind(Timestamp::now().as_microsecond())
         .bind(job.to_string())
-        .bind(count(epoch))
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        if updated.rows_affected() == 0 {
+        .bind(count(epoch));
+        if let Written::Rows(0) = self.write(update).await? {
             self.cancel_requested(job).await?; // is there such a job at all?
             return Err(lease_lost(job));
         }
@@ -158,13 +141,10 @@ impl JobLog for Catalog {
     }
 
     async fn request_cancel(&self, job: JobId) -> Result<(), LogError> {
-        let updated =
+        let update =
             sqlx::query("UPDATE jobs SET cancel_requested = 1 WHERE id = $1 AND ended = 0")
-                .bind(job.to_string())
-                .execute(&self.pool)
-                .await
-                .map_err(|error| self.failed(error))?;
-        if updated.rows_affected() == 0 {
+                .bind(job.to_string());
+        if let Written::Rows(0) = self.write(update).await? {
             self.cancel_requested(job).await?; // ended, or not there
         }
         Ok(())
@@ -181,31 +161,25 @@ impl JobLog for Catalog {
     }
 
     async fn heartbeat(&self, lease: &Lease, at: Timestamp) -> Result<(), LogError> {
-        let updated = sqlx::query(
+        let update = sqlx::query(
             "UPDATE jobs SET heartbeat_at = $1 WHERE id = $2 AND epoch = $3 AND ended = 0",
         )
         .bind(at.as_microsecond())
         .bind(lease.job.to_string())
-        .bind(count(lease.epoch))
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        held(lease, updated.rows_affected())
+        .bind(count(lease.epoch));
+        held(lease, &self.write(update).await?)
     }
 
     async fn set_progress(&self, lease: &Lease, progress: &Progress) -> Result<(), LogError> {
-        let updated = sqlx::query(
+        let update = sqlx::query(
             "INSERT INTO job_progress (job, progress) \
              SELECT id, $1 FROM jobs WHERE id = $2 AND epoch = $3 AND ended = 0 \
              ON CONFLICT (job) DO UPDATE SET progress = excluded.progress",
         )
         .bind(to_json(&self.place, progress)?)
         .bind(lease.job.to_string())
-        .bind(count(lease.epoch))
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        held(lease, updated.rows_affected())
+        .bind(count(lease.epoch));
+        held(lease, &self.write(update).await?)
     }
 }
 
@@ -217,11 +191,12 @@ impl Catalog {
         connection: &mut AnyConnection,
         job: &NewJob,
         owner: Option<&Owner>,
+        lane: Option<&str>,
     ) -> Result<bool, CatalogError> {
-        let result = sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO jobs (id, kind, subject, lock_key, params, sub_tasks, created_at, \
-             state, ended, next_seq, owner, epoch, heartbeat_at, cancel_requested) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $7, 0)",
+             state, ended, next_seq, owner, epoch, heartbeat_at, cancel_requested, lane) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $7, 0, $11)",
         )
         .bind(job.id.to_string())
         .bind(to_word(&self.place, &job.kind)?)
@@ -233,13 +208,11 @@ impl Catalog {
         .bind(to_word(&self.place, &JobState::Queued)?)
         .bind(to_json(&self.place, &owner)?)
         .bind(i64::from(owner.is_some()))
-        .execute(connection)
-        .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
-            Err(error) => Err(self.failed(error)),
-        }
+        .bind(lane);
+        Ok(matches!(
+            self.write_in(connection, insert).await?,
+            Written::Rows(_)
+        ))
     }
 
     pub(crate) async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
@@ -272,35 +245,4 @@ impl Catalog {
             })
             .collect()
     }
-}
-
-/// A job with the lock key that it holds, or will need.
-pub(crate) fn decode_job(row: &Columns<'_>) -> Result<NewJob, CatalogError> {
-    let (held, wanted) = (
-        row.optional_text("lock_key")?,
-        row.optional_text("wanted_key")?,
-    );
-    Ok(NewJob {
-        id: row.id("id")?,
-        kind: row.word("kind")?,
-        subject: row.text("subject")?,
-        lock: held.or(wanted),
-        params: row.json("params")?,
-        sub_tasks: row.json("sub_tasks")?,
-        created_at: row.time("created_at")?,
-    })
-}
-
-fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError> {
-    let progress = row.optional_text("progress")?;
-    Ok(JobHeader {
-        job: decode_job(row)?,
-        state: row.word("state")?,
-        owner: row.json("owner")?,
-        epoch: row.unsigned("epoch")?,
-        heartbeat_at: row.time("heartbeat_at")?,
-        cancel_requested: row.flag("cancel_requested")?,
-        // Only for show: a form of another release is as good as none.
-        progress: progress.and_then(|text| from_json(&text).ok()),
-    })
 }

@@ -1,4 +1,4 @@
-//! The catalog: what this installation knows (vaults, VMs, jobs, facts), in SQL.
+//! The catalog: what this installation knows (vaults, VMs, hosts, policies, jobs, facts), in SQL.
 //!
 //! The only crate that speaks SQL. The text of every statement is the same for SQLite and
 //! PostgreSQL; the few differences are in one private enum, `Dialect`.
@@ -14,26 +14,63 @@
 //! transaction that takes the write lock at its beginning, so that nothing read in it is stale.
 //! A process that finds the lock taken waits up to 30 s.
 //!
+//! Where several services share a database, what only one of them may do is done under a lease: a write
+//! of one that has lost it is refused ([`Catalog::under`]).
+//!
+//! # Lists
+//! Those that grow with the installation come in pages of bounded length, by key. An older entry that
+//! comes late is not on a page that was read.
+//!
 //! # After a crash
 //! A transaction is there whole or not at all; the next opening process needs to do nothing. Jobs
 //! of the dead process keep their lock key until the job engine has recovered them.
 
+mod alerts;
+mod audit;
+mod datasources;
 mod dialect;
+mod enrolments;
 mod error;
 mod facts;
+mod hosts;
+mod items;
+mod job_list;
 mod job_log;
+mod leases;
+mod list;
 mod open;
+mod outbox;
 mod points;
+mod policies;
 mod queue;
+mod requests;
 mod row;
+mod schedule;
 mod schema;
+mod secret;
+mod tokens;
 mod vaults;
 mod verified;
 mod vms;
+mod write;
 
+pub use alerts::{AlertFilter, AlertRecord};
+pub use audit::{AuditFilter, AuditRecord};
+pub use datasources::{Datasource, DatasourceFilter, DatasourceKey, DatasourceRecord};
+pub use enrolments::{Enrolling, EnrolmentRecord};
 pub use error::{CatalogError, CatalogErrorKind, Object};
+pub use hosts::{HostRecord, HostState};
+pub use items::{ItemFilter, ItemRecord, ItemState, Memory};
+pub use leases::{Fence, LeaseRecord};
+pub use list::Page;
 pub use open::Catalog;
+pub use outbox::NotificationRecord;
 pub use points::{PointFilter, PointRecord};
+pub use policies::PolicyRecord;
+pub use requests::Begun;
+pub use schedule::RunEnd;
+pub use secret::{SecretHash, SecretHashError};
+pub use tokens::{TokenRecord, TokenRole};
 pub use vaults::VaultRecord;
 pub use verified::{Verified, VerifiedChange};
 pub use vms::VmRecord;

@@ -13,12 +13,12 @@ use std::{
 };
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, Connection as _, Executor as _, Row as _, Transaction,
+    AnyConnection, AnyPool, Connection as _, Executor as _, Row as _,
     any::{AnyPoolOptions, AnyRow, install_default_drivers},
 };
 
 use crate::{
-    CatalogError, CatalogErrorKind, Object,
+    CatalogError, CatalogErrorKind, Fence,
     dialect::{APPLICATION_ID_NUMBER, Dialect},
     row::Columns,
     schema,
@@ -34,6 +34,8 @@ pub struct Catalog {
     pub(crate) dialect: Dialect,
     /// Where it lies, for messages.
     pub(crate) place: String,
+    /// Without this lease nothing is written.
+    pub(crate) fence: Option<Fence>,
 }
 
 impl Catalog {
@@ -82,6 +84,7 @@ impl Catalog {
             pool,
             dialect,
             place,
+            fence: None,
         })
     }
 
@@ -90,24 +93,9 @@ impl Catalog {
         self.pool.close().await;
     }
 
-    /// Begins a transaction that writes.
-    pub(crate) async fn change(&self) -> Result<Transaction<'static, Any>, CatalogError> {
-        let begun = self.pool.begin_with(self.dialect.begin()).await;
-        begun.map_err(|error| self.failed(error))
-    }
-
     pub(crate) fn columns<'a>(&'a self, row: &'a AnyRow) -> Columns<'a> {
         let place = &self.place;
         Columns { row, place }
-    }
-
-    /// Turns "no row was changed" into `NotFound`.
-    pub(crate) fn expect_one(rows: u64, object: Object, name: &str) -> Result<(), CatalogError> {
-        if rows == 0 {
-            let kind = CatalogErrorKind::NotFound(object);
-            return Err(CatalogError::new(kind, name));
-        }
-        Ok(())
     }
 
     pub(crate) fn failed(&self, error: sqlx::Error) -> CatalogError {

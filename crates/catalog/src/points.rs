@@ -79,7 +79,9 @@ impl Catalog {
     /// # Errors
     /// `Unusable` and its kin.
     pub async fn upsert_point(&self, point: &PointRecord) -> Result<(), CatalogError> {
-        self.write_point(&self.pool, point).await
+        let mut change = self.change().await?;
+        self.write_point(&mut *change, point).await?;
+        self.commit(change).await
     }
 
     /// Replaces all that is noted of a vault's points by what the vault was seen to hold.

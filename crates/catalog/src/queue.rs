@@ -6,14 +6,15 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::{Any, Transaction};
 use tresor_jobs::{JobQueue, Lease, LogError, LogErrorKind, NewJob, Owner, Ticket, WaitingJob};
 use tresor_model::JobId;
 
 use crate::{
     Catalog, CatalogError,
-    job_log::{decode_job, lease_lost},
+    job_list::decode_job,
+    job_log::{TRIES, lease_lost},
     row::{Columns, to_json},
+    write::Written,
 };
 
 #[async_trait]
@@ -24,7 +25,10 @@ impl JobQueue for Catalog {
             lock: None,
             ..job.clone()
         };
-        if !self.insert_job(&mut change, &waiting, None).await? {
+        if !self
+            .insert_job(&mut change, &waiting, None, Some(&ticket.lane))
+            .await?
+        {
             let reason = format!("there is a job {} already", job.id);
             return Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason));
         }
@@ -50,7 +54,7 @@ impl JobQueue for Catalog {
         limit: u32,
     ) -> Result<Vec<WaitingJob>, LogError> {
         let rows = sqlx::query(
-            "SELECT jobs.*, queue.lane, queue.not_before, queue.rank_number, queue.wanted_key \
+            "SELECT jobs.*, queue.not_before, queue.rank_number, queue.wanted_key \
              FROM queue JOIN jobs ON jobs.id = queue.job \
              WHERE queue.lane = $1 AND queue.not_before <= $2 \
              ORDER BY queue.rank_number, jobs.created_at, jobs.id LIMIT $3",
@@ -66,70 +70,76 @@ impl JobQueue for Catalog {
     }
 
     async fn claim(&self, job: JobId, owner: &Owner) -> Result<Lease, LogError> {
+        for _ in 0..TRIES {
+            let (free, wanted) = self.try_claim(job, owner).await?;
+            if free {
+                return Ok(Lease { job, epoch: 1 });
+            }
+            if let Some(holder) = self.lock_holder(wanted.as_deref()).await? {
+                let kind = LogErrorKind::Busy { holder };
+                return Err(LogError::new(kind, job.to_string()));
+            }
+        }
+        let reason = format!("job {job} could be neither taken up nor refused");
+        Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason))
+    }
+
+    async fn requeue(&self, job: JobId, ticket: &Ticket) -> Result<(), LogError> {
         let mut change = self.change().await?;
-        let wanted = self.leave_queue(&mut change, job).await?;
-        let updated = sqlx::query(
+        let waits = sqlx::query(
+            "UPDATE queue SET lane = $1, not_before = $2, rank_number = $3 WHERE job = $4",
+        )
+        .bind(&ticket.lane)
+        .bind(ticket.not_before.as_microsecond())
+        .bind(ticket.rank)
+        .bind(job.to_string());
+        if let Written::Rows(0) = self.write_in(&mut *change, waits).await? {
+            self.undo(change).await?;
+            return Err(self.waits_not(job).await);
+        }
+        let lane = sqlx::query("UPDATE jobs SET lane = $1 WHERE id = $2")
+            .bind(&ticket.lane)
+            .bind(job.to_string());
+        self.write_in(&mut *change, lane).await?;
+        Ok(self.commit(change).await?)
+    }
+}
+
+impl Catalog {
+    /// Whether the job was taken up, and the key that it needs. No transaction is open afterwards: another
+    /// connection may not be free for as long as this one is held.
+    async fn try_claim(
+        &self,
+        job: JobId,
+        owner: &Owner,
+    ) -> Result<(bool, Option<String>), LogError> {
+        let mut change = self.change().await?;
+        let left = sqlx::query("DELETE FROM queue WHERE job = $1 RETURNING wanted_key")
+            .bind(job.to_string())
+            .fetch_optional(&mut *change)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let Some(row) = left else {
+            self.undo(change).await?;
+            return Err(self.waits_not(job).await);
+        };
+        let wanted = self.columns(&row).optional_text("wanted_key")?;
+        let update = sqlx::query(
             "UPDATE jobs SET lock_key = $1, owner = $2, epoch = 1, heartbeat_at = $3 \
              WHERE id = $4 AND ended = 0",
         )
         .bind(wanted.clone())
         .bind(to_json(&self.place, owner)?)
         .bind(Timestamp::now().as_microsecond())
-        .bind(job.to_string())
-        .execute(&mut *change)
-        .await;
-        match updated {
-            Ok(_) => {}
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let undone = change.rollback().await;
-                undone.map_err(|error| self.failed(error))?;
-                let context = job.to_string();
-                return Err(match self.lock_holder(wanted.as_deref()).await? {
-                    Some(holder) => LogError::new(LogErrorKind::Busy { holder }, context),
-                    // It has ended at this moment: the next try may succeed.
-                    None => LogError::new(LogErrorKind::Busy { holder: job }, context),
-                });
+        .bind(job.to_string());
+        match self.write_in(&mut *change, update).await? {
+            Written::Rows(_) => self.commit(change).await?,
+            _ => {
+                self.undo(change).await?;
+                return Ok((false, wanted));
             }
-            Err(error) => return Err(self.failed(error).into()),
         }
-        change.commit().await.map_err(|error| self.failed(error))?;
-        Ok(Lease { job, epoch: 1 })
-    }
-
-    async fn requeue(&self, job: JobId, ticket: &Ticket) -> Result<(), LogError> {
-        let updated = sqlx::query(
-            "UPDATE queue SET lane = $1, not_before = $2, rank_number = $3 WHERE job = $4",
-        )
-        .bind(&ticket.lane)
-        .bind(ticket.not_before.as_microsecond())
-        .bind(ticket.rank)
-        .bind(job.to_string())
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        match updated.rows_affected() {
-            0 => Err(self.waits_not(job).await),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Catalog {
-    /// Takes a job's row away; gives the key that it needs.
-    async fn leave_queue(
-        &self,
-        change: &mut Transaction<'_, Any>,
-        job: JobId,
-    ) -> Result<Option<String>, LogError> {
-        let row = sqlx::query("DELETE FROM queue WHERE job = $1 RETURNING wanted_key")
-            .bind(job.to_string())
-            .fetch_optional(&mut **change)
-            .await
-            .map_err(|error| self.failed(error))?;
-        match row {
-            Some(row) => Ok(self.columns(&row).optional_text("wanted_key")?),
-            None => Err(self.waits_not(job).await),
-        }
+        Ok((true, wanted))
     }
 
     /// Why a job does not wait: it was taken up, or it is not there.

@@ -64,6 +64,11 @@ impl Columns<'_> {
         share.map(Some).map_err(|error| self.damaged(error))
     }
 
+    pub(crate) fn optional_unsigned(&self, column: &str) -> Result<Option<u64>, CatalogError> {
+        let number = self.optional_signed(column)?.map(u64::try_from);
+        number.transpose().map_err(|error| self.damaged(error))
+    }
+
     fn optional_signed(&self, column: &str) -> Result<Option<i64>, CatalogError> {
         self.row
             .try_get(column)
@@ -77,6 +82,15 @@ impl Columns<'_> {
         self.text(column)?
             .parse()
             .map_err(|error: T::Err| self.damaged(error))
+    }
+
+    pub(crate) fn optional_id<T>(&self, column: &str) -> Result<Option<T>, CatalogError>
+    where
+        T: FromStr<Err: Into<Source>>,
+    {
+        let text = self.optional_text(column)?;
+        text.map(|text| text.parse().map_err(|error: T::Err| self.damaged(error)))
+            .transpose()
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, CatalogError> {
@@ -113,6 +127,14 @@ pub(crate) fn to_json<T: Serialize>(place: &str, value: &T) -> Result<String, Ca
         .map_err(|error| CatalogError::new(CatalogErrorKind::Unusable, place).caused_by(error))
 }
 
+/// JSON for a TEXT column that may be NULL.
+pub(crate) fn to_optional_json<T: Serialize>(
+    place: &str,
+    value: Option<&T>,
+) -> Result<Option<String>, CatalogError> {
+    value.map(|value| to_json(place, value)).transpose()
+}
+
 /// A value that serializes as one word, bare, so that it can be read and compared in SQL.
 pub(crate) fn to_word<T: Serialize>(place: &str, value: &T) -> Result<String, CatalogError> {
     match serde_json::to_value(value) {
@@ -122,6 +144,11 @@ pub(crate) fn to_word<T: Serialize>(place: &str, value: &T) -> Result<String, Ca
             Err(CatalogError::new(CatalogErrorKind::Unusable, place).caused_by(reason))
         }
     }
+}
+
+/// A time for a BIGINT column.
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
 }
 
 /// A count for a BIGINT column. Beyond 2^63 - 1 no disk, log or vault can be: clamped.

@@ -14,6 +14,7 @@ const STEPS: &[(i64, &str)] = &[
     (5, include_str!("../migrations/0005_copies.sql")),
     (6, include_str!("../migrations/0006_verified.sql")),
     (7, include_str!("../migrations/0007_queue.sql")),
+    (8, include_str!("../migrations/0008_service.sql")),
 ];
 
 /// The newest version this program knows.

@@ -30,7 +30,7 @@ impl Catalog {
     /// # Errors
     /// `AlreadyExists` when the name or the id is taken.
     pub async fn add_vault(&self, vault: &VaultRecord) -> Result<(), CatalogError> {
-        let result = sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO vaults (name, id, location, key_source, created_at, settings, \
              verify_share) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -40,17 +40,8 @@ impl Catalog {
         .bind(&vault.key_source)
         .bind(vault.created_at.as_microsecond())
         .bind(vault.settings.as_ref())
-        .bind(vault.verify_share.map(millionths))
-        .execute(&self.pool)
-        .await;
-        match result {
-            Ok(_) => Ok(()),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let kind = CatalogErrorKind::AlreadyExists(Object::Vault);
-                Err(CatalogError::new(kind, &vault.name))
-            }
-            Err(error) => Err(self.failed(error)),
-        }
+        .bind(vault.verify_share.map(millionths));
+        self.write(insert).await?.one(Object::Vault, &vault.name)
     }
 
     /// The vault of that name.
@@ -89,13 +80,10 @@ impl Catalog {
     /// # Errors
     /// `NotFound`.
     pub async fn set_key_source(&self, name: &str, source: &str) -> Result<(), CatalogError> {
-        let changed = sqlx::query("UPDATE vaults SET key_source = $1 WHERE name = $2")
+        let change = sqlx::query("UPDATE vaults SET key_source = $1 WHERE name = $2")
             .bind(source)
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+            .bind(name);
+        self.write(change).await?.one(Object::Vault, name)
     }
 
     /// Notes how the vault's store is reached from now on.
@@ -107,13 +95,10 @@ impl Catalog {
         name: &str,
         settings: Option<&str>,
     ) -> Result<(), CatalogError> {
-        let changed = sqlx::query("UPDATE vaults SET settings = $1 WHERE name = $2")
+        let change = sqlx::query("UPDATE vaults SET settings = $1 WHERE name = $2")
             .bind(settings)
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+            .bind(name);
+        self.write(change).await?.one(Object::Vault, name)
     }
 
     /// Sets how much of a vault is read back after each backup; `None`: nothing.
@@ -125,13 +110,10 @@ impl Catalog {
         name: &str,
         share: Option<VerifyShare>,
     ) -> Result<(), CatalogError> {
-        let changed = sqlx::query("UPDATE vaults SET verify_share = $1 WHERE name = $2")
+        let change = sqlx::query("UPDATE vaults SET verify_share = $1 WHERE name = $2")
             .bind(share.map(millionths))
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Self::expect_one(changed.rows_affected(), Object::Vault, name)
+            .bind(name);
+        self.write(change).await?.one(Object::Vault, name)
     }
 
     /// Forgets a vault, the cached list of its recovery points, and what was verified of it. The
@@ -151,20 +133,10 @@ impl Catalog {
                 .await
                 .map_err(|error| self.failed(error))?;
         }
-        let result = sqlx::query("DELETE FROM vaults WHERE name = $1")
-            .bind(name)
-            .execute(&mut *change)
-            .await;
-        let removed = match result {
-            Ok(done) => done.rows_affected(),
-            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-                let kind = CatalogErrorKind::InUse(Object::Vault);
-                return Err(CatalogError::new(kind, name).caused_by(error));
-            }
-            Err(error) => return Err(self.failed(error)),
-        };
-        Self::expect_one(removed, Object::Vault, name)?;
-        change.commit().await.map_err(|error| self.failed(error))
+        let remove = sqlx::query("DELETE FROM vaults WHERE name = $1").bind(name);
+        let removed = self.write_in(&mut *change, remove).await?;
+        removed.one(Object::Vault, name)?;
+        self.commit(change).await
     }
 }
 

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use tresor_model::{MachineDefinition, StreamName, VmId};
+use tresor_model::{HostId, MachineDefinition, StreamName, VmId};
 use tresor_policy::Rules;
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object,
-    row::{Columns, to_json},
+    row::{Columns, to_json, to_optional_json},
+    write::Written,
 };
 
 /// A VM, as registered here.
@@ -28,6 +29,8 @@ pub struct VmRecord {
     pub included_disks: Vec<StreamName>,
     /// The machine as it was last seen running.
     pub machine: Option<MachineDefinition>,
+    /// The host that has it; `None`: this machine.
+    pub host: Option<HostId>,
     /// Name of the vault its recovery points go to.
     pub vault: String,
     /// Which of its recovery points to keep; `None`: all.
@@ -40,14 +43,15 @@ impl Catalog {
     /// Registers a VM. Socket paths must be UTF-8.
     ///
     /// # Errors
-    /// `AlreadyExists` when the name or the id is taken; `NotFound` when there is no such vault.
+    /// `AlreadyExists` when the name or the id is taken; `NotFound` when there is no such vault or
+    /// host.
     pub async fn add_vm(&self, vm: &VmRecord) -> Result<(), CatalogError> {
         let agent = vm.agent_socket.as_ref();
-        let result = sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO vms \
              (name, id, qmp_socket, agent_socket, excluded_disks, vault, created_at, \
-             included_disks, machine, retention) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             included_disks, machine, retention, host) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(&vm.name)
         .bind(vm.id.to_string())
@@ -57,22 +61,22 @@ impl Catalog {
         .bind(&vm.vault)
         .bind(vm.created_at.as_microsecond())
         .bind(to_json(&self.place, &vm.included_disks)?)
-        .bind(self.machine_json(vm.machine.as_ref())?)
-        .bind(self.retention_json(vm)?)
-        .execute(&self.pool)
-        .await;
-        match result {
-            Ok(_) => Ok(()),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let kind = CatalogErrorKind::AlreadyExists(Object::Vm);
-                Err(CatalogError::new(kind, &vm.name))
-            }
-            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-                let kind = CatalogErrorKind::NotFound(Object::Vault);
-                Err(CatalogError::new(kind, &vm.vault))
-            }
-            Err(error) => Err(self.failed(error)),
+        .bind(to_optional_json(&self.place, vm.machine.as_ref())?)
+        .bind(to_optional_json(&self.place, vm.retention.as_ref())?)
+        .bind(vm.host.map(|host| host.to_string()));
+        match self.write(insert).await? {
+            Written::Unreferenced(_) => Err(self.homeless(vm).await),
+            written => written.one(Object::Vm, &vm.name),
         }
+    }
+
+    /// What a VM refers to and is not there.
+    async fn homeless(&self, vm: &VmRecord) -> CatalogError {
+        if let Err(error) = self.vault(&vm.vault).await {
+            return error;
+        }
+        let host = vm.host.map(|host| host.to_string()).unwrap_or_default();
+        CatalogError::new(CatalogErrorKind::NotFound(Object::Host), host)
     }
 
     /// The VM of that name.
@@ -80,18 +84,18 @@ impl Catalog {
     /// # Errors
     /// `NotFound`.
     pub async fn vm(&self, name: &str) -> Result<VmRecord, CatalogError> {
-        let found = sqlx::query("SELECT * FROM vms WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        match found {
-            Some(row) => decode(&self.columns(&row)),
-            None => Err(CatalogError::new(
-                CatalogErrorKind::NotFound(Object::Vm),
-                name,
-            )),
-        }
+        let select = "SELECT * FROM vms WHERE name = $1";
+        self.find(select, (Object::Vm, name), decode).await
+    }
+
+    /// The VM of that id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn vm_by_id(&self, id: VmId) -> Result<VmRecord, CatalogError> {
+        let select = "SELECT * FROM vms WHERE id = $1";
+        let id = id.to_string();
+        self.find(select, (Object::Vm, &id), decode).await
     }
 
     /// All VMs, by name.
@@ -111,18 +115,12 @@ impl Catalog {
     /// # Errors
     /// `NotFound`; `AlreadyExists` when the new name is taken.
     pub async fn rename_vm(&self, from: &str, to: &str) -> Result<(), CatalogError> {
-        let renamed = sqlx::query("UPDATE vms SET name = $1 WHERE name = $2")
+        let rename = sqlx::query("UPDATE vms SET name = $1 WHERE name = $2")
             .bind(to)
-            .bind(from)
-            .execute(&self.pool)
-            .await;
-        match renamed {
-            Ok(done) => Self::expect_one(done.rows_affected(), Object::Vm, from),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                let kind = CatalogErrorKind::AlreadyExists(Object::Vm);
-                Err(CatalogError::new(kind, to))
-            }
-            Err(error) => Err(self.failed(error)),
+            .bind(from);
+        match self.write(rename).await? {
+            Written::Taken => Written::Taken.one(Object::Vm, to),
+            written => written.one(Object::Vm, from),
         }
     }
 
@@ -130,23 +128,24 @@ impl Catalog {
     /// vault stay.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`, also of its host.
     pub async fn update_vm(&self, vm: &VmRecord) -> Result<(), CatalogError> {
         let agent = vm.agent_socket.as_ref();
-        let updated = sqlx::query(
+        let update = sqlx::query(
             "UPDATE vms SET qmp_socket = $1, agent_socket = $2, excluded_disks = $3, \
-             included_disks = $4, retention = $5 WHERE name = $6",
+             included_disks = $4, retention = $5, host = $6 WHERE name = $7",
         )
         .bind(vm.qmp_socket.to_string_lossy().into_owned())
         .bind(agent.map(|path| path.to_string_lossy().into_owned()))
         .bind(to_json(&self.place, &vm.excluded_disks)?)
         .bind(to_json(&self.place, &vm.included_disks)?)
-        .bind(self.retention_json(vm)?)
-        .bind(&vm.name)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        Self::expect_one(updated.rows_affected(), Object::Vm, &vm.name)
+        .bind(to_optional_json(&self.place, vm.retention.as_ref())?)
+        .bind(vm.host.map(|host| host.to_string()))
+        .bind(&vm.name);
+        match self.write(update).await? {
+            Written::Unreferenced(_) => Err(self.homeless(vm).await),
+            written => written.one(Object::Vm, &vm.name),
+        }
     }
 
     /// Notes what a VM is, as it was just seen running.
@@ -158,40 +157,19 @@ impl Catalog {
         name: &str,
         machine: &MachineDefinition,
     ) -> Result<(), CatalogError> {
-        let changed = sqlx::query("UPDATE vms SET machine = $1 WHERE name = $2")
-            .bind(self.machine_json(Some(machine))?)
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Self::expect_one(changed.rows_affected(), Object::Vm, name)
-    }
-
-    fn machine_json(
-        &self,
-        machine: Option<&MachineDefinition>,
-    ) -> Result<Option<String>, CatalogError> {
-        machine
-            .map(|machine| to_json(&self.place, machine))
-            .transpose()
-    }
-
-    fn retention_json(&self, vm: &VmRecord) -> Result<Option<String>, CatalogError> {
-        let rules = vm.retention.as_ref();
-        rules.map(|rules| to_json(&self.place, rules)).transpose()
+        let change = sqlx::query("UPDATE vms SET machine = $1 WHERE name = $2")
+            .bind(to_json(&self.place, machine)?)
+            .bind(name);
+        self.write(change).await?.one(Object::Vm, name)
     }
 
     /// Forgets a VM. Its recovery points stay.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; `InUse` when it is a protected item.
     pub async fn remove_vm(&self, name: &str) -> Result<(), CatalogError> {
-        let removed = sqlx::query("DELETE FROM vms WHERE name = $1")
-            .bind(name)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        Self::expect_one(removed.rows_affected(), Object::Vm, name)
+        let remove = sqlx::query("DELETE FROM vms WHERE name = $1").bind(name);
+        self.write(remove).await?.one(Object::Vm, name)
     }
 }
 
@@ -204,6 +182,7 @@ fn decode(row: &Columns<'_>) -> Result<VmRecord, CatalogError> {
         excluded_disks: row.json("excluded_disks")?,
         included_disks: row.optional_json("included_disks")?.unwrap_or_default(),
         machine: row.optional_json("machine")?,
+        host: row.optional_id("host")?,
         retention: row.optional_json("retention")?,
         vault: row.text("vault")?,
         created_at: row.time("created_at")?,

@@ -95,34 +95,6 @@ async fn a_newer_catalog_is_not_touched() {
     assert!(found == 99 && supported < 99, "{error}");
 }
 
-/// A VM that an older release registered is there, with what the older release did not know.
-#[tokio::test]
-async fn a_catalog_of_the_first_schema_is_brought_up_to_date() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let path = directory.path().join("catalog.db");
-    Catalog::open(&path).await.expect("open").close().await;
-    for statement in [
-        "ALTER TABLE vms DROP COLUMN machine",
-        "ALTER TABLE vms DROP COLUMN included_disks",
-        "ALTER TABLE vms DROP COLUMN retention",
-        "ALTER TABLE vaults DROP COLUMN settings",
-        "ALTER TABLE points DROP COLUMN copied_from",
-        "ALTER TABLE vaults DROP COLUMN verify_share",
-        "DROP TABLE verified",
-        "DROP TABLE queue",
-        "DELETE FROM schema_versions WHERE version > 1",
-        "INSERT INTO vaults VALUES ('main', '0192f3c1-0000-7000-8000-000000000001', '/v', 'file:', 0)",
-        "INSERT INTO vms VALUES ('web01', '0192f3c1-0000-7000-8000-000000000002', '/qmp', NULL, \
-         '[\"scratch\"]', 'main', 0)",
-    ] {
-        sql(&path, statement).await;
-    }
-    let catalog = Catalog::open(&path).await.expect("open");
-    let vm = catalog.vm("web01").await.expect("vm");
-    assert_eq!(vm.excluded_disks.len(), 1);
-    assert_eq!((vm.included_disks, vm.machine), (Vec::new(), None));
-}
-
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_unusable() {
     let directory = tempfile::tempdir().expect("temporary directory");

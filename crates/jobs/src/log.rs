@@ -67,6 +67,9 @@ pub struct JobHeader {
     pub cancel_requested: bool,
     /// How far its running sub-task was, a second or so ago.
     pub progress: Option<Progress>,
+    /// The lane in which it waits or has waited (a host's id, or the service itself); `None`: it never
+    /// waited.
+    pub lane: Option<String>,
 }
 
 /// A job with all that happened to it.
@@ -93,10 +96,34 @@ impl JobStory {
 pub struct JobFilter {
     /// Only those about this subject.
     pub subject: Option<String>,
+    /// Only those that do this.
+    pub kind: Option<JobKind>,
+    /// Only those that are there.
+    pub state: Option<JobState>,
+    /// Only those that wait or have waited in this lane.
+    pub lane: Option<String>,
     /// Only those that have not ended.
     pub unfinished: bool,
+    /// Only those made before this one: the last one of a page gives the next page.
+    pub before: Option<JobId>,
     /// At most so many; `None`: all.
     pub limit: Option<u32>,
+}
+
+impl JobFilter {
+    /// Whether a job passes, the limit apart.
+    #[must_use]
+    pub fn passes(&self, header: &JobHeader) -> bool {
+        let job = &header.job;
+        self.subject
+            .as_ref()
+            .is_none_or(|subject| *subject == job.subject)
+            && self.kind.is_none_or(|kind| kind == job.kind)
+            && self.state.is_none_or(|state| state == header.state)
+            && (self.lane.is_none() || self.lane == header.lane)
+            && (!self.unfinished || !header.state.is_final())
+            && self.before.is_none_or(|before| job.id < before)
+    }
 }
 
 /// Keeps jobs and their events. Several processes may use the same log at once.

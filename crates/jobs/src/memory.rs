@@ -74,7 +74,7 @@ fn is_free(jobs: &BTreeMap<JobId, JobStory>, job: &NewJob) -> Result<(), LogErro
     Err(LogError::new(kind, job.subject.clone()))
 }
 
-fn story_of(job: &NewJob, owner: Option<&Owner>) -> JobStory {
+fn story_of(job: &NewJob, owner: Option<&Owner>, lane: Option<&str>) -> JobStory {
     let header = JobHeader {
         job: job.clone(),
         state: JobState::Queued,
@@ -83,6 +83,7 @@ fn story_of(job: &NewJob, owner: Option<&Owner>) -> JobStory {
         heartbeat_at: job.created_at,
         cancel_requested: false,
         progress: None,
+        lane: lane.map(str::to_owned),
     };
     let events = Vec::new();
     JobStory { header, events }
@@ -95,7 +96,7 @@ impl JobQueue for MemoryJobLog {
         if jobs.contains_key(&job.id) {
             return Err(LogError::new(LogErrorKind::Unusable, job.id.to_string()));
         }
-        jobs.insert(job.id, story_of(job, None));
+        jobs.insert(job.id, story_of(job, None, Some(&ticket.lane)));
         self.waiting().insert(job.id, ticket.clone());
         Ok(())
     }
@@ -145,12 +146,14 @@ impl JobQueue for MemoryJobLog {
     }
 
     async fn requeue(&self, job: JobId, ticket: &Ticket) -> Result<(), LogError> {
-        self.with(job, |_| Ok(()))?;
-        match self.waiting().get_mut(&job) {
-            Some(place) => *place = ticket.clone(),
-            None => return Err(lease_lost(job)),
-        }
-        Ok(())
+        self.with(job, |story| {
+            match self.waiting().get_mut(&job) {
+                Some(place) => *place = ticket.clone(),
+                None => return Err(lease_lost(job)),
+            }
+            story.header.lane = Some(ticket.lane.clone());
+            Ok(())
+        })
     }
 }
 
@@ -159,7 +162,7 @@ impl JobLog for MemoryJobLog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         let mut jobs = self.jobs();
         is_free(&jobs, job)?;
-        jobs.insert(job.id, story_of(job, Some(owner)));
+        jobs.insert(job.id, story_of(job, Some(owner), None));
         Ok(Lease {
             job: job.id,
             epoch: 1,
@@ -188,14 +191,12 @@ impl JobLog for MemoryJobLog {
 
     async fn list(&self, filter: &JobFilter) -> Result<Vec<JobHeader>, LogError> {
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);
-        let subject = filter.subject.as_ref();
         Ok(self
             .jobs()
             .values()
             .rev()
             .map(|story| &story.header)
-            .filter(|header| subject.is_none_or(|subject| *subject == header.job.subject))
-            .filter(|header| !filter.unfinished || !header.state.is_final())
+            .filter(|header| filter.passes(header))
             .take(limit)
             .cloned()
             .collect())

@@ -84,10 +84,35 @@ uuid_id!(
     /// A job.
     JobId, "job id"
 );
+uuid_id!(
+    /// A hypervisor node.
+    HostId, "host id"
+);
+uuid_id!(
+    /// A token of the API.
+    TokenId, "token id"
+);
+uuid_id!(
+    /// An entry of the audit log.
+    AuditId, "audit entry id"
+);
+uuid_id!(
+    /// An alert.
+    AlertId, "alert id"
+);
+uuid_id!(
+    /// A notification.
+    NotificationId, "notification id"
+);
 own_id!(VmId);
 own_id!(VaultId);
 own_id!(SessionId);
 own_id!(JobId);
+own_id!(HostId);
+own_id!(TokenId);
+own_id!(AuditId);
+own_id!(AlertId);
+own_id!(NotificationId);
 
 impl From<SessionId> for PointId {
     fn from(session: SessionId) -> Self {

@@ -370,6 +370,26 @@ problems! {
         cause "{count} VMs are late or have a problem that does not pass by itself: {vms}"
         remedy ["`tresor status` says for each what is wrong and what to do."]
         retry AfterRemedy fault Usage exit Failure;
+    ObjectNotFound { object, name }
+        title "There is no such object"
+        cause "There is no {object} {name}."
+        remedy ["Look at the list of what there is: the name may have a slip, or somebody has removed or renamed it."]
+        retry AfterRemedy fault Usage exit NotFound;
+    ObjectExists { object, name }
+        title "The name is taken"
+        cause "There is a {object} {name} already."
+        remedy ["Choose another name, or change the one that is there."]
+        retry AfterRemedy fault Usage exit Usage;
+    ObjectInUse { object, name }
+        title "Something else needs this object"
+        cause "The {object} {name} is in use: something that is registered refers to it. Nothing was changed."
+        remedy ["Remove what refers to it first, or let it refer to another one; then try again."]
+        retry AfterRemedy fault Usage exit Usage;
+    ObjectChanged { object, name }
+        title "Somebody else was faster"
+        cause "The {object} {name} was changed since it was read. Nothing was overwritten."
+        remedy ["Read it again, look at what has changed, and make your change to that."]
+        retry AfterRemedy fault Usage exit Usage;
     StateUnusable { path, reason }
         title "Tresor's state directory cannot be used"
         cause "The state in {path} cannot be used: {reason}"

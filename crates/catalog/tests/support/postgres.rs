@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{AnyConnection, Connection as _};
 use tempfile::TempDir;
 use tresor_catalog::Catalog;
 
@@ -55,12 +56,18 @@ impl Postgres {
 
     /// The catalog in this server; waits until the server answers.
     pub(crate) async fn catalog(&self) -> Catalog {
-        let socket = self.directory.path().display();
-        let url = format!("postgres://postgres@localhost/postgres?host={socket}&sslmode=disable");
+        self.connection().await.close().await.expect("close");
+        let opened = Catalog::connect(&self.url(), "scratch server".to_owned()).await;
+        opened.expect("open")
+    }
+
+    /// A connection of its own; waits until the server answers.
+    pub(crate) async fn connection(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
         let begun = Instant::now();
         loop {
-            match Catalog::connect(&url, "scratch server".to_owned()).await {
-                Ok(catalog) => return catalog,
+            match AnyConnection::connect(&self.url()).await {
+                Ok(connection) => return connection,
                 Err(error) if begun.elapsed() > Duration::from_secs(60) => {
                     let log = fs::read_to_string(self.directory.path().join("log"));
                     panic!("{error:?}\n{}", log.unwrap_or_default());
@@ -68,6 +75,11 @@ impl Postgres {
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
+    }
+
+    fn url(&self) -> String {
+        let socket = self.directory.path().display();
+        format!("postgres://postgres@localhost/postgres?host={socket}&sslmode=disable")
     }
 }
 

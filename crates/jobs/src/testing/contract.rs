@@ -200,30 +200,64 @@ async fn cancel_is_a_flag_on_unfinished_jobs(log: &dyn JobLog) {
     assert!(!log.cancel_requested(done.id).await.expect("flag"));
 }
 
+async fn listed(log: &dyn JobLog, filter: JobFilter) -> Vec<JobId> {
+    let listed = log.list(&filter).await.expect("list");
+    listed.iter().map(|row| row.job.id).collect()
+}
+
 async fn lists_filter_and_sort(log: &dyn JobLog) {
     let subject = format!("list-{}", JobId::generate());
-    let jobs = [(); 3].map(|()| new_job(&subject, None));
+    let mut jobs = [(); 4].map(|()| new_job(&subject, None));
+    jobs[3].kind = JobKind::Verify;
     for job in &jobs {
         begun(log, job).await;
     }
-    let lease = Lease {
-        job: jobs[1].id,
-        epoch: 1,
-    };
+    let [zero, one, two, three] = [0, 1, 2, 3].map(|number| jobs[number].id);
+    let lease = Lease { job: one, epoch: 1 };
     end(log, &lease, 0).await;
-    let ids = async |unfinished, limit| {
-        let subject = Some(subject.clone());
-        let filter = JobFilter {
-            subject,
-            unfinished,
-            limit,
-        };
-        let listed = log.list(&filter).await.expect("list");
-        listed.iter().map(|row| row.job.id).collect::<Vec<_>>()
+    let all = JobFilter {
+        subject: Some(subject),
+        ..JobFilter::default()
     };
-    assert_eq!(ids(false, None).await, [jobs[2].id, jobs[1].id, jobs[0].id]);
-    assert_eq!(ids(true, None).await, [jobs[2].id, jobs[0].id]);
-    assert_eq!(ids(false, Some(1)).await, [jobs[2].id]);
+    let backups = JobFilter {
+        kind: Some(JobKind::Backup),
+        ..all.clone()
+    };
+    let in_state = |state| JobFilter {
+        state: Some(state),
+        ..all.clone()
+    };
+    let unfinished = JobFilter {
+        unfinished: true,
+        ..backups.clone()
+    };
+    let page = |before| JobFilter {
+        before: Some(before),
+        limit: Some(2),
+        ..all.clone()
+    };
+    let in_a_lane = JobFilter {
+        lane: Some("never waited".to_owned()),
+        ..all.clone()
+    };
+    for (filter, expected) in [
+        (all.clone(), vec![three, two, one, zero]),
+        (backups, vec![two, one, zero]),
+        (in_state(JobState::Completed), vec![one]),
+        (in_state(JobState::Queued), vec![three, two, zero]),
+        (unfinished, vec![two, zero]),
+        (page(three), vec![two, one]),
+        (page(one), vec![zero]),
+        (page(zero), vec![]),
+        (in_a_lane, vec![]),
+    ] {
+        assert_eq!(listed(log, filter.clone()).await, expected, "{filter:?}");
+    }
+    let newest = JobFilter {
+        limit: Some(1),
+        ..all
+    };
+    assert_eq!(listed(log, newest).await, [three]);
 }
 
 async fn unknown_jobs_are_not_found(log: &dyn JobLog) {

@@ -1,10 +1,11 @@
 //! What every [`JobQueue`] must do, as one suite.
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tresor_model::{JobId, JobState};
 
 use super::contract::{end, kind, micros, new_job};
-use crate::{JobQueue, LogErrorKind, NewJob, Owner, Ticket};
+use crate::{JobFilter, JobQueue, LogErrorKind, NewJob, Owner, Ticket};
 
 /// Runs the whole suite. The queue may hold other jobs.
 ///
@@ -15,6 +16,8 @@ pub async fn check_queue(queue: &dyn JobQueue) {
     a_held_key_leaves_the_job_waiting(queue).await;
     jobs_are_due_in_their_order(queue).await;
     one_of_many_claims(queue).await;
+    a_key_that_changes_hands_is_no_defect(queue).await;
+    a_lane_lists_what_it_has_taken_up(queue).await;
     an_end_can_be_asked_for(queue).await;
     what_does_not_wait_is_refused(queue).await;
 }
@@ -133,6 +136,56 @@ async fn one_of_many_claims(queue: &dyn JobQueue) {
         both => panic!("{both:?}"),
     };
     end(queue, &lease, 0).await;
+}
+
+/// Who is refused is told who holds the key, never the job itself, though holders end meanwhile.
+async fn a_key_that_changes_hands_is_no_defect(queue: &dyn JobQueue) {
+    let (lane, lock) = (lane(), Some(format!("vm:{}", JobId::generate())));
+    let me = Owner::current();
+    let jobs = [(); 8].map(|()| new_job("passed on", lock.clone()));
+    for job in &jobs {
+        queue.enqueue(job, &ticket(&lane)).await.expect("enqueue");
+    }
+    let run = async |id: JobId| loop {
+        match queue.claim(id, &me).await {
+            Ok(lease) => return end(queue, &lease, 0).await,
+            Err(error) => match error.kind {
+                LogErrorKind::Busy { holder } => assert_ne!(holder, id, "it waits for itself"),
+                other => panic!("{other:?}"),
+            },
+        }
+    };
+    join_all(jobs.iter().map(|job| run(job.id))).await;
+    assert_eq!(due(queue, &lane).await, []);
+}
+
+async fn a_lane_lists_what_it_has_taken_up(queue: &dyn JobQueue) {
+    let (mine, other) = (lane(), lane());
+    let me = Owner::current();
+    let jobs = [(); 3].map(|()| new_job("lanes", None));
+    for job in &jobs {
+        queue.enqueue(job, &ticket(&other)).await.expect("enqueue");
+    }
+    let [zero, one, two] = [0, 1, 2].map(|number| jobs[number].id);
+    for id in [zero, one] {
+        queue.requeue(id, &ticket(&mine)).await.expect("requeue");
+    }
+    let lease = queue.claim(one, &me).await.expect("claim");
+    let header = queue.load(one).await.expect("load").header;
+    assert_eq!(header.lane.as_ref(), Some(&mine), "the lane is kept");
+    let unfinished = async |lane: &String| {
+        let filter = JobFilter {
+            lane: Some(lane.clone()),
+            unfinished: true,
+            ..JobFilter::default()
+        };
+        let listed = queue.list(&filter).await.expect("list");
+        listed.iter().map(|row| row.job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(unfinished(&mine).await, [one, zero]);
+    assert_eq!(unfinished(&other).await, [two]);
+    end(queue, &lease, 0).await;
+    assert_eq!(unfinished(&mine).await, [zero]);
 }
 
 async fn an_end_can_be_asked_for(queue: &dyn JobQueue) {

@@ -83,6 +83,7 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         id: VmId::generate(), // until the VM itself has said it
         qmp_socket: absolute(&asked.qmp),
         agent_socket: asked.agent.map(|path| absolute(&path)),
+        host: None, // this machine
         excluded_disks: asked.exclude,
         included_disks: asked.include,
         machine: None, // so it must run

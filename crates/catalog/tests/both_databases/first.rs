@@ -1,60 +1,20 @@
-//! The same suite on SQLite and on PostgreSQL: schema, repositories, job log.
-
-#[path = "support/postgres.rs"]
-mod postgres;
+//! Vaults, VMs, recovery points, facts: what a machine without a service has.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
-use postgres::Postgres;
+use jiff::SignedDuration;
 use tresor_catalog::{
-    Catalog, CatalogError, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord,
-    VerifiedChange, VmRecord,
+    Catalog, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord, VerifiedChange,
+    VmRecord,
 };
-use tresor_jobs::testing::{contract, queue};
 use tresor_model::{
     Consistency, DiskStats, Fact, Firmware, HypervisorSource, MachineDefinition, PointId,
     SessionId, StreamName, VaultId, VmId,
 };
 
-#[tokio::test]
-async fn sqlite() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let path = directory.path().join("catalog.db");
-    check(&Catalog::open(&path).await.expect("open")).await;
-}
+use super::{kind, now};
 
-#[tokio::test]
-async fn postgresql() {
-    let server = Postgres::start();
-    let catalog = server.catalog().await;
-    check(&catalog).await;
-    catalog.close().await;
-    // Once more on the schema that is there.
-    contract::check_log(&server.catalog().await).await;
-}
-
-async fn check(catalog: &Catalog) {
-    contract::check_log(catalog).await;
-    queue::check_queue(catalog).await;
-    let vault = vaults(catalog).await;
-    vms(catalog, &vault).await;
-    points(catalog, vault.id).await;
-    facts(catalog).await;
-    verified(catalog, vault.id).await;
-    removal(catalog, vault.id).await;
-}
-
-fn now() -> Timestamp {
-    let micros = Timestamp::now().as_microsecond();
-    Timestamp::from_microsecond(micros).expect("now")
-}
-
-fn kind<T: std::fmt::Debug>(result: Result<T, CatalogError>) -> CatalogErrorKind {
-    result.expect_err("must be refused").kind
-}
-
-fn vault(name: &str) -> VaultRecord {
+pub(super) fn vault(name: &str) -> VaultRecord {
     VaultRecord {
         name: name.to_owned(),
         id: VaultId::generate(),
@@ -66,7 +26,7 @@ fn vault(name: &str) -> VaultRecord {
     }
 }
 
-async fn vaults(catalog: &Catalog) -> VaultRecord {
+pub(super) async fn vaults(catalog: &Catalog) -> VaultRecord {
     let mut first = vault("main");
     catalog.add_vault(&first).await.expect("add");
     let taken = CatalogErrorKind::AlreadyExists(Object::Vault);
@@ -107,7 +67,7 @@ async fn vaults(catalog: &Catalog) -> VaultRecord {
 }
 
 /// More objects than one statement takes.
-async fn verified(catalog: &Catalog, vault: VaultId) {
+pub(super) async fn verified(catalog: &Catalog, vault: VaultId) {
     let names: Vec<String> = (0..450)
         .map(|number| format!("packs/o'{number:03}"))
         .collect();
@@ -144,7 +104,7 @@ async fn verified(catalog: &Catalog, vault: VaultId) {
     assert_eq!(catalog.verified(other).await.expect("verified").len(), 450);
 }
 
-async fn vms(catalog: &Catalog, vault: &VaultRecord) {
+pub(super) async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     let vm = |name: &str| VmRecord {
         retention: Some(tresor_policy::Rules {
             daily: 7,
@@ -157,6 +117,7 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
         excluded_disks: vec![StreamName::new("scratch").expect("name")],
         included_disks: vec![StreamName::new("quorum").expect("name")],
         machine: None,
+        host: None,
         vault: vault.name.clone(),
         created_at: now(),
     };
@@ -188,7 +149,7 @@ async fn vms(catalog: &Catalog, vault: &VaultRecord) {
     assert_eq!(kind(catalog.set_vm_machine("no", &seen).await), missing);
 }
 
-fn machine() -> MachineDefinition {
+pub(super) fn machine() -> MachineDefinition {
     MachineDefinition {
         id: VmId::generate(),
         name: None,
@@ -224,7 +185,7 @@ async fn renamed_and_moved(catalog: &Catalog) {
     catalog.rename_vm("shop01", "web01").await.expect("renamed");
 }
 
-async fn points(catalog: &Catalog, vault: VaultId) {
+pub(super) async fn points(catalog: &Catalog, vault: VaultId) {
     let (web, db) = (VmId::generate(), VmId::generate());
     let at = now();
     let point = |vm, name: &str, age_s| PointRecord {
@@ -274,7 +235,7 @@ async fn points(catalog: &Catalog, vault: VaultId) {
     assert_eq!(kind(catalog.point(old.id).await), missing);
 }
 
-async fn facts(catalog: &Catalog) {
+pub(super) async fn facts(catalog: &Catalog) {
     let at = now();
     let later = at + SignedDuration::from_secs(1);
     let known = [
@@ -296,7 +257,7 @@ async fn facts(catalog: &Catalog) {
     assert!(catalog.facts("vm:2").await.expect("facts").is_empty());
 }
 
-async fn removal(catalog: &Catalog, vault: VaultId) {
+pub(super) async fn removal(catalog: &Catalog, vault: VaultId) {
     let in_use = CatalogErrorKind::InUse(Object::Vault);
     assert_eq!(kind(catalog.remove_vault("main").await), in_use);
     let points = catalog.points(&PointFilter::default()).await;
