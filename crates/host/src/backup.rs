@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use tresor_catalog::VmRecord;
 use tresor_disk::SnapshotProvider as _;
 use tresor_jobs::{EngineError, LogErrorKind, NewJob, Silent};
-use tresor_model::JobKind;
+use tresor_model::{JobKind, MachineDefinition, RecoveryPoint};
 use tresor_problem::Problem;
-use tresor_workflows::backup::{self, BackupContext, BackupOrder};
+use tresor_workflows::backup::{self, BackupOrder};
 
 use crate::{
     role::{Begun, HostRole},
@@ -38,7 +38,8 @@ pub(crate) async fn run(
         .engine
         .take_up(queue, plan, &mut ctx, cancel, Arc::new(Silent))
         .await;
-    remember(role, &work, &ctx).await;
+    let (seen, point) = (ctx.seen.take(), ctx.point.take());
+    remember(role, &work, seen.as_ref(), point.as_ref()).await;
     match done {
         Ok(_) => Ok(Begun::Over),
         Err(EngineError::Log(error)) => match error.kind {
@@ -99,15 +100,21 @@ async fn end_dead_ones(role: &HostRole, work: &VmWork, order: &BackupOrder) -> R
 }
 
 /// The registry's copies are a convenience; the vault is the truth.
-async fn remember(role: &HostRole, work: &VmWork, ctx: &BackupContext) {
-    if let Some(machine) = &ctx.seen
-        && work.vm.machine.as_ref() != Some(machine)
-        && let Err(problem) = role.registry.note_machine(&work.vm.name, machine).await
+async fn remember(
+    role: &HostRole,
+    work: &VmWork,
+    seen: Option<&MachineDefinition>,
+    point: Option<&RecoveryPoint>,
+) {
+    let (vm, registry) = (&work.vm, &role.registry);
+    if let Some(machine) = seen
+        && vm.machine.as_ref() != Some(machine)
+        && let Err(problem) = registry.note_machine(&vm.name, machine).await
     {
-        tracing::warn!(vm = %work.vm.name, %problem, "what the VM is now could not be noted");
+        tracing::warn!(vm = %vm.name, %problem, "what the VM is now could not be noted");
     }
-    if let Some(point) = &ctx.point
-        && let Err(problem) = role.registry.note_point(work.vault.id(), point).await
+    if let Some(point) = point
+        && let Err(problem) = registry.note_point(work.vault.id(), point).await
     {
         tracing::warn!(point = %point.id, %problem, "the point is in the vault, but not in the catalog");
     }

@@ -1,29 +1,26 @@
 //! All protected items and the scheduler, in memory: what happened goes in, what is to be done comes out.
 //!
 //! Without I/O: the loop that has the catalog carries the [`Effect`]s out. What must be known after a
-//! restart is in the catalog's [`Memory`] of each item.
+//! restart is in the catalog's [`Memory`](tresor_catalog::Memory) of each item.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use tresor_catalog::{ItemRecord, ItemState, Memory, PolicyRecord, RunEnd};
+use tresor_catalog::{ItemRecord, ItemState, PolicyRecord, RunEnd};
 use tresor_model::{JobId, VmId};
 use tresor_schedule::{
-    AfterClose, Expected, Finished, Item, Limit, Limits, Missed, Offered, Outcome, Place, Priority,
-    Resource, ResourceKind, Scheduler, StartReason, WaitReason, Window,
+    AfterClose, Finished, Limit, Limits, Missed, Offered, Outcome, Resource, ResourceKind,
+    Scheduler, StartReason, Window,
 };
 
 use crate::{
-    ended::{End, Made, expected},
+    ended::End,
     outlook::Outlook,
+    tracked::{Tracked, place_of},
 };
-
-/// What a run takes of which nothing is known yet.
-const UNKNOWN: Duration = Duration::from_secs(300);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +33,7 @@ pub(crate) enum Effect {
         slot_s: u64,
     },
     /// Start a backup.
-    Start(Start),
+    Start(Box<Start>),
     /// Keep how a job ended.
     Ended {
         /// Whose.
@@ -70,17 +67,6 @@ impl PartialEq for Outlook {
     fn eq(&self, other: &Self) -> bool {
         (&self.policy, self.revision) == (&other.policy, other.revision)
     }
-}
-
-/// An item as it is followed.
-#[derive(Debug)]
-struct Tracked {
-    record: ItemRecord,
-    outlook: Arc<Outlook>,
-    /// Its job that waits or runs.
-    job: Option<JobId>,
-    /// The last window that closed without a start.
-    missed: Option<Timestamp>,
 }
 
 /// See the module's documentation.
@@ -354,7 +340,7 @@ impl Fleet {
             effects.extend(
                 starts
                     .filter_map(|start| self.start(start))
-                    .map(Effect::Start),
+                    .map(|start| Effect::Start(Box::new(start))),
             );
             for missed in &decisions.missed {
                 effects.extend(self.miss(missed, now));
@@ -395,99 +381,8 @@ impl Fleet {
         }
         effects
     }
-
-    /// Why an item does not run now.
-    pub(crate) fn why(&self, vm: VmId) -> Option<WaitReason> {
-        self.scheduler.why(vm)
-    }
 }
 
-impl Tracked {
-    fn next_window(&self, now: Timestamp) -> Option<Window> {
-        let memory = &self.record.memory;
-        if let Some(open) = memory.open_window
-            && let Some(window) = self.outlook.window_at(open, memory.last_point_at, now)
-        {
-            return Some(window);
-        }
-        let served = memory.last_started_at.max(Some(self.record.since))?;
-        self.outlook
-            .window_after(served, self.missed, memory.last_point_at, now)
-    }
-
-    fn item(&self, window: Window) -> Item {
-        let memory = &self.record.memory;
-        Item {
-            id: self.record.vm,
-            place: place_of(&self.record),
-            window,
-            expected: Expected {
-                duration: memory.expected_s.map_or(UNKNOWN, Duration::from_secs),
-                bytes: memory.expected_bytes.unwrap_or(0),
-            },
-            last_point: memory.last_point_at,
-            priority: Priority::Normal,
-            not_before: memory.not_before,
-            kept: memory.slot_s.map(Duration::from_secs),
-        }
-    }
-
-    /// Takes the end in; what the scheduler and the catalog are told.
-    fn record_end(&mut self, end: &End) -> (Outcome, RunEnd) {
-        let memory = &mut self.record.memory;
-        match end {
-            End::Point(Made {
-                taken_at,
-                took,
-                stored,
-            }) => {
-                let expected_s = expected(memory.expected_s, took.as_secs().max(1));
-                let expected_bytes = expected(memory.expected_bytes, *stored);
-                memory.last_point_at = Some(*taken_at);
-                memory.expected_s = Some(expected_s);
-                memory.expected_bytes = Some(expected_bytes);
-                give_up_window(memory);
-                let end = RunEnd::Succeeded {
-                    point_at: *taken_at,
-                    expected_s,
-                    expected_bytes,
-                };
-                (Outcome::Succeeded, end)
-            }
-            End::Failed {
-                retry_at: Some(retry_at),
-                ..
-            } => {
-                memory.not_before = Some(*retry_at);
-                let end = RunEnd::Retries {
-                    not_before: *retry_at,
-                };
-                (
-                    Outcome::Failed {
-                        retry_at: Some(*retry_at),
-                    },
-                    end,
-                )
-            }
-            End::Cancelled | End::Failed { retry_at: None, .. } => {
-                give_up_window(memory);
-                (Outcome::Failed { retry_at: None }, RunEnd::GivenUp)
-            }
-        }
-    }
-}
-
-fn give_up_window(memory: &mut Memory) {
-    memory.open_window = None;
-    memory.not_before = None;
-    memory.attempt = 0;
-}
-
-fn place_of(record: &ItemRecord) -> Place {
-    let host = record.host.map(|host| host.to_string());
-    Place {
-        host: host.unwrap_or_else(|| crate::LOCAL_LANE.to_owned()),
-        vault: record.vault.clone(),
-        group: None,
-    }
-}
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+mod tests;

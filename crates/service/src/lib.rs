@@ -16,6 +16,7 @@ mod retry;
 mod scheduling;
 mod service;
 mod standing;
+mod tracked;
 
 pub use order::order;
 pub use outlook::Outlook;

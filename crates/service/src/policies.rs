@@ -17,7 +17,7 @@ pub async fn make_ready(catalog: &Catalog, policies: &[Policy]) -> Result<(), Pr
     for policy in policies {
         match catalog.add_policy(policy, Timestamp::now()).await {
             // Another process was faster.
-            Err(error) if matches!(error.kind(), CatalogErrorKind::AlreadyExists(_)) => {}
+            Err(error) if matches!(error.kind, CatalogErrorKind::AlreadyExists(_)) => {}
             added => {
                 added.map_err(|error| Problem::from(&error))?;
             }

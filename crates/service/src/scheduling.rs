@@ -291,7 +291,7 @@ impl<'a> Turn<'a> {
                 Effect::Missed { vm, text } => {
                     tracing::warn!(%vm, text, "a start window was missed");
                 }
-                Effect::Start(start) => self.start(start).await?,
+                Effect::Start(start) => self.start(*start).await?,
             }
         }
         Ok(())
@@ -350,7 +350,7 @@ impl TurnError {
         use tresor_catalog::CatalogErrorKind as Kind;
         match self {
             Self::Catalog(error) => {
-                matches!(error.kind(), Kind::NotFound(_) | Kind::Conflict(_))
+                matches!(error.kind, Kind::NotFound(_) | Kind::Conflict(_))
             }
             Self::Log(_) => false,
         }

@@ -104,6 +104,12 @@ impl Rpo {
     }
 }
 
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&in_words(self.length().as_secs()))
+    }
+}
+
 impl fmt::Display for Rpo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.worst {

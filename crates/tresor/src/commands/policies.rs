@@ -112,7 +112,7 @@ async fn set(session: &Session, catalog: &Catalog, file: &Path) -> Result<(), Pr
     wrong.map_err(|errors| invalid(&policy.name, &told(&errors)))?;
     let known = match catalog.policy(&policy.name).await {
         Ok(known) => Some(known),
-        Err(error) if matches!(error.kind(), CatalogErrorKind::NotFound(_)) => None,
+        Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => None,
         Err(error) => return Err(Problem::from(&error)),
     };
     let now = Timestamp::now();

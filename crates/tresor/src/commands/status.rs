@@ -115,7 +115,7 @@ impl Status {
         let alerts = self.alerts.iter().map(|alert| {
             json!({
                 "subject": alert.subject, "problem": alert.problem, "since": alert.since,
-                "times": alert.times,
+                "times": alert.count,
             })
         });
         json!({
