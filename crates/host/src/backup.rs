@@ -1,11 +1,9 @@
 //! Backups that were queued, on this machine.
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::VmRecord;
 use tresor_disk::SnapshotProvider as _;
-use tresor_jobs::{EngineError, LogErrorKind, NewJob, Silent};
+use tresor_jobs::NewJob;
 use tresor_model::{JobKind, MachineDefinition, RecoveryPoint};
 use tresor_problem::Problem;
 use tresor_workflows::backup::{self, BackupOrder};
@@ -33,26 +31,10 @@ pub(crate) async fn run(
     end_dead_ones(role, &work, &order).await?;
     let plan = backup::plan(job.id, &order);
     let mut ctx = work.context(job.id, order);
-    let queue = &*role.queue;
-    let done = role
-        .engine
-        .take_up(queue, plan, &mut ctx, cancel, Arc::new(Silent))
-        .await;
+    let done = role.take_up(plan, &mut ctx, cancel).await;
     let (seen, point) = (ctx.seen.take(), ctx.point.take());
     remember(role, &work, seen.as_ref(), point.as_ref()).await;
-    match done {
-        Ok(_) => Ok(Begun::Over),
-        Err(EngineError::Log(error)) => match error.kind {
-            LogErrorKind::Busy { .. } => Ok(Begun::Busy),
-            // Somebody else was faster, or the log is away: then the job is found by whoever looks
-            // for abandoned ones.
-            _ => {
-                tracing::warn!(job = %job.id, %error, "the job was left");
-                Ok(Begun::Over)
-            }
-        },
-        Err(error) => Err(Problem::from(&error)),
-    }
+    done
 }
 
 /// Ends a job of a dead process.
@@ -88,13 +70,7 @@ async fn end_dead_ones(role: &HostRole, work: &VmWork, order: &BackupOrder) -> R
         let order = BackupOrder::of_params(&header.job.params)?;
         let plan = backup::plan(job, &order);
         let mut ctx = work.context(job, order);
-        let never = CancellationToken::new();
-        let ended = role
-            .engine
-            .recover(plan, &mut ctx, &never, Arc::new(Silent))
-            .await;
-        let ended = ended.map_err(|error| Problem::from(&error))?;
-        tracing::info!(%job, state = ?ended.state(), "a dead process's job was ended");
+        role.recover(plan, &mut ctx).await?;
     }
     Ok(())
 }

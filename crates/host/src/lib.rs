@@ -6,6 +6,7 @@
 //! - A job is what was recorded of it: its plan is built from its parameters, on whatever host it runs.
 
 mod backup;
+mod keeping;
 pub mod keys;
 mod location;
 mod lock;
@@ -13,6 +14,7 @@ mod place;
 mod problems;
 mod registry;
 mod role;
+mod running;
 mod state;
 mod vm;
 mod work;

@@ -11,23 +11,22 @@
 //! The next role of this lane finds the dead process's jobs and unwinds them, before it begins others of the
 //! same VM.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::task::{Id, JoinSet};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tresor_jobs::{Engine, JobQueue, Ticket, WaitingJob};
+use tresor_jobs::{
+    Engine, EngineError, JobPlan, JobQueue, LogErrorKind, Silent, Ticket, WaitingJob,
+};
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 
-use crate::{backup, registry::Registry, state::StateDir};
-
-/// How long a job whose VM is busy waits before it is looked at again.
-const BUSY_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+use crate::{
+    backup, keeping,
+    registry::Registry,
+    running::{BUSY_PAUSE, Running},
+    state::StateDir,
+};
 
 /// How the role works.
 #[derive(Debug, Clone)]
@@ -142,6 +141,8 @@ impl HostRole {
         let job = waiting.job.id;
         let begun = match waiting.job.kind {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
+            JobKind::Expire => keeping::expire(self, &waiting.job, cancel).await,
+            JobKind::Collect => keeping::collect(self, &waiting.job, cancel).await,
             kind => Err(crate::internal(format!(
                 "This host does not know how to do {kind:?} jobs."
             ))),
@@ -151,6 +152,49 @@ impl HostRole {
             Ok(Begun::Busy) => self.later(&waiting).await,
             Err(problem) => self.refuse(job, problem).await,
         }
+    }
+
+    /// Takes a job up and carries it to its end.
+    pub(crate) async fn take_up<C: Send>(
+        &self,
+        plan: JobPlan<C>,
+        ctx: &mut C,
+        cancel: &CancellationToken,
+    ) -> Result<Begun, Problem> {
+        let job = plan.id;
+        let queue = &*self.queue;
+        let done = self
+            .engine
+            .take_up(queue, plan, ctx, cancel, Arc::new(Silent));
+        match done.await {
+            Ok(_) => Ok(Begun::Over),
+            Err(EngineError::Log(error)) => match error.kind {
+                LogErrorKind::Busy { .. } => Ok(Begun::Busy),
+                // Somebody else was faster, or the log is away: then the job is found by whoever looks
+                // for abandoned ones.
+                _ => {
+                    tracing::warn!(%job, %error, "the job was left");
+                    Ok(Begun::Over)
+                }
+            },
+            Err(error) => Err(Problem::from(&error)),
+        }
+    }
+
+    /// Brings a dead process's job to its end.
+    pub(crate) async fn recover<C: Send>(
+        &self,
+        plan: JobPlan<C>,
+        ctx: &mut C,
+    ) -> Result<(), Problem> {
+        let (job, never) = (plan.id, CancellationToken::new());
+        let ended = self
+            .engine
+            .recover(plan, ctx, &never, Arc::new(Silent))
+            .await;
+        let ended = ended.map_err(|error| Problem::from(&error))?;
+        tracing::info!(%job, state = ?ended.state(), "a dead process's job was ended");
+        Ok(())
     }
 
     async fn later(&self, waiting: &WaitingJob) {
@@ -184,77 +228,19 @@ impl HostRole {
         for header in abandoned {
             let ours = header.lane.as_deref() == Some(self.options.lane.as_str());
             let job = header.job.id;
-            if !ours || header.job.kind != JobKind::Backup || running.has(job) || running.rests(job)
-            {
+            if !ours || running.has(job) || running.rests(job) {
                 continue;
             }
             let role = Arc::clone(self);
             running.add(job, async move {
-                if let Err(problem) = backup::end(&role, &header.job).await {
+                let ended = match header.job.kind {
+                    JobKind::Expire | JobKind::Collect => keeping::end(&role, &header.job).await,
+                    _ => backup::end(&role, &header.job).await,
+                };
+                if let Err(problem) = ended {
                     tracing::warn!(%job, %problem, "a dead process's job could not be ended yet");
                 }
             });
-        }
-    }
-}
-
-/// The jobs that this role works on now.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<()>,
-    by_task: HashMap<Id, JobId>,
-    jobs: HashSet<JobId>,
-    /// What was tried lately, so that it is not tried each second.
-    rested: HashMap<JobId, Timestamp>,
-}
-
-impl Running {
-    fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    fn has(&self, job: JobId) -> bool {
-        self.jobs.contains(&job)
-    }
-
-    /// Whether it was worked on within the last pause.
-    fn rests(&self, job: JobId) -> bool {
-        let now = Timestamp::now();
-        let ended = self.rested.get(&job);
-        ended.is_some_and(|ended| now.duration_since(*ended) < BUSY_PAUSE)
-    }
-
-    fn add(&mut self, job: JobId, work: impl Future<Output = ()> + Send + 'static) {
-        let task = self.tasks.spawn(work);
-        self.by_task.insert(task.id(), job);
-        self.jobs.insert(job);
-    }
-
-    /// Waits until one ends; for ever when there is none.
-    async fn one_ends(&mut self) {
-        match self.tasks.join_next_with_id().await {
-            None => std::future::pending().await,
-            Some(Ok((task, ()))) => self.forget(task),
-            Some(Err(error)) => {
-                tracing::error!(%error, "a job's task panicked");
-                self.forget(error.id());
-            }
-        }
-    }
-
-    fn forget(&mut self, task: Id) {
-        let now = Timestamp::now();
-        self.rested
-            .retain(|_, ended| now.duration_since(*ended) < BUSY_PAUSE);
-        if let Some(job) = self.by_task.remove(&task) {
-            self.jobs.remove(&job);
-            self.rested.insert(job, now);
-        }
-    }
-
-    async fn all_end(&mut self) {
-        while !self.tasks.is_empty() {
-            self.one_ends().await;
         }
     }
 }

@@ -18,6 +18,10 @@ pub enum JobKind {
     Repair,
     /// Looks at the structure of a vault.
     Check,
+    /// Removes recovery points that the rules of retention do not keep.
+    Expire,
+    /// Frees what no recovery point uses any more.
+    Collect,
 }
 
 /// Where a job is.

@@ -1,6 +1,6 @@
 //! The service: what is protected is backed up when its policy says so. No HTTP here.
 //!
-//! - One process at a time schedules (`scheduling`): it keeps all items and the scheduler in memory (`fleet`),
+//! - One process at a time schedules (`scheduling`, `turn`): it keeps all items and the scheduler in memory (`fleet`),
 //!   puts jobs that are due into the queue, and takes in how they ended.
 //! - Each host takes its jobs from the queue ([`tresor_host::HostRole`]); this machine's is in this process.
 //! - When an item starts is computed from its policy's windows (`outlook`); whether and when one that failed is
@@ -9,6 +9,7 @@
 mod alarm;
 mod ended;
 mod fleet;
+mod keeping;
 mod order;
 mod outlook;
 mod policies;
@@ -17,6 +18,7 @@ mod scheduling;
 mod service;
 mod standing;
 mod tracked;
+mod turn;
 
 pub use order::order;
 pub use outlook::Outlook;

@@ -10,24 +10,16 @@
 //! on with what the catalog remembers of each item. A start that was recorded and not noted is found in the
 //! log; one that was noted and not recorded cannot be.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tresor_catalog::{
-    Catalog, CatalogError, Fence, ItemFilter, ItemRecord, ItemState, Page, PolicyRecord,
-};
-use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobQueue as _, LogError, Ticket};
-use tresor_model::{JobId, JobKind, VmId};
-use tresor_schedule::StartReason;
-use tresor_workflows::backup::{self, BackupCause, BackupOrder};
+use tresor_catalog::{Catalog, Fence};
 
 use crate::{
-    LOCAL_LANE, ServiceOptions, alarm,
-    ended::{self, End},
-    fleet::{Effect, Fleet, Start},
-    order,
+    ServiceOptions,
+    turn::{Turn, TurnError},
 };
 
 /// The name of the lease: who holds it schedules.
@@ -37,17 +29,10 @@ const LEASE_TIME: SignedDuration = SignedDuration::from_secs(30);
 const RENEW_EVERY: Duration = Duration::from_secs(8);
 /// How often the catalog is asked whether somebody else has changed what is protected.
 const RELOAD_EVERY: Duration = Duration::from_secs(15);
+/// How often it is asked whether a vault is to be looked after.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often jobs that run are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// What can end a turn as the scheduler. The next one begins anew.
-#[derive(Debug, thiserror::Error)]
-enum TurnError {
-    #[error("the catalog failed")]
-    Catalog(#[from] CatalogError),
-    #[error("the job log failed")]
-    Log(#[from] LogError),
-}
 
 /// The loop, in one of the service's processes.
 pub(crate) struct Scheduling {
@@ -105,6 +90,7 @@ impl Scheduling {
         let mut turn = Turn::begin(&catalog, &self.options).await?;
         let mut renew_at = Instant::now() + RENEW_EVERY;
         let mut reload_at = Instant::now() + RELOAD_EVERY;
+        let mut keep_at = Instant::now();
         loop {
             let wake = turn.tick().await?;
             let pause = until(wake).min(LOOK_EVERY);
@@ -123,250 +109,12 @@ impl Scheduling {
                 reload_at = Instant::now() + RELOAD_EVERY;
             }
             turn.look_at_jobs().await?;
-        }
-    }
-}
-
-/// What one holder of the lease knows.
-struct Turn<'a> {
-    catalog: &'a Catalog,
-    fleet: Fleet,
-}
-
-impl<'a> Turn<'a> {
-    /// Reads what is there: items, policies, jobs that wait or run, and ends that nobody has taken in.
-    async fn begin(catalog: &'a Catalog, options: &ServiceOptions) -> Result<Self, TurnError> {
-        let mut turn = Self {
-            catalog,
-            fleet: Fleet::new(options.limits, options.zone.clone()),
-        };
-        let unfinished = turn.unfinished().await?;
-        turn.load().await?;
-        let now = Timestamp::now();
-        let mut last = BTreeMap::new();
-        for (vm, header) in unfinished {
-            last.insert(vm, header.job.id);
-            turn.fleet
-                .adopt(vm, header.job.id, header.job.created_at, now);
-        }
-        turn.take_in_ends(&last).await?;
-        Ok(turn)
-    }
-
-    /// Scheduled backups that have not ended.
-    async fn unfinished(&self) -> Result<Vec<(VmId, JobHeader)>, TurnError> {
-        let filter = JobFilter {
-            kind: Some(JobKind::Backup),
-            unfinished: true,
-            ..JobFilter::default()
-        };
-        let jobs = self.catalog.list(&filter).await?;
-        let scheduled = |header: JobHeader| {
-            let order = BackupOrder::of_params(&header.job.params).ok()?;
-            (order.cause != BackupCause::Asked).then_some((order.vm, header))
-        };
-        Ok(jobs.into_iter().filter_map(scheduled).collect())
-    }
-
-    /// Jobs that ended while nobody looked: of items whose window is open and that have no job now.
-    async fn take_in_ends(&mut self, running: &BTreeMap<VmId, JobId>) -> Result<(), TurnError> {
-        for (vm, name) in self.fleet.with_open_window() {
-            if running.contains_key(&vm) {
-                continue;
-            }
-            let filter = JobFilter {
-                subject: Some(name),
-                kind: Some(JobKind::Backup),
-                limit: Some(5),
-                ..JobFilter::default()
-            };
-            let jobs = self.catalog.list(&filter).await?;
-            let last = jobs.iter().find(|header| is_of(header, vm));
-            if let Some(header) = last
-                && self.fleet.is_news(vm, header.job.created_at)
-            {
-                self.look_at(vm, header.job.id).await?;
+            if Instant::now() >= keep_at {
+                turn.look_after_vaults(&self.options).await?;
+                keep_at = Instant::now() + KEEP_EVERY;
             }
         }
-        Ok(())
     }
-
-    /// What is protected now.
-    async fn load(&mut self) -> Result<(), TurnError> {
-        let policies = self.policies().await?;
-        let items = self.items().await?;
-        let effects = self.fleet.update(policies, items, Timestamp::now());
-        self.carry_out(effects).await
-    }
-
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, TurnError> {
-        let mut all: Vec<PolicyRecord> = Vec::new();
-        loop {
-            let page = Page {
-                after: all.last().map(|last| last.policy.name.clone()),
-                ..Page::default()
-            };
-            let more = self.catalog.policies(&page).await?;
-            if more.is_empty() {
-                return Ok(all);
-            }
-            all.extend(more);
-        }
-    }
-
-    async fn items(&self) -> Result<Vec<ItemRecord>, TurnError> {
-        let filter = ItemFilter {
-            state: Some(ItemState::Protected),
-            ..ItemFilter::default()
-        };
-        let mut all: Vec<ItemRecord> = Vec::new();
-        loop {
-            let page = Page {
-                after: all.last().map(|last| last.vm),
-                ..Page::default()
-            };
-            let more = self.catalog.items(&filter, &page).await?;
-            if more.is_empty() {
-                return Ok(all);
-            }
-            all.extend(more);
-        }
-    }
-
-    /// Starts what is due. When there is more to do.
-    async fn tick(&mut self) -> Result<Option<Timestamp>, TurnError> {
-        let (effects, wake) = self.fleet.tick(Timestamp::now());
-        self.carry_out(effects).await?;
-        Ok(wake)
-    }
-
-    /// Which of the jobs that were started have ended.
-    async fn look_at_jobs(&mut self) -> Result<(), TurnError> {
-        let followed: Vec<_> = self.fleet.jobs().collect();
-        if followed.is_empty() {
-            return Ok(());
-        }
-        let unfinished = self.unfinished().await?;
-        let unfinished: BTreeMap<_, _> = unfinished
-            .into_iter()
-            .map(|(vm, header)| (header.job.id, vm))
-            .collect();
-        for (vm, job) in followed {
-            if !unfinished.contains_key(&job) {
-                self.look_at(vm, job).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A job that is no longer among those that wait or run.
-    async fn look_at(&mut self, vm: VmId, job: JobId) -> Result<(), TurnError> {
-        let Some((attempt, outlook)) = self.fleet.attempt(vm) else {
-            return Ok(());
-        };
-        let story = self.catalog.load(job).await?;
-        let Some(end) = ended::judge(&story, attempt, &outlook.policy.retry) else {
-            return Ok(());
-        };
-        let name = &story.header.job.subject;
-        match &end {
-            End::Point(_) => alarm::quiet(self.catalog, name).await,
-            End::Cancelled => {}
-            End::Failed { cause, retry_at } => {
-                tracing::warn!(vm = name, %job, %cause, ?retry_at, "the backup failed");
-                if retry_at.is_none() {
-                    alarm::raise(self.catalog, name, cause).await;
-                }
-            }
-        }
-        let effects = self.fleet.ended(vm, &end, Timestamp::now());
-        self.carry_out(effects).await
-    }
-
-    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), TurnError> {
-        for effect in effects {
-            match effect {
-                Effect::Place { vm, slot_s } => self.catalog.set_slot(vm, Some(slot_s)).await?,
-                Effect::Ended { vm, end } => self.catalog.note_finished(vm, end).await?,
-                Effect::Missed { vm, text } => {
-                    tracing::warn!(%vm, text, "a start window was missed");
-                }
-                Effect::Start(start) => self.start(*start).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Records the job, and then that it was started.
-    async fn start(&mut self, start: Start) -> Result<(), TurnError> {
-        let vm = start.item.vm;
-        let now = Timestamp::now();
-        let job = JobId::generate();
-        match self.enqueue(&start, job, now).await {
-            Ok(()) => {}
-            Err(error) if error.is_gone() => {
-                // Its protection was stopped, or it was removed, since it was read.
-                tracing::info!(vm = %start.item.vm_name, %error, "nothing was started");
-                let later = now.saturating_add(SignedDuration::from_secs(60));
-                let later = later.unwrap_or(Timestamp::MAX);
-                self.fleet.not_started(vm, later, now);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-        tracing::info!(vm = %start.item.vm_name, %job, why = %start.why, "a backup was queued");
-        self.fleet
-            .started(vm, job, start.window, start.attempt, now);
-        Ok(())
-    }
-
-    async fn enqueue(&self, start: &Start, job: JobId, now: Timestamp) -> Result<(), TurnError> {
-        let (window, attempt) = (start.window, start.attempt);
-        let cause = match start.why {
-            StartReason::Window | StartReason::Retry => BackupCause::Scheduled { window, attempt },
-            StartReason::CatchUp => BackupCause::CaughtUp { window, attempt },
-        };
-        let vm = self.catalog.vm(&start.item.vm_name).await?;
-        let order = order(&vm, &start.outlook.policy, cause);
-        let ticket = Ticket {
-            lane: lane_of(&start.item),
-            not_before: now,
-            rank: 0,
-        };
-        let plan = backup::plan(job, &order);
-        self.catalog.enqueue(&plan.new_job(now), &ticket).await?;
-        let noted = self.catalog.note_started(start.item.vm, window, now).await;
-        if noted.is_err() {
-            // Stopped since it was read: whoever takes the job up only ends it.
-            self.catalog.request_cancel(job).await?;
-        }
-        Ok(noted?)
-    }
-}
-
-impl TurnError {
-    /// What was to be worked on is not there any more; nothing is wrong with the catalog.
-    fn is_gone(&self) -> bool {
-        use tresor_catalog::CatalogErrorKind as Kind;
-        match self {
-            Self::Catalog(error) => {
-                matches!(error.kind, Kind::NotFound(_) | Kind::Conflict(_))
-            }
-            Self::Log(_) => false,
-        }
-    }
-}
-
-/// Where an item's jobs wait.
-fn lane_of(item: &ItemRecord) -> String {
-    let host = item.host.map(|host| host.to_string());
-    host.unwrap_or_else(|| LOCAL_LANE.to_owned())
-}
-
-/// Whether it is a scheduled backup of this VM.
-fn is_of(header: &JobHeader, vm: VmId) -> bool {
-    let order = BackupOrder::of_params(&header.job.params);
-    order.is_ok_and(|order| order.vm == vm && order.cause != BackupCause::Asked)
 }
 
 fn until(wake: Option<Timestamp>) -> Duration {

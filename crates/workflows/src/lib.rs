@@ -1,4 +1,4 @@
-//! What Tresor does, as tables of sub-tasks: backup, restore, check, verify, copy, repair.
+//! What Tresor does, as tables of sub-tasks: backup, restore, check, verify, copy, repair, expire, collect.
 //!
 //! Each sub-task has an action, an undo and a time limit; the job engine records it before its
 //! effect and unwinds in reverse order. Nothing here knows of the command line or of SQL.
@@ -12,7 +12,9 @@
 
 pub mod backup;
 pub mod check;
+pub mod collect;
 pub mod copy;
+pub mod expire;
 pub mod partial;
 pub mod reconcile;
 pub mod repair;

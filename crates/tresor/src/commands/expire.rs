@@ -1,21 +1,21 @@
 //! `tresor expire`: retention.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use serde_json::json;
 use tresor_catalog::Catalog;
 use tresor_host::usage;
 use tresor_model::{PointId, VmId};
-use tresor_policy::{Rules, Verdict, parse_duration};
+use tresor_policy::{Rules, Verdict};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointList, Vault};
-use tresor_workflows::vault_problem;
+use tresor_workflows::expire::{self, Plan, Request};
 
 use super::{
-    expire_plan::{Plan, Request, recall},
+    expire_plan::{keep, recall},
     open,
     session::{Session, print_problem},
 };
@@ -35,13 +35,18 @@ pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Probl
             "The plan is one of another vault: name it with --vault.",
         ));
     }
-    let plan = sound_plan(request, &vault, &list).await?;
+    let plan = expire::sound_plan(request, &vault, &list, |point| {
+        note(&format!(
+            "warning: {point} has lost data, so older points stay for it (`tresor repair`)"
+        ));
+    });
+    let plan = plan.await?;
     if let Some(id) = args.apply.as_ref().filter(|id| **id != plan.id) {
         let (plan, now) = (id.clone(), plan.id);
         return Err(Kind::PlanChanged { plan, now }.into());
     }
     if args.dry_run {
-        plan.keep(&state)?;
+        keep(&plan, &state)?;
     }
     print(session, &plan, &list)?;
     // Whoever names a plan has seen it.
@@ -52,35 +57,9 @@ pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Probl
     let applied = if args.dry_run {
         None
     } else {
-        Some(apply(&vault, &plan).await?)
+        Some(expire::apply(&vault, &plan).await?)
     };
     summary(session, &plan, applied.as_deref())
-}
-
-/// The plan, made again until no VM's newest point, for whose sake others go, has lost something: the
-/// newest that is whole takes its place.
-async fn sound_plan(request: Request, vault: &Vault, list: &PointList) -> Result<Plan, Problem> {
-    let now = Timestamp::now();
-    let (mut lost, mut whole) = (BTreeSet::new(), BTreeSet::new());
-    loop {
-        let plan = Plan::make(request.clone(), list, &lost, now)?;
-        let mut relied_on = plan.relied_on();
-        relied_on.retain(|point| !whole.contains(point));
-        if relied_on.is_empty() {
-            return Ok(plan);
-        }
-        for point in relied_on {
-            let is_lost = vault.is_lost(point).await;
-            if is_lost.map_err(|error| vault_problem(&error, vault.location()))? {
-                note(&format!(
-                    "warning: {point} has lost data, so older points stay for it (`tresor repair`)"
-                ));
-                lost.insert(point);
-            } else {
-                whole.insert(point);
-            }
-        }
-    }
 }
 
 /// The VMs, and what is to be kept of each.
@@ -205,31 +184,6 @@ fn confirm() -> Result<(), Problem> {
     }
     let what = "Expiring recovery points".to_owned();
     Err(Kind::Interrupted { what }.into())
-}
-
-/// Each point for itself: after an interruption the next run goes on.
-async fn apply(vault: &Vault, plan: &Plan) -> Result<Vec<PointId>, Problem> {
-    let grace = grace(&plan.request.grace)?;
-    let mut done = Vec::new();
-    for (point, for_good) in plan.removals() {
-        let removed = if for_good || grace.is_zero() {
-            vault.expire(point).await
-        } else {
-            vault.delete_point(point, grace).await
-        };
-        removed.map_err(|error| vault_problem(&error, vault.location()))?;
-        done.push(point);
-    }
-    Ok(done)
-}
-
-/// The grace in hours; months and years begin today.
-pub(super) fn grace(text: &str) -> Result<SignedDuration, Problem> {
-    let wrong = |error: &dyn std::fmt::Display| usage(&format!("{error}"));
-    let span = parse_duration(text).map_err(|error| wrong(&error))?;
-    let now = jiff::Zoned::now();
-    let end = now.checked_add(span).map_err(|error| wrong(&error))?;
-    Ok(end.timestamp().duration_since(now.timestamp()))
 }
 
 fn summary(session: &Session, plan: &Plan, applied: Option<&[PointId]>) -> Result<(), Problem> {

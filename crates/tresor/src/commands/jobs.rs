@@ -184,6 +184,8 @@ fn kind_name(kind: JobKind) -> &'static str {
         JobKind::Copy => "copy",
         JobKind::Repair => "repair",
         JobKind::Check => "check",
+        JobKind::Expire => "expire",
+        JobKind::Collect => "collect",
     }
 }
 

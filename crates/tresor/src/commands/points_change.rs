@@ -5,10 +5,10 @@ use serde_json::json;
 use tresor_model::PointId;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{Held, Vault};
+use tresor_workflows::expire::grace;
 use tresor_workflows::vault_problem;
 
 use super::{
-    expire::grace,
     hold, open,
     session::{Session, print_problem},
 };
