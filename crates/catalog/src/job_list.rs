@@ -12,24 +12,29 @@ pub(crate) const SELECT_JOBS: &str = "SELECT jobs.*, job_progress.progress, queu
      LEFT JOIN job_progress ON job_progress.job = jobs.id \
      LEFT JOIN queue ON queue.job = jobs.id";
 
+const NEWEST_FIRST: &str = "jobs.id DESC";
+
 impl Catalog {
     pub(crate) async fn list_jobs(
         &self,
         filter: &JobFilter,
     ) -> Result<Vec<JobHeader>, CatalogError> {
+        let conditions = self.conditions_of(filter)?;
+        let limit = filter.limit.map_or(i64::MAX, i64::from);
+        self.select(SELECT_JOBS, conditions, NEWEST_FIRST, limit, decode_header)
+            .await
+    }
+
+    fn conditions_of(&self, filter: &JobFilter) -> Result<Conditions, CatalogError> {
         let kind = filter.kind.map(|kind| to_word(&self.place, &kind));
         let state = filter.state.map(|state| to_word(&self.place, &state));
-        let conditions = Conditions::default()
+        Ok(Conditions::default()
             .text("jobs.subject = ", filter.subject.as_ref())
             .text("jobs.kind = ", kind.transpose()?)
             .text("jobs.state = ", state.transpose()?)
             .text("jobs.lane = ", filter.lane.as_ref())
             .text("jobs.id < ", filter.before)
-            .only(filter.unfinished, "jobs.ended = 0");
-        let limit = filter.limit.map_or(i64::MAX, i64::from);
-        let order = "jobs.id DESC";
-        self.select(SELECT_JOBS, conditions, order, limit, decode_header)
-            .await
+            .only(filter.unfinished, "jobs.ended = 0"))
     }
 }
 
@@ -63,4 +68,64 @@ pub(crate) fn decode_header(row: &Columns<'_>) -> Result<JobHeader, CatalogError
         lane: row.optional_text("lane")?,
         progress: progress.and_then(|text| from_json(&text).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+    use tresor_model::{JobId, JobKind, JobState};
+
+    use super::*;
+
+    /// A page costs what is on it: the database finds it by an index, and need not sort.
+    #[tokio::test]
+    async fn each_filter_has_its_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let catalog = Catalog::open(&path).await.unwrap();
+        let page = JobFilter {
+            before: Some(JobId::generate()),
+            limit: Some(50),
+            ..JobFilter::default()
+        };
+        for (filter, index) in [
+            (page.clone(), "sqlite_autoindex_jobs_1 (id<?)"),
+            (
+                with(&page, |filter| filter.subject = Some("a".into())),
+                "jobs_by_subject (subject=?",
+            ),
+            (
+                with(&page, |filter| filter.kind = Some(JobKind::Copy)),
+                "jobs_by_kind (kind=?",
+            ),
+            (
+                with(&page, |filter| filter.state = Some(JobState::Failed)),
+                "jobs_by_state (state=?",
+            ),
+            (
+                with(&page, |filter| filter.lane = Some("a".into())),
+                "jobs_by_lane (lane=?",
+            ),
+            (
+                with(&page, |filter| filter.unfinished = true),
+                "jobs_unfinished (id<?)",
+            ),
+        ] {
+            let text = catalog.conditions_of(&filter).unwrap();
+            let text = text.query(SELECT_JOBS, NEWEST_FIRST);
+            let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}")));
+            let plan = explain.fetch_all(&catalog.pool).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let jobs = plan.iter().find(|step| step.contains(" jobs "));
+            assert!(jobs.unwrap().contains(index), "{plan:?}");
+            let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert!(!sorts, "{plan:?}");
+        }
+    }
+
+    fn with(filter: &JobFilter, change: fn(&mut JobFilter)) -> JobFilter {
+        let mut filter = filter.clone();
+        change(&mut filter);
+        filter
+    }
 }

@@ -94,6 +94,12 @@ impl Conditions {
         self
     }
 
+    /// The text of a query; the last value is the limit.
+    pub(crate) fn query(&self, select: &str, order: &str) -> String {
+        let (conditions, number) = (&self.text, self.values.len() + 1);
+        format!("{select}{conditions} ORDER BY {order} LIMIT ${number}")
+    }
+
     fn join(&mut self, condition: &'static str) {
         let word = if self.text.is_empty() { "WHERE" } else { "AND" };
         self.put(format_args!(" {word} {condition}"));
@@ -115,11 +121,9 @@ impl Catalog {
         limit: i64,
         decode: impl Fn(&Columns<'_>) -> Result<T, CatalogError>,
     ) -> Result<Vec<T>, CatalogError> {
-        let Conditions { text, values } = conditions;
-        let number = values.len() + 1;
-        let text = format!("{select}{text} ORDER BY {order} LIMIT ${number}");
+        let text = conditions.query(select, order);
         let mut query = sqlx::query(AssertSqlSafe(text));
-        for value in values {
+        for value in conditions.values {
             query = match value {
                 Value::Text(text) => query.bind(text),
                 Value::Number(number) => query.bind(number),

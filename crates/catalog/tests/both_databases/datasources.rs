@@ -130,7 +130,7 @@ async fn filters_and_pages(catalog: &Catalog, one: HostId) {
     };
     let (new, old) = (found("new"), found("old"));
     catalog
-        .report(Some(one), &[old.clone()], now())
+        .report(Some(one), std::slice::from_ref(&old), now())
         .await
         .expect("report");
     let report = [protected.clone(), new.clone()];
