@@ -5,7 +5,9 @@
 //! - One process at a time works on a VM of this machine ([`HostLock`]).
 //! - A job is what was recorded of it: its plan is built from its parameters, on whatever host it runs.
 
+mod agent_socket;
 mod backup;
+mod discover;
 mod keeping;
 pub mod keys;
 mod location;
@@ -19,6 +21,7 @@ mod state;
 mod vm;
 mod work;
 
+pub use discover::Discovery;
 pub use keys::KeyChoice;
 pub use location::{Location, stack};
 pub use lock::HostLock;

@@ -7,6 +7,7 @@
 //!   tried again, from its cause (`retry`).
 
 mod alarm;
+mod discovering;
 mod ended;
 mod fleet;
 mod keeping;

@@ -10,7 +10,7 @@ use tresor_policy::Policy;
 use tresor_problem::Problem;
 use tresor_schedule::Limits;
 
-use crate::scheduling::Scheduling;
+use crate::{discovering, scheduling::Scheduling};
 
 /// The lane of the machine that the service runs on.
 pub const LOCAL_LANE: &str = "local";
@@ -26,6 +26,8 @@ pub struct ServiceOptions {
     pub limits: Limits,
     /// How long a process that may not schedule waits before it asks again.
     pub lease_pause: Duration,
+    /// Where QMP sockets of this machine's VMs may be: paths with `*` and `?`.
+    pub discover: Vec<String>,
     /// How the embedded host role works.
     pub role: RoleOptions,
 }
@@ -39,6 +41,7 @@ impl ServiceOptions {
             zone: TimeZone::system(),
             limits: Limits::default(),
             lease_pause: Duration::from_secs(5),
+            discover: Vec::new(),
             role: RoleOptions::new(LOCAL_LANE),
         }
     }
@@ -79,6 +82,12 @@ impl Service {
 
     /// Works until it is told to stop: schedules, and runs what is to be done on this machine.
     pub async fn run(self, stop: Stop) {
+        let discovers = tokio::spawn(discovering::run(
+            Arc::clone(&self.catalog),
+            self.state.clone(),
+            self.options.discover.clone(),
+            stop.drain.child_token(),
+        ));
         let registry = LocalRegistry::new(Arc::clone(&self.catalog), self.state.clone());
         let role = HostRole::new(
             Arc::clone(&self.catalog) as _,
@@ -90,8 +99,13 @@ impl Service {
         let schedules = tokio::spawn(scheduling.run(stop.drain.child_token()));
         Arc::new(role).run(&stop).await;
         stop.drain.cancel();
-        if let Err(error) = schedules.await {
-            tracing::error!(%error, "the scheduling loop panicked");
+        for (what, ended) in [
+            ("scheduling", schedules.await),
+            ("discovery", discovers.await),
+        ] {
+            if let Err(error) = ended {
+                tracing::error!(%error, what, "a loop panicked");
+            }
         }
     }
 }

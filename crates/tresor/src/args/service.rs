@@ -16,6 +16,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) start_gap: Length,
 
+    /// Where QMP sockets of VMs may be: a path with `*`; may be given several times
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        default_values = ["/run/qemu/*.qmp", "/run/qemu/*/qmp.sock"]
+    )]
+    pub(crate) discover: Vec<String>,
+
     /// The time zone of schedules that name none [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
@@ -51,8 +59,12 @@ Examples:
 /// `tresor protect`
 #[derive(Debug, Args)]
 pub(crate) struct ProtectArgs {
-    /// A registered VM
+    /// A VM that is registered, or that the service has found
     pub(crate) vm: String,
+
+    /// The vault of a VM that is not registered yet [default: the only one]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
 
     /// The policy: when backups start, and which recovery points stay
     #[arg(long, value_name = "NAME", default_value = "nightly")]

@@ -2,8 +2,10 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
+use tresor_catalog::{Catalog, DatasourceFilter, DatasourceRecord, Page, VmRecord};
+use tresor_host::usage;
 use tresor_policy::Policy;
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 use tresor_service::Outlook;
 
 use super::{
@@ -15,7 +17,7 @@ use crate::args::{ProtectArgs, UnprotectArgs};
 pub(super) async fn protect(args: ProtectArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     tresor_service::make_ready(&catalog, &Policy::ready_made()).await?;
-    let vm = open::vm(&catalog, &args.vm).await?;
+    let vm = registered(&catalog, &args).await?;
     let now = Timestamp::now();
     let done = catalog.protect(vm.id, &args.policy, now).await;
     done.map_err(|error| Problem::from(&error))?;
@@ -43,6 +45,74 @@ pub(super) async fn protect(args: ProtectArgs, session: &Session) -> Result<(), 
     };
     let printed = session.output.result("protected", &result, text);
     printed.map_err(print_problem)
+}
+
+/// The VM; one that was only found is registered.
+async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, Problem> {
+    let missing = match open::vm(catalog, &args.vm).await {
+        Err(problem) if problem.is("VmNotFound") => problem,
+        found => return found,
+    };
+    let found = found(catalog, &args.vm).await?;
+    let seen = match found.as_slice() {
+        [] => return Err(missing),
+        [only] => &only.seen,
+        _ => {
+            return Err(usage(&format!(
+                "Several VMs are called {}: give one its UUID instead of a name.",
+                args.vm
+            )));
+        }
+    };
+    let place = open::find_vault(catalog, args.vault.as_deref(), None).await?;
+    let Some(vault) = place.name else {
+        let location = place.location.to_string();
+        return Err(Kind::VaultNotFound { location }.into());
+    };
+    let vm = VmRecord {
+        name: seen.name.clone(),
+        id: seen.vm,
+        qmp_socket: seen.qmp_socket.clone(),
+        agent_socket: seen.agent_socket.clone(),
+        excluded_disks: Vec::new(),
+        included_disks: Vec::new(),
+        machine: seen.machine.clone(),
+        vault,
+        retention: None,
+        created_at: Timestamp::now(),
+        host: None,
+    };
+    let added = catalog.add_vm(&vm).await;
+    added.map_err(|error| Problem::from(&error))?;
+    Ok(vm)
+}
+
+/// VMs of this machine that were found and are called so, or have this UUID.
+async fn found(catalog: &Catalog, name: &str) -> Result<Vec<DatasourceRecord>, Problem> {
+    let filter = DatasourceFilter {
+        host: Some(None),
+        gone: Some(false),
+        ..DatasourceFilter::default()
+    };
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = Page {
+            after,
+            ..Page::default()
+        };
+        let listed = catalog.datasources(&filter, &page).await;
+        let listed = listed.map_err(|error| Problem::from(&error))?;
+        let Some(last) = listed.last() else {
+            return Ok(found);
+        };
+        after = Some(last.key());
+        found.extend(
+            listed
+                .into_iter()
+                .filter(|it| it.seen.name == name || it.seen.vm.to_string() == name),
+        );
+    }
 }
 
 pub(super) async fn unprotect(args: UnprotectArgs, session: &Session) -> Result<(), Problem> {

@@ -21,6 +21,7 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
     }
     let seconds = |length: Length| Duration::from_secs(length.seconds().into());
     let grace = seconds(args.grace);
+    options.discover = args.discover;
     options.limits.host.start_gap = seconds(args.start_gap);
     let service = Service::new(catalog, state.clone(), options).await?;
     let result = json!({ "state_dir": state.path(), "pid": std::process::id() });

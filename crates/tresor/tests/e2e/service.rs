@@ -162,3 +162,44 @@ async fn assert_all_told(lab: &Lab) {
     }
     lab.run(&["check"]).await.ok();
 }
+
+#[tokio::test]
+async fn a_vm_that_was_found_is_protected_by_its_name_and_followed() {
+    let lab = Lab::new().await;
+    let guest = Guest::builder().start().await.unwrap();
+    let place = lab.path("sockets");
+    std::fs::create_dir(&place).unwrap();
+    let link = place.join("one.qmp");
+    std::os::unix::fs::symlink(guest.qmp_socket(), &link).unwrap();
+    let pattern = place.join("*.qmp");
+    let mut served = lab
+        .command(&["serve", "--discover", pattern.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let id = guest_id(&guest).await;
+    let until = Instant::now() + PATIENCE;
+    let protected = loop {
+        let protected = lab.run(&["protect", &id, "--policy", "hourly"]).await;
+        if protected.lines().last().unwrap()["message_type"] == "protected" {
+            break protected.ok();
+        }
+        protected.raises("VmNotFound");
+        assert!(Instant::now() < until, "the VM is not found");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let name = protected["vm"].as_str().unwrap();
+    let listed = lab.run(&["vm", "list"]).await.rows();
+    assert_eq!(listed[0]["qmp_socket"], link.to_str().unwrap());
+    let agent = listed[0]["agent_socket"].as_str().unwrap();
+    assert_eq!(agent, guest.agent_socket().to_str().unwrap());
+    served.start_kill().unwrap();
+    served.wait().await.unwrap();
+    let point = lab.run(&["backup", name]).await.ok();
+    assert_ne!(point["consistency"]["achieved"], "crash", "{point}");
+}
+
+async fn guest_id(guest: &Guest) -> String {
+    let monitor = guest.monitor().unwrap();
+    let answer = monitor.execute("query-uuid", Value::Null).await.unwrap();
+    answer["UUID"].as_str().unwrap().to_owned()
+}
