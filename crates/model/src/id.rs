@@ -84,10 +84,20 @@ uuid_id!(
     /// A job.
     JobId, "job id"
 );
+uuid_id!(
+    /// A hypervisor node.
+    HostId, "host id"
+);
+uuid_id!(
+    /// A token of the API.
+    TokenId, "token id"
+);
 own_id!(VmId);
 own_id!(VaultId);
 own_id!(SessionId);
 own_id!(JobId);
+own_id!(HostId);
+own_id!(TokenId);
 
 impl From<SessionId> for PointId {
     fn from(session: SessionId) -> Self {

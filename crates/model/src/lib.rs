@@ -19,7 +19,9 @@ mod verify_share;
 pub use consistency::{Consistency, ConsistencyReport, Rung, RungAttempt};
 pub use extent::{Extent, ExtentSet};
 pub use fact::{Fact, Observation};
-pub use id::{IdError, JobId, PointId, SessionId, SnapshotTag, StreamName, VaultId, VmId};
+pub use id::{
+    HostId, IdError, JobId, PointId, SessionId, SnapshotTag, StreamName, TokenId, VaultId, VmId,
+};
 pub use job::{JobKind, JobState, SubTaskState};
 pub use machine::{
     Attachment, AttachmentRole, Firmware, HypervisorSource, MachineDefinition, MachineDisk,
