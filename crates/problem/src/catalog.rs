@@ -423,6 +423,11 @@ problems! {
         cause "The policy {policy} was refused: {wrong}"
         remedy ["Mend the fields that are named; docs/policies.md says what each may be.", "`tresor policies show nightly` prints one that works."]
         retry Never fault Usage exit Usage;
+    CannotListen { address, reason }
+        title "The service cannot listen"
+        cause "The address {address} cannot be listened at: {reason}"
+        remedy ["If another program has the port, choose another one with --listen.", "If the address is not one of this machine, take one that is, or 0.0.0.0 for all."]
+        retry AfterRemedy fault Host exit Usage;
     ServiceDown { since }
         title "The service does not run"
         cause "No process of the service has given a sign of life since {since}: nothing is backed up by itself."

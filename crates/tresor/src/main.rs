@@ -6,6 +6,7 @@ mod commands;
 mod output;
 mod progress;
 mod recovery;
+mod server;
 mod usage;
 
 use std::process::ExitCode;

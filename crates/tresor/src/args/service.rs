@@ -1,6 +1,6 @@
 //! The service, and what it protects.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use tresor_policy::Length;
@@ -8,6 +8,9 @@ use tresor_policy::Length;
 /// `tresor serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) listening: ListenArgs,
+
     /// How long jobs that run may go on when the service is told to stop; then they are taken back
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) grace: Length,
@@ -27,6 +30,27 @@ pub(crate) struct ServeArgs {
     /// The time zone of schedules that name none [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
+}
+
+/// Where the service listens, and what it shows.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listening")]
+pub(crate) struct ListenArgs {
+    /// Address and port of the API and of the first page; with 0.0.0.0 other machines reach it
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7440")]
+    pub(crate) listen: SocketAddr,
+
+    /// A further DNS name or address for the service's own certificate; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+
+    /// A certificate chain (PEM) to show to users of the API, instead of the service's own
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// The key of --certificate, readable by its owner only
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) certificate_key: Option<PathBuf>,
 }
 
 /// `tresor policies …`

@@ -1,16 +1,21 @@
 //! `tresor serve`
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde_json::json;
+use tresor_api::ApiOptions;
 use tresor_host::{Stop, usage};
 use tresor_policy::Length;
 use tresor_problem::Problem;
 use tresor_service::{Service, ServiceOptions};
 
 use super::session::{Session, print_problem};
-use crate::{args::ServeArgs, output::note};
+use crate::{
+    args::ServeArgs,
+    output::note,
+    server::{self, Server},
+};
 
 pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
@@ -19,28 +24,24 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
     if let Some(zone) = &args.zone {
         options.zone = TimeZone::get(zone).map_err(|error| usage(&format!("{error}.")))?;
     }
-    let seconds = |length: Length| Duration::from_secs(length.seconds().into());
-    let grace = seconds(args.grace);
-    options.discover = args.discover;
+    options.discover.clone_from(&args.discover);
     options.limits.host.start_gap = seconds(args.start_gap);
-    let service = Service::new(catalog, state.clone(), options).await?;
-    let result = json!({ "state_dir": state.path(), "pid": std::process::id() });
-    session
-        .output
-        .result("serving", &result, || {
-            format!(
-                "Tresor serves, with its state in {}.",
-                state.path().display()
-            )
-        })
-        .map_err(print_problem)?;
+    let api = ApiOptions {
+        zone: options.zone.clone(),
+        ..ApiOptions::default()
+    };
+    let service = Service::new(Arc::clone(&catalog), state.clone(), options).await?;
+    let server = server::bind(&args.listening, &state, &catalog, service.changed(), api).await?;
+    tell(session, &server, server::first_token(&catalog).await?.as_deref())?;
+
     let stop = Stop::default();
+    let front = tokio::spawn(server.front.serve(stop.drain.clone()));
     let ends = stop.clone();
     let ending = async {
         session.cancelled().await;
         note("no new jobs are begun; those that run may end");
         ends.drain.cancel();
-        tokio::time::sleep(grace).await;
+        tokio::time::sleep(seconds(args.grace)).await;
         ends.cancel.cancel();
         std::future::pending::<()>().await;
     };
@@ -48,5 +49,38 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         () = service.run(stop) => {}
         () = ending => {}
     }
+    if let Err(error) = front.await {
+        tracing::error!(%error, "the listening loop panicked");
+    }
     Ok(())
+}
+
+fn seconds(length: Length) -> Duration {
+    Duration::from_secs(length.seconds().into())
+}
+
+/// Where it is, and the first token: shown this once.
+fn tell(session: &Session, server: &Server, token: Option<&String>) -> Result<(), Problem> {
+    let (address, fingerprint) = (server.address, server.fingerprint.to_string());
+    let state = session.state()?;
+    let result = json!({
+        "state_dir": state.path(), "pid": std::process::id(), "address": address,
+        "url": format!("https://{address}/"), "ca_fingerprint": fingerprint, "admin_token": token,
+    });
+    let text = || {
+        let mut text = format!(
+            "Tresor serves at https://{address}/, with its state in {}.\n  \
+             its authority: {} ({fingerprint})",
+            state.path().display(),
+            state.path().join("identity/ca.crt").display(),
+        );
+        if let Some(token) = token {
+            text.push_str(&format!(
+                "\n  token of the first administrator, shown this once: {token}"
+            ));
+        }
+        text
+    };
+    let printed = session.output.result("serving", &result, text);
+    printed.map_err(print_problem)
 }

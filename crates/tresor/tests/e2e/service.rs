@@ -59,7 +59,7 @@ fn serve(lab: &Lab) -> Child {
         .append(true)
         .open(lab.path("serve.log"))
         .unwrap();
-    let mut command = lab.command(&["serve", "--start-gap", "1s"]);
+    let mut command = lab.command(&["serve", "--start-gap", "1s", "--listen", "127.0.0.1:0"]);
     command.env("TRESOR_LOG", "info").stderr(log);
     command.spawn().unwrap()
 }
@@ -173,7 +173,13 @@ async fn a_vm_that_was_found_is_protected_by_its_name_and_followed() {
     std::os::unix::fs::symlink(guest.qmp_socket(), &link).unwrap();
     let pattern = place.join("*.qmp");
     let mut served = lab
-        .command(&["serve", "--discover", pattern.to_str().unwrap()])
+        .command(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--discover",
+            pattern.to_str().unwrap(),
+        ])
         .spawn()
         .unwrap();
     let id = guest_id(&guest).await;
