@@ -65,6 +65,17 @@ pub(crate) fn is_self_signed(der: &[u8]) -> bool {
     })
 }
 
+/// Whether a certificate is signed by the key of another one.
+pub(crate) fn is_signed_by(der: &[u8], authority: &[u8]) -> bool {
+    let (own, above) = (
+        X509Certificate::from_der(der),
+        X509Certificate::from_der(authority),
+    );
+    own.is_ok_and(|(_, own)| {
+        above.is_ok_and(|(_, above)| own.verify_signature(Some(above.public_key())).is_ok())
+    })
+}
+
 /// When two thirds of a certificate's time are over: it is made anew from then on.
 pub(crate) fn two_thirds(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
     let seconds = not_after.as_second().saturating_sub(not_before.as_second());

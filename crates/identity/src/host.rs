@@ -128,6 +128,12 @@ impl Current {
             true => return Err(damaged("no authority's certificate is in it".to_owned())),
             false => Trust::new(path, certificates)?,
         };
+        let mut authorities = trust.certificates().iter();
+        if !authorities.any(|authority| certificate::is_signed_by(&own, authority)) {
+            return Err(damaged(
+                "the certificate is of none of the authorities with it".to_owned(),
+            ));
+        }
         let certified = tls::certified(vec![own], certificate::pkcs8(&key.0));
         let certified = certified
             .map_err(|error| damaged("the key cannot be used".to_owned()).caused_by(error))?;

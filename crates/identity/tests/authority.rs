@@ -256,10 +256,7 @@ fn only_good_requests_are_signed() {
     *forged.last_mut().unwrap() ^= 1;
     assert!(matches!(sign(&forged), Err(RequestError::BadSignature)));
     for request in [&[][..], b"x", &good[..good.len() - 1]] {
-        assert!(matches!(
-            sign(request),
-            Err(RequestError::Unreadable { .. })
-        ));
+        assert!(matches!(sign(request), Err(RequestError::Unreadable)));
     }
     let large = vec![0x30; MAX_REQUEST + 1];
     assert!(matches!(sign(&large), Err(RequestError::TooLarge)));
@@ -290,4 +287,45 @@ fn what_a_request_asks_for_does_not_count() {
     // It is taken for no authority.
     let trusted = tresor_identity::Trust::from_pem(Path::new("x"), issued.to_pem().as_bytes());
     assert_eq!(trusted.unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+/// A hostile host signs what it likes: an empty set in a subject is against the standard (RFC 5280,
+/// 4.1.2.4). Only the key counts.
+#[test]
+fn a_subject_with_nothing_in_it_ends_nothing() {
+    use rcgen::{PublicKeyData as _, SigningKey as _};
+    let dir = tempfile::tempdir().unwrap();
+    let authority = open(dir.path()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let der = |tag: u8, content: &[u8]| {
+        let length = content.len();
+        let mut bytes = vec![tag];
+        match u8::try_from(length).unwrap() {
+            short @ ..0x80 => bytes.push(short),
+            long => bytes.extend([0x81, long]),
+        }
+        bytes.extend(content);
+        bytes
+    };
+    let subject = der(0x30, &der(0x31, &[]));
+    let spki = key.subject_public_key_info();
+    let info = der(
+        0x30,
+        &[&der(0x02, &[0])[..], &subject, &spki, &der(0xa0, &[])].concat(),
+    );
+    // ecdsa-with-SHA256
+    let algorithm = der(
+        0x30,
+        &der(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]),
+    );
+    let signature = [&[0][..], &key.sign(&info).unwrap()].concat();
+    let request = der(0x30, &[info, algorithm, der(0x03, &signature)].concat());
+    let id = HostId::generate();
+    let issued = authority.sign_host(id, &request, now()).unwrap();
+    assert_eq!(
+        tresor_identity::HostPeer::of(&issued.certificate)
+            .unwrap()
+            .id,
+        id
+    );
 }

@@ -62,11 +62,17 @@ async fn a_wrong_answer_changes_nothing() {
         authorities: Vec::new(),
         ..good.clone()
     };
+    let stranger = Service::new();
+    let of_another_authority = tresor_identity::Issued {
+        authorities: vec![stranger.authority.certificate().clone()],
+        ..good.clone()
+    };
     let cut = &good.to_pem()[..good.to_pem().len() / 2];
     for (answer, kind) in [
         (for_another_key.as_str(), ErrorKind::KeyMismatch),
         (&for_another_host, ErrorKind::Damaged),
         (&without_authorities.to_pem(), ErrorKind::Damaged),
+        (&of_another_authority.to_pem(), ErrorKind::Damaged),
         (cut, ErrorKind::Damaged),
         ("", ErrorKind::Damaged),
     ] {

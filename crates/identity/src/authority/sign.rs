@@ -2,12 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SanType,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
+    SanType, SubjectPublicKeyInfo,
 };
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use rustls::pki_types::CertificateDer;
 use tresor_model::HostId;
+use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
 use super::{Authority, Names, SKEW, later};
 use crate::{
@@ -52,12 +53,9 @@ pub enum RequestError {
     /// It is larger than [`MAX_REQUEST`].
     #[error("the signing request is larger than {MAX_REQUEST} bytes")]
     TooLarge,
-    /// It is no signing request (PKCS #10, DER), or asks for what we do not know.
+    /// It is no signing request (PKCS #10, DER).
     #[error("the signing request cannot be read")]
-    Unreadable {
-        /// What the library says.
-        source: rcgen::Error,
-    },
+    Unreadable,
     /// It is not signed by the key that it is for: whoever sent it may not have that key.
     #[error("the signing request is not signed by its own key")]
     BadSignature,
@@ -81,16 +79,18 @@ impl Authority {
         request: &[u8],
         now: Timestamp,
     ) -> Result<Issued, RequestError> {
-        let request = read_request(request)?;
+        let key = read_request(request)?;
         let names = format!("{HOST_URI}{host}").try_into().map(SanType::URI);
-        let names = vec![names.map_err(|source| RequestError::Unreadable { source })?];
+        let names = vec![names.map_err(|error| {
+            RequestError::Signing(Error::crypto("the host's id fits in no certificate", error))
+        })?];
         let template = Template {
             common_name: format!("Tresor host {host}"),
             names,
             usage: ExtendedKeyUsagePurpose::ClientAuth,
             lifetime: HOST_LIFETIME,
         };
-        let signed = self.sign(template, &request.public_key, now);
+        let signed = self.sign(template, &key, now);
         let (certificate, serial, until) = signed.map_err(RequestError::Signing)?;
         Ok(Issued {
             certificate,
@@ -156,33 +156,48 @@ impl Authority {
     }
 }
 
-/// Reads a request and sees that it is signed by the key that it is for.
-fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, RequestError> {
+/// Reads the key that a request is for, and sees that the request is signed by it.
+///
+/// Not by rcgen: it reads the rest of a request as well, which counts for nothing here, and only
+/// behind the signature, where a hostile host comes and no fuzzer does.
+fn read_request(request: &[u8]) -> Result<SubjectPublicKeyInfo, RequestError> {
+    let (parsed, key) = parse_request(request)?;
+    parsed
+        .verify_signature()
+        .map_err(|_| RequestError::BadSignature)?;
+    Ok(key)
+}
+
+/// Everything but the signature. The kind of key comes first: none is verified that is not taken.
+fn parse_request(
+    request: &[u8],
+) -> Result<(X509CertificationRequest<'_>, SubjectPublicKeyInfo), RequestError> {
     if request.len() > MAX_REQUEST {
         return Err(RequestError::TooLarge);
     }
-    let request = CertificateSigningRequestDer::from(request);
-    let request = CertificateSigningRequestParams::from_der(&request);
-    let request = request.map_err(|source| match source {
-        rcgen::Error::InvalidCertificationRequestSignature => RequestError::BadSignature,
-        source => RequestError::Unreadable { source },
-    })?;
+    let parsed = X509CertificationRequest::from_der(request);
+    let (rest, parsed) = parsed.map_err(|_| RequestError::Unreadable)?;
+    if !rest.is_empty() {
+        return Err(RequestError::Unreadable);
+    }
+    let key = parsed.certification_request_info.subject_pki.raw;
+    let key = SubjectPublicKeyInfo::from_der(key).map_err(|_| RequestError::KeyKind)?;
     let taken = [
         &PKCS_ECDSA_P256_SHA256,
         &PKCS_ECDSA_P384_SHA384,
         &PKCS_ED25519,
     ];
-    match taken.contains(&request.public_key.algorithm()) {
-        true => Ok(request),
+    match taken.contains(&PublicKeyData::algorithm(&key)) {
+        true => Ok((parsed, key)),
         false => Err(RequestError::KeyKind),
     }
 }
 
-/// For the fuzzer: whether a request would be signed.
+/// For the fuzzer: whether a request could be signed, its own signature apart.
 #[cfg(feature = "fuzzing")]
 #[must_use]
 pub fn request_is_good(request: &[u8]) -> bool {
-    read_request(request).is_ok()
+    parse_request(request).is_ok()
 }
 
 /// What differs between hosts and servers.
