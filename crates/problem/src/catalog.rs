@@ -336,6 +336,69 @@ problems! {
         remedy ["Check space and permissions of the target, then run the same command again: it goes on where it stopped."]
         retry AfterRemedy fault Host exit Failure;
 
+    // ---- the service: who is who
+    IdentityUnusable { path, reason }
+        title "A key or certificate of the service or the host cannot be used"
+        cause "{path} cannot be used: {reason}."
+        remedy [
+            "Bring {path} back from a copy, or correct its owner and mode: a private key belongs to the user that the service runs as, with mode 0600.",
+            "If others could read a private key, change it: docs/identity.md says how for each file.",
+        ]
+        retry AfterRemedy fault Host exit Key;
+    EnrolmentTokenInvalid { reason }
+        title "This is no enrolment token"
+        cause "The enrolment token cannot be used: {reason}."
+        remedy ["Copy the whole token again, as the service showed it; it begins with `tresor-enrol-1-`."]
+        retry AfterRemedy fault Usage exit Key;
+    EnrolmentTokenUsed { reason }
+        title "The enrolment token is not valid any more"
+        cause "The service does not take this enrolment token: {reason}."
+        remedy [
+            "Make a new enrolment token and enrol the host with it: each lets one host in, once, for a limited time.",
+            "If nobody of yours used it, revoke the host that did: somebody else has read the token.",
+        ]
+        retry AfterRemedy fault Usage exit Key;
+    HostCertificateExpired { host, reason }
+        title "The host's certificate has ended"
+        cause "Host {host} was away for longer than its certificate lasts, so it could not renew it: {reason}."
+        remedy [
+            "Compare the clocks of the host and the service.",
+            "If they agree, enrol the host again with a new enrolment token; its VMs and their recovery points stay.",
+        ]
+        retry AfterRemedy fault Host exit Key;
+    HostNotEnrolled { host, reason }
+        title "The service does not let the host in"
+        cause "Host {host} is not let in: {reason}."
+        remedy ["If the host is to be let in, enrol it with a new enrolment token."]
+        retry AfterRemedy fault Host exit Key;
+    ServerNotTrusted { server, reason }
+        title "The server is not the service that is expected"
+        cause "{server} did not prove to be the service: {reason}."
+        remedy [
+            "Check the address: something else may answer there, or read along in between.",
+            "If a clock is wrong, correct it: this machine's and the service's must agree within an hour.",
+            "If the service has a new certificate authority, enrol the host again, or give the API client the new `ca.crt` or fingerprint.",
+        ]
+        retry AfterRemedy fault Host exit Failure;
+    ServiceUnreachable { server, reason }
+        title "The service cannot be talked to"
+        cause "{server} was reached, and the connection did not come about: {reason}."
+        remedy [
+            "Check that Tresor's service answers at {server}, and that no proxy in between ends its TLS connections.",
+            "Install releases of Tresor on both sides that are at most one version apart.",
+        ]
+        retry Helps fault Host exit Failure;
+    ApiTokenInvalid { reason }
+        title "This is no API token"
+        cause "The API token cannot be used: {reason}."
+        remedy ["Copy the whole token again, as the service showed it when it was made, or have a new one made."]
+        retry AfterRemedy fault Usage exit Key;
+    PermissionDenied { role, action }
+        title "The role does not permit this"
+        cause "The role {role} may not do `{action}`."
+        remedy ["Use a token of a role that may: docs/permissions.md has the table."]
+        retry AfterRemedy fault Usage exit Usage;
+
     // ---- jobs and the machine Tresor runs on
     JobNotFound { job }
         title "There is no such job"
