@@ -48,6 +48,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-workflows", Workflow),
     ("tresor-host", Role),
     ("tresor-service", Role),
+    ("tresor-api", Role),
     ("tresor", Program),
     ("tresor-bench", Dev),
     ("tresor-decoders", Dev),
