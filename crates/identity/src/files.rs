@@ -157,7 +157,7 @@ impl Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         // After a rename it is not there any more.
-        let _ = fs::remove_file(&self.path);
+        drop(fs::remove_file(&self.path));
     }
 }
 

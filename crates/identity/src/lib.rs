@@ -52,3 +52,9 @@ pub use tls::{
 pub use token::{
     ApiToken, EnrolmentToken, MAX_TOKEN, TokenError, TokenHash, TokenHashError, TokenSecretError,
 };
+
+/// What the fuzzer runs.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::authority::request_is_good;
+}

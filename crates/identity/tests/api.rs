@@ -1,4 +1,5 @@
 //! Clients of the API, on the hosts' port: without certificates, by the ways in which they know the server.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The authority's files: made once, whatever happens meanwhile, and refused clearly when they are not what they
 //! should be.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod support;
 

@@ -1,6 +1,9 @@
 //! Hosts and the service, over real TLS: who comes in, and what both ends learn when somebody does not.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod support;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
@@ -10,8 +13,8 @@ use support::{
     rogue::{blind, dns, of_file, serving, signed, uri},
 };
 use tresor_identity::{
-    AdmitError, Alpn, Clock as _, HandshakeErrorKind as Failed, HostPeer, Peer, PeerError,
-    PendingHost, Roll, Serial, Session, Standing, enrol_config,
+    AdmitError, Alpn, Clock as _, HandshakeError, HandshakeErrorKind as Failed, HostPeer, Peer,
+    PeerError, PendingHost, Roll, Serial, Session, Standing, enrol_config,
 };
 use tresor_model::HostId;
 use tresor_problem::Problem;
@@ -332,4 +335,39 @@ async fn what_is_spoken_says_who_came_for_what() {
     let met = meet(service.config(), client, "localhost").await;
     assert_eq!(met.server_kind(), Failed::NoCommonProtocol);
     assert_eq!(met.client_kind(), Failed::NoCommonProtocol);
+}
+
+#[tokio::test]
+async fn what_does_not_speak_tls_is_no_service() {
+    use tokio::io::AsyncWriteExt as _;
+    let service = Service::new();
+    let host = service.enrol(HostId::generate()).await;
+    for (answer, kind) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], Failed::Protocol),
+        (b"", Failed::Lost),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // Kept until the client has gone, so that it reads an end and not a reset.
+            let mut hello = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut hello)
+                .await
+                .ok();
+        };
+        let call = async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let name = "localhost".try_into().unwrap();
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(host.config()));
+            connector.connect(name, stream).await.map(drop)
+        };
+        let ((), called) = tokio::join!(serve, call);
+        let error = HandshakeError::of(&called.unwrap_err());
+        assert_eq!(error.kind(), kind);
+        let problem = error.client_problem("localhost", Some(host.identity.id()));
+        assert!(problem.is("ServiceUnreachable"), "{problem}");
+    }
 }

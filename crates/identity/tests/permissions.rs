@@ -1,4 +1,5 @@
 //! What each role may do, as docs/permissions.md shows it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{fs, path::Path};
 
@@ -9,7 +10,7 @@ fn host() -> Role {
     Role::Host(HostId::generate())
 }
 
-/// A change of the table is a change of the page: with TRESOR_WRITE set, the page is written.
+/// A change of the table is a change of the page: with `TRESOR_WRITE` set, the page is written.
 #[test]
 fn the_page_shows_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/permissions.md");

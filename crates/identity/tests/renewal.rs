@@ -1,4 +1,5 @@
 //! A host's certificate over time: renewed, lost, and moved from one authority to the next.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Tokens: any text is refused or taken without a panic, and every typing error is found.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use proptest::prelude::*;
 use tresor_identity::{ApiToken, EnrolmentToken, Fingerprint, MAX_TOKEN, TokenError, TokenHash};

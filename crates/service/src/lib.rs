@@ -22,6 +22,6 @@ pub use order::order;
 pub use outlook::Outlook;
 pub use policies::make_ready;
 pub use retry::pause_after;
-pub use scheduling::SCHEDULER_LEASE;
+pub use scheduling::{SCHEDULER_LEASE, lane_of};
 pub use service::{LOCAL_LANE, Service, ServiceOptions};
 pub use standing::Standing;

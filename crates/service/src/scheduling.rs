@@ -358,7 +358,8 @@ impl TurnError {
 }
 
 /// Where an item's jobs wait.
-fn lane_of(item: &ItemRecord) -> String {
+#[must_use]
+pub fn lane_of(item: &ItemRecord) -> String {
     let host = item.host.map(|host| host.to_string());
     host.unwrap_or_else(|| LOCAL_LANE.to_owned())
 }

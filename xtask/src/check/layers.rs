@@ -44,6 +44,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-jobs", Engine),
     ("tresor-transfer", Engine),
     ("tresor-vault", Engine),
+    ("tresor-identity", Engine),
     ("tresor-catalog", Catalog),
     ("tresor-workflows", Workflow),
     ("tresor-host", Role),

@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub use names::{Names, NamesError};
+#[cfg(feature = "fuzzing")]
+pub use sign::request_is_good;
 pub use sign::{Issued, MAX_REQUEST, RequestError};
 pub use trust::Trust;
 

@@ -81,23 +81,7 @@ impl Authority {
         request: &[u8],
         now: Timestamp,
     ) -> Result<Issued, RequestError> {
-        if request.len() > MAX_REQUEST {
-            return Err(RequestError::TooLarge);
-        }
-        let request = CertificateSigningRequestDer::from(request);
-        let request = CertificateSigningRequestParams::from_der(&request);
-        let request = request.map_err(|source| match source {
-            rcgen::Error::InvalidCertificationRequestSignature => RequestError::BadSignature,
-            source => RequestError::Unreadable { source },
-        })?;
-        let taken = [
-            &PKCS_ECDSA_P256_SHA256,
-            &PKCS_ECDSA_P384_SHA384,
-            &PKCS_ED25519,
-        ];
-        if !taken.contains(&request.public_key.algorithm()) {
-            return Err(RequestError::KeyKind);
-        }
+        let request = read_request(request)?;
         let names = format!("{HOST_URI}{host}").try_into().map(SanType::URI);
         let names = vec![names.map_err(|source| RequestError::Unreadable { source })?];
         let template = Template {
@@ -170,6 +154,35 @@ impl Authority {
         let signed = params.signed_by(key, &issuer).map_err(refused)?;
         Ok((signed.into(), serial, until))
     }
+}
+
+/// Reads a request and sees that it is signed by the key that it is for.
+fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, RequestError> {
+    if request.len() > MAX_REQUEST {
+        return Err(RequestError::TooLarge);
+    }
+    let request = CertificateSigningRequestDer::from(request);
+    let request = CertificateSigningRequestParams::from_der(&request);
+    let request = request.map_err(|source| match source {
+        rcgen::Error::InvalidCertificationRequestSignature => RequestError::BadSignature,
+        source => RequestError::Unreadable { source },
+    })?;
+    let taken = [
+        &PKCS_ECDSA_P256_SHA256,
+        &PKCS_ECDSA_P384_SHA384,
+        &PKCS_ED25519,
+    ];
+    match taken.contains(&request.public_key.algorithm()) {
+        true => Ok(request),
+        false => Err(RequestError::KeyKind),
+    }
+}
+
+/// For the fuzzer: whether a request would be signed.
+#[cfg(feature = "fuzzing")]
+#[must_use]
+pub fn request_is_good(request: &[u8]) -> bool {
+    read_request(request).is_ok()
 }
 
 /// What differs between hosts and servers.

@@ -1,7 +1,5 @@
 //! The table. `docs/permissions.md` shows it; a test compares the two.
 
-use std::fmt::Write as _;
-
 use tresor_model::HostId;
 
 use super::Role;
@@ -181,11 +179,9 @@ pub fn matrix() -> String {
         let [admin, operator, reader, host, destroys] =
             marks.map(|mark| if mark { "yes" } else { "–" });
         let (name, what) = (row.name, row.what);
-        // A String takes everything.
-        let _ = writeln!(
-            text,
-            "| `{name}` | {what} | {admin} | {operator} | {reader} | {host} | {destroys} |"
-        );
+        text.push_str(&format!(
+            "| `{name}` | {what} | {admin} | {operator} | {reader} | {host} | {destroys} |\n"
+        ));
     }
     text
 }

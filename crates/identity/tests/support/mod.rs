@@ -1,5 +1,10 @@
 //! A service and its hosts, in directories of their own, at a time of the test's choice.
-#![allow(dead_code, reason = "each test file uses its share")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests; each file uses its share"
+)]
 
 pub(crate) mod rogue;
 
