@@ -81,17 +81,17 @@ impl Watcher {
     }
 
     async fn look_at_jobs(&mut self) -> Answer<Vec<News>> {
-        let came = self.catalog.list(&JobFilter {
+        let newest = JobFilter {
             limit: Some(MOST_NEW),
             ..JobFilter::default()
-        });
-        let came = came.await?;
-        let unfinished = self.catalog.list(&JobFilter {
+        };
+        let came = self.catalog.list(&newest).await?;
+        let unfinished = JobFilter {
             unfinished: true,
             limit: Some(MOST_JOBS),
             ..JobFilter::default()
-        });
-        let unfinished = unfinished.await?;
+        };
+        let unfinished = self.catalog.list(&unfinished).await?;
         let known = self.jobs.as_ref();
         // Those that are there, that were there, and that came since.
         let mut ids: BTreeSet<JobId> = unfinished.iter().map(|header| header.job.id).collect();

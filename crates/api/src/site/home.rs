@@ -51,10 +51,9 @@ async fn content(state: &ApiState) -> Answer<Markup> {
     };
     let jobs = state.catalog.list(&filter).await?;
     let jobs: Vec<JobView> = jobs.into_iter().map(JobView::of).collect();
-    let points = state
-        .catalog
-        .points_page(&PointFilter::default(), &Page::first(POINTS));
-    let points: Vec<PointView> = points.await?.into_iter().map(points::view).collect();
+    let (filter, page) = (PointFilter::default(), Page::first(POINTS));
+    let points = state.catalog.points_page(&filter, &page).await?;
+    let points: Vec<PointView> = points.into_iter().map(points::view).collect();
     let recent = usize::try_from(JOBS).unwrap_or(usize::MAX).min(jobs.len());
     Ok(html! {
         (item_table(&items, &last_of_each(&jobs)))
