@@ -65,7 +65,7 @@ pub use leases::{Fence, LeaseRecord};
 pub use list::Page;
 pub use open::Catalog;
 pub use outbox::NotificationRecord;
-pub use points::{PointFilter, PointRecord};
+pub use points::{PointFilter, PointKey, PointRecord};
 pub use policies::PolicyRecord;
 pub use requests::Begun;
 pub use schedule::RunEnd;

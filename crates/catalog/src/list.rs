@@ -85,6 +85,24 @@ impl Conditions {
         self
     }
 
+    /// `(time, second, third) < (…)`: what comes after a key in descending order.
+    pub(crate) fn before(
+        mut self,
+        columns: &'static str,
+        key: Option<(i64, impl ToString, impl ToString)>,
+    ) -> Self {
+        if let Some((time, second, third)) = key {
+            self.join(columns);
+            let number = self.values.len();
+            let [one, two, three] = [1, 2, 3].map(|place| number + place);
+            self.put(format_args!(" < (${one}, ${two}, ${three})"));
+            self.values.push(Value::Number(time));
+            self.values.push(Value::Text(second.to_string()));
+            self.values.push(Value::Text(third.to_string()));
+        }
+        self
+    }
+
     fn value(mut self, condition: &'static str, value: Option<Value>) -> Self {
         if let Some(value) = value {
             self.join(condition);

@@ -7,7 +7,8 @@ use sqlx::{Any, Executor};
 use tresor_model::{Consistency, CopiedFrom, DiskStats, PointId, RecoveryPoint, VaultId, VmId};
 
 use crate::{
-    Catalog, CatalogError, CatalogErrorKind, Object,
+    Catalog, CatalogError, CatalogErrorKind, Object, Page,
+    list::Conditions,
     row::{Columns, count, to_json, to_word},
 };
 
@@ -73,6 +74,30 @@ pub struct PointFilter {
     pub vault: Option<VaultId>,
 }
 
+/// Where a recovery point is in the list of them. A copy may have its original's id, in another vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PointKey {
+    /// The moment whose data it has.
+    pub taken_at: Timestamp,
+    /// Its id.
+    pub id: PointId,
+    /// Its vault.
+    pub vault: VaultId,
+}
+
+impl PointRecord {
+    /// Where it is in the list.
+    #[must_use]
+    pub fn key(&self) -> PointKey {
+        let (taken_at, id, vault) = (self.taken_at, self.id, self.vault);
+        PointKey {
+            taken_at,
+            id,
+            vault,
+        }
+    }
+}
+
 impl Catalog {
     /// Notes a point, or notes it again.
     ///
@@ -122,6 +147,28 @@ impl Catalog {
         .await
         .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| decode(&self.columns(row))).collect()
+    }
+
+    /// A page of them in the same order: newest first.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn points_page(
+        &self,
+        filter: &PointFilter,
+        page: &Page<PointKey>,
+    ) -> Result<Vec<PointRecord>, CatalogError> {
+        let after = page.after.as_ref();
+        let after = after.map(|key| (key.taken_at.as_microsecond(), key.id, key.vault));
+        let conditions = Conditions::default()
+            .text("vm = ", filter.vm)
+            .text("vm_name = ", filter.vm_name.as_ref())
+            .text("vault = ", filter.vault)
+            .before("(taken_at, id, vault)", after);
+        let order = "taken_at DESC, id DESC, vault DESC";
+        let select = "SELECT * FROM points";
+        self.select(select, conditions, order, page.rows(), decode)
+            .await
     }
 
     /// The point of that id, in whichever vault.

@@ -399,6 +399,48 @@ problems! {
         remedy ["Use a token of a role that may: docs/permissions.md has the table."]
         retry AfterRemedy fault Usage exit Usage;
 
+    // ---- requests over HTTP
+    RequestMalformed { what }
+        title "The request cannot be understood"
+        cause "{what}"
+        remedy ["Mend what is named: /api/v1/openapi.json describes each request, and docs/api/README.md how they are made."]
+        retry Never fault Usage exit Usage;
+    RequestTooLarge { limit }
+        title "The request is too large"
+        cause "The body of the request is longer than {limit} bytes."
+        remedy ["Send less at once."]
+        retry Never fault Usage exit Usage;
+    RequestTimedOut { limit_s }
+        title "The answer took too long"
+        cause "There was no answer within {limit_s} s. What was begun is carried out all the same."
+        remedy ["Look whether it has happened, or send the request again with the same Idempotency-Key."]
+        retry Helps fault Host exit Failure;
+    RequestKeyReused { key }
+        title "The idempotency key belongs to another request"
+        cause "The Idempotency-Key {key} was used for another request before. Nothing was done."
+        remedy ["Make a new key for each request; use one again only to send the very same request again."]
+        retry Never fault Usage exit Usage;
+    RequestInProgress { key }
+        title "The same request is being worked on"
+        cause "A request with the Idempotency-Key {key} has come and has no answer yet."
+        remedy ["Send it again a little later: it gives the first one's answer then.", "If it stays so, the service was ended meanwhile: look whether it has happened, and send it with a new key if not."]
+        retry Helps fault Usage exit Busy;
+    RevisionNeeded { object, name }
+        title "A change needs the revision that it is made to"
+        cause "There is a {object} {name}, and the request does not say which revision it is to replace."
+        remedy ["Read it, and send its ETag as If-Match."]
+        retry AfterRemedy fault Usage exit Usage;
+    TooManyRequests { who, pause_s }
+        title "Too many requests at once"
+        cause "{who} asks for more than the service answers at a time."
+        remedy ["Wait {pause_s} s, as Retry-After says, and then ask less often; follow /api/v1/events in place of asking again and again."]
+        retry Helps fault Usage exit Busy;
+    ProtectionStopped { vm }
+        title "Protection of the VM is stopped"
+        cause "No backups are made of {vm}: its protection was stopped."
+        remedy ["Let it go on first: resume the protected item."]
+        retry AfterRemedy fault Usage exit Usage;
+
     // ---- jobs and the machine Tresor runs on
     JobNotFound { job }
         title "There is no such job"

@@ -28,3 +28,4 @@ pub use retry::pause_after;
 pub use scheduling::SCHEDULER_LEASE;
 pub use service::{LOCAL_LANE, Service, ServiceOptions};
 pub use standing::Standing;
+pub use turn::lane_of;

@@ -273,7 +273,8 @@ impl<'a> Turn<'a> {
 }
 
 /// Where an item's jobs wait.
-fn lane_of(item: &ItemRecord) -> String {
+#[must_use]
+pub fn lane_of(item: &ItemRecord) -> String {
     let host = item.host.map(|host| host.to_string());
     host.unwrap_or_else(|| LOCAL_LANE.to_owned())
 }

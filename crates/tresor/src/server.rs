@@ -81,7 +81,10 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Problem {
 fn names(args: &ListenArgs) -> Result<Names, Problem> {
     let mut names = args.name.clone();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     // A machine may be called what no DNS name can be.
     if Names::new([&host]).is_ok() {
         names.push(host);

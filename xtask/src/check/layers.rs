@@ -50,6 +50,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-host", Role),
     ("tresor-service", Role),
     ("tresor-front", Role),
+    ("tresor-api", Role),
     ("tresor", Program),
     ("tresor-bench", Dev),
     ("tresor-decoders", Dev),

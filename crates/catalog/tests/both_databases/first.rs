@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::SignedDuration;
 use tresor_catalog::{
-    Catalog, CatalogErrorKind, Object, PointFilter, PointRecord, VaultRecord, VerifiedChange,
+    Catalog, CatalogErrorKind, Object, Page, PointFilter, PointRecord, VaultRecord, VerifiedChange,
     VmRecord,
 };
 use tresor_model::{
@@ -219,6 +219,16 @@ pub(super) async fn points(catalog: &Catalog, vault: VaultId) {
     };
     let listed = catalog.points(&of_web).await.expect("points");
     assert_eq!(listed, [new.clone(), changed]);
+    let all = catalog.points(&PointFilter::default()).await;
+    let all = all.expect("points");
+    let mut paged: Vec<PointRecord> = Vec::new();
+    for _ in 0..all.len() {
+        let after = paged.last().map(PointRecord::key);
+        let page = Page { after, limit: 1 };
+        let next = catalog.points_page(&PointFilter::default(), &page).await;
+        paged.extend(next.expect("page"));
+    }
+    assert_eq!(paged, all, "the same points in the same order, one by one");
     let by_name = PointFilter {
         vm_name: Some("db".to_owned()),
         ..PointFilter::default()

@@ -24,7 +24,9 @@ pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
 pub(crate) use retention::{ExpireArgs, KeepArgs};
-pub(crate) use service::{ListenArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs};
+pub(crate) use service::{
+    ListenArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
+};
 pub(crate) use vault::{KeyArgs, ObjectLockArg, ShareOrNone, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
 

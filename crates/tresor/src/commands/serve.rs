@@ -32,7 +32,11 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
     };
     let service = Service::new(Arc::clone(&catalog), state.clone(), options).await?;
     let server = server::bind(&args.listening, &state, &catalog, service.changed(), api).await?;
-    tell(session, &server, server::first_token(&catalog).await?.as_deref())?;
+    tell(
+        session,
+        &server,
+        server::first_token(&catalog).await?.as_deref(),
+    )?;
 
     let stop = Stop::default();
     let front = tokio::spawn(server.front.serve(stop.drain.clone()));

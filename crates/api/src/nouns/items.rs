@@ -1,0 +1,321 @@
+//! Protected items: how they stand, and what can be done with them.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tresor_catalog::{ItemFilter, ItemRecord, ItemState, Page};
+use tresor_identity::{Action, may};
+use tresor_jobs::{JobFilter, JobLog as _, JobQueue as _, Ticket};
+use tresor_model::{HostId, JobId, JobKind, JobState, VmId};
+use tresor_problem::Kind;
+use tresor_service::{Outlook, Standing, lane_of, order};
+use tresor_workflows::backup::{self, BackupCause};
+use utoipa::{IntoParams, ToSchema};
+
+use super::jobs::JobView;
+use crate::{
+    ApiState, Principal,
+    body::{Asked, JsonBody, Named},
+    failure::{Answer, Failure, FailureBody},
+    outlooks::Seen,
+    page::{Bounds, Paged},
+    trail,
+};
+
+/// A protected item.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct ItemView {
+    /// Its VM.
+    #[schema(value_type = String, format = Uuid)]
+    pub(crate) vm: VmId,
+    /// The VM's name.
+    pub(crate) name: String,
+    /// The VM's host; `null`: the machine that the service runs on.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub(crate) host: Option<HostId>,
+    /// Name of the vault its recovery points go to.
+    pub(crate) vault: String,
+    /// Name of its policy.
+    pub(crate) policy: String,
+    /// `protected`, or `stopped-kept`: no backups are made, and the recovery points stay.
+    #[schema(value_type = String)]
+    pub(crate) state: ItemState,
+    /// Since when it is in this state.
+    pub(crate) since: Timestamp,
+    /// How it stands: `fresh`, `waiting` (for its first recovery point), `late`, `stopped`; `null`: its
+    /// policy cannot be asked on this machine.
+    pub(crate) standing: Option<&'static str>,
+    /// Since when it is late.
+    pub(crate) late_since: Option<Timestamp>,
+    /// When its last scheduled backup started.
+    pub(crate) last_started_at: Option<Timestamp>,
+    /// The moment whose data its last recovery point has.
+    pub(crate) last_point_at: Option<Timestamp>,
+    /// When its next backup is to start. It may have to wait for others then.
+    pub(crate) next_start_at: Option<Timestamp>,
+    /// The longest gap between recovery points that its policy promises, in seconds.
+    pub(crate) longest_gap_s: Option<i64>,
+}
+
+/// Which items.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ItemQuery {
+    /// Only those on this host; `local`: on the machine that the service runs on.
+    host: Option<String>,
+    /// Only those whose recovery points go to this vault, by name.
+    vault: Option<String>,
+    /// Only those with this policy, by name.
+    policy: Option<String>,
+    /// Only those in this state: `protected` or `stopped-kept`.
+    #[param(value_type = Option<String>)]
+    state: Option<ItemState>,
+    /// At most so many, 1 to 500. Default: 100.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// By what to protect.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Protect {
+    /// Name of a policy.
+    policy: String,
+}
+
+/// Protected items, by VM.
+#[utoipa::path(get, path = "/api/v1/items", tag = "items", params(ItemQuery), responses(
+    (status = 200, description = "A page of protected items.", body = Paged<ItemView>),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Asked(asked): Asked<ItemQuery>,
+) -> Answer<Json<Paged<ItemView>>> {
+    let bounds = Bounds::new("items", asked.limit, asked.cursor.as_deref())?;
+    let filter = ItemFilter {
+        host: host(asked.host.as_deref())?,
+        vault: asked.vault,
+        policy: asked.policy,
+        state: asked.state,
+    };
+    let page = Page {
+        after: bounds.after,
+        limit: bounds.read(),
+    };
+    let items = state.catalog.items(&filter, &page).await?;
+    let seen = state.outlooks.seen_by(&items).await?;
+    let now = Timestamp::now();
+    Ok(bounds.page(
+        items,
+        |item| item.vm.to_string(),
+        |item| view(&item, &seen, now),
+    ))
+}
+
+/// One protected item.
+#[utoipa::path(get, path = "/api/v1/items/{vm}", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
+    (status = 200, description = "The protected item.", body = ItemView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    Named(vm): Named<VmId>,
+) -> Answer<Json<ItemView>> {
+    Ok(Json(one(&state, vm).await?))
+}
+
+/// Protects a VM that is registered by a policy, or gives a protected one another policy (which needs
+/// `items.change`). Protection that was stopped goes on.
+#[utoipa::path(put, path = "/api/v1/items/{vm}", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), request_body = Protect, responses(
+    (status = 200, description = "The protected item as it is now.", body = ItemView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn protect(
+    State(state): State<ApiState>,
+    who: Principal,
+    Named(vm): Named<VmId>,
+    JsonBody(asked): JsonBody<Protect>,
+) -> Answer<Json<ItemView>> {
+    let before = match one(&state, vm).await {
+        Ok(before) => Some(before),
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => None,
+        Err(failure) => return Err(failure),
+    };
+    let other = before
+        .as_ref()
+        .is_some_and(|before| before.policy != asked.policy);
+    let action = match other {
+        true => Action::ItemChange,
+        false => Action::ItemProtect,
+    };
+    if !may(who.role, action) {
+        return Err(action.denied(who.role).into());
+    }
+    let now = Timestamp::now();
+    state.catalog.protect(vm, &asked.policy, now).await?;
+    changed(&state, &who, action, vm, before).await
+}
+
+/// Makes no more backups of a VM. Its recovery points stay.
+#[utoipa::path(post, path = "/api/v1/items/{vm}/stop", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
+    (status = 200, description = "The protected item as it is now.", body = ItemView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn stop(
+    State(state): State<ApiState>,
+    who: Principal,
+    Named(vm): Named<VmId>,
+) -> Answer<Json<ItemView>> {
+    let before = one(&state, vm).await?;
+    state.catalog.stop_protection(vm, Timestamp::now()).await?;
+    changed(&state, &who, Action::ItemStop, vm, Some(before)).await
+}
+
+/// Makes backups of a VM again.
+#[utoipa::path(post, path = "/api/v1/items/{vm}/resume", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
+    (status = 200, description = "The protected item as it is now.", body = ItemView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn resume(
+    State(state): State<ApiState>,
+    who: Principal,
+    Named(vm): Named<VmId>,
+) -> Answer<Json<ItemView>> {
+    let before = one(&state, vm).await?;
+    let now = Timestamp::now();
+    state.catalog.resume_protection(vm, now).await?;
+    changed(&state, &who, Action::ItemProtect, vm, Some(before)).await
+}
+
+/// Starts a backup now: the job waits until its host takes it up. A VM has one such job that waits at most.
+#[utoipa::path(post, path = "/api/v1/items/{vm}/backup", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
+    (status = 202, description = "The job, which waits. `Location` is where to ask for it.", body = JobView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn backup(
+    State(state): State<ApiState>,
+    who: Principal,
+    Named(vm): Named<VmId>,
+) -> Answer<Response> {
+    let item = state.catalog.item(vm).await?;
+    if item.state == ItemState::StoppedKept {
+        let vm = item.vm_name;
+        return Err(Kind::ProtectionStopped { vm }.into());
+    }
+    refuse_second(&state, &item).await?;
+    let policy = state.catalog.policy(&item.policy).await?.policy;
+    let registered = state.catalog.vm_by_id(vm).await?;
+    let now = Timestamp::now();
+    let job = JobId::generate();
+    let ticket = Ticket {
+        lane: lane_of(&item),
+        not_before: now,
+        rank: 0,
+    };
+    let plan = backup::plan(job, &order(&registered, &policy, BackupCause::Asked));
+    state.catalog.enqueue(&plan.new_job(now), &ticket).await?;
+    let view = JobView::of(state.catalog.load(job).await?.header);
+    let after = Some(&view);
+    let object = format!("item:{vm}");
+    trail::note(
+        &state,
+        &who,
+        Action::JobStart,
+        object,
+        (trail::NOTHING, after),
+    )
+    .await?;
+    let location = format!("/api/v1/jobs/{job}");
+    let headers = [(header::LOCATION, location)];
+    Ok((StatusCode::ACCEPTED, headers, Json(view)).into_response())
+}
+
+/// One that waits will do what a second one would.
+async fn refuse_second(state: &ApiState, item: &ItemRecord) -> Answer<()> {
+    let filter = JobFilter {
+        subject: Some(item.vm_name.clone()),
+        kind: Some(JobKind::Backup),
+        state: Some(JobState::Queued),
+        limit: Some(1),
+        ..JobFilter::default()
+    };
+    let waiting = state.catalog.list(&filter).await?;
+    match waiting.into_iter().next() {
+        Some(header) if !header.cancel_requested => Err(Kind::VmBusy {
+            vm: item.vm_name.clone(),
+            job: header.job.id.to_string(),
+            holder: "the queue: it waits to be taken up".to_owned(),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Tells who must know of a change, and shows what there is now.
+async fn changed(
+    state: &ApiState,
+    who: &Principal,
+    action: Action,
+    vm: VmId,
+    before: Option<ItemView>,
+) -> Answer<Json<ItemView>> {
+    state.changed.notify_one();
+    let after = one(state, vm).await?;
+    let object = format!("item:{vm}");
+    trail::note(state, who, action, object, (before, Some(&after))).await?;
+    Ok(Json(after))
+}
+
+async fn one(state: &ApiState, vm: VmId) -> Answer<ItemView> {
+    let items = [state.catalog.item(vm).await?];
+    let seen = state.outlooks.seen_by(&items).await?;
+    Ok(view(&items[0], &seen, Timestamp::now()))
+}
+
+/// How an item looks at `now`.
+pub(crate) fn view(item: &ItemRecord, seen: &Seen, now: Timestamp) -> ItemView {
+    let outlook: Option<&Outlook> = seen.get(&item.policy).and_then(Option::as_deref);
+    let standing = outlook.map(|outlook| Standing::of(item, outlook, now));
+    let (standing, late_since) = match standing {
+        None => (None, None),
+        Some(Standing::Fresh) => (Some("fresh"), None),
+        Some(Standing::Waiting) => (Some("waiting"), None),
+        Some(Standing::Late { since }) => (Some("late"), Some(since)),
+        Some(Standing::Stopped) => (Some("stopped"), None),
+    };
+    ItemView {
+        vm: item.vm,
+        name: item.vm_name.clone(),
+        host: item.host,
+        vault: item.vault.clone(),
+        policy: item.policy.clone(),
+        state: item.state,
+        since: item.since,
+        standing,
+        late_since,
+        last_started_at: item.memory.last_started_at,
+        last_point_at: item.memory.last_point_at,
+        next_start_at: outlook.and_then(|outlook| outlook.next_start(item, now)),
+        longest_gap_s: outlook.and_then(Outlook::gap).map(|gap| gap.as_secs()),
+    }
+}
+
+/// A host in a query: an id, or `local`.
+pub(crate) fn host(text: Option<&str>) -> Answer<Option<Option<HostId>>> {
+    match text {
+        None => Ok(None),
+        Some("local") => Ok(Some(None)),
+        Some(id) => {
+            let bad = |_| Failure::malformed("`host` is a host's id, or `local`.");
+            id.parse().map(|id| Some(Some(id))).map_err(bad)
+        }
+    }
+}

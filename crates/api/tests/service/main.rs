@@ -1,0 +1,11 @@
+//! The API on a real catalog (SQLite), through its router. What the catalog says is the same on PostgreSQL:
+//! its own tests hold that.
+
+mod changes;
+mod document;
+mod events;
+mod gate;
+mod lists;
+mod site;
+mod support;
+mod tokens;
