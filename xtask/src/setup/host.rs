@@ -49,6 +49,7 @@ const NEEDS: &[Need] = &[
     // Calendar expressions are compared with it.
     need("systemd-analyze", "systemd"),
     need("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
+    need("curl", "curl"),
     need("cc", "gcc"),
     need("python3", "python3-venv"),
     need("node", "nodejs"),

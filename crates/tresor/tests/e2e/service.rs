@@ -3,7 +3,11 @@
 use std::{fmt::Write as _, time::Duration};
 
 use serde_json::Value;
-use tokio::{process::Child, time::Instant};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
+    time::Instant,
+};
 use tresor_testkit::Guest;
 
 use crate::{
@@ -202,6 +206,81 @@ async fn a_vm_that_was_found_is_protected_by_its_name_and_followed() {
     served.wait().await.unwrap();
     let point = lab.run(&["backup", name]).await.ok();
     assert_ne!(point["consistency"]["achieved"], "crash", "{point}");
+}
+
+/// What `serve` says when it listens.
+async fn serving(child: &mut Child) -> Value {
+    let stdout = child.stdout.take().unwrap();
+    let mut lines = BufReader::new(stdout).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+/// A request by another program, which trusts the service's authority: status and body.
+async fn request(lab: &Lab, url: &str, path: &str, more: &[&str]) -> (u16, String) {
+    let ca = lab.state().join("identity/ca.crt");
+    let output = tokio::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "60", "--cacert"])
+        .arg(ca)
+        .args(["--write-out", "\n%{http_code}"])
+        .args(more)
+        .arg(format!("{url}{path}"))
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| panic!("{error}"));
+    (status.parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn the_api_and_the_first_page_are_served_over_tls_with_a_token_that_is_shown_once() {
+    let lab = Lab::new().await;
+    let listen = ["serve", "--listen", "127.0.0.1:0"];
+    let mut first = lab.command(&listen).spawn().unwrap();
+    let told = serving(&mut first).await;
+    let url = told["url"]
+        .as_str()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    let bearer = format!(
+        "Authorization: Bearer {}",
+        told["admin_token"].as_str().unwrap()
+    );
+    let (status, body) = request(&lab, &url, "/api/v1/policies", &[]).await;
+    assert_eq!(status, 401, "{body}");
+    let (status, body) = request(&lab, &url, "/api/v1/policies", &["-H", &bearer]).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("nightly"), "{body}");
+    let (status, body) = request(&lab, &url, "/api/v1/status", &["-H", &bearer]).await;
+    assert_eq!(status, 200, "{body}");
+    let (status, page) = request(&lab, &url, "/", &["--location"]).await;
+    assert!(status < 500 && page.contains("<html"), "{status}: {page}");
+    // Who does not know the authority does not talk to it.
+    let stranger = tokio::process::Command::new("curl")
+        .args(["--silent", "--max-time", "60", &url])
+        .status();
+    assert!(!stranger.await.unwrap().success());
+    signal(first.id().unwrap(), "TERM");
+    assert!(first.wait().await.unwrap().success());
+
+    let mut second = lab.command(&listen).spawn().unwrap();
+    let told = serving(&mut second).await;
+    assert_eq!(told["admin_token"], Value::Null);
+    let url = told["url"]
+        .as_str()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    let (status, body) = request(&lab, &url, "/api/v1/status", &["-H", &bearer]).await;
+    assert_eq!(status, 200, "{body}");
+    let port = told["address"].as_str().unwrap();
+    let third = lab.run(&["serve", "--listen", port]).await;
+    third.raises("CannotListen");
+    second.start_kill().unwrap();
+    second.wait().await.unwrap();
 }
 
 async fn guest_id(guest: &Guest) -> String {
