@@ -122,12 +122,15 @@ fn timed_out(limit: Duration) -> Response {
     Failure::from(Kind::RequestTimedOut { limit_s }).into_response()
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Principal {
+/// Whom the gate has let in.
+pub(crate) struct Who(pub(crate) Principal);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        let who = parts.extensions.get::<Self>().cloned();
-        who.ok_or_else(|| {
+        let who = parts.extensions.get::<Principal>().cloned();
+        who.map(Self).ok_or_else(|| {
             let what = "A request came past the gate.".to_owned();
             Kind::Internal { what }.into()
         })

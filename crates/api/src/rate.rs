@@ -11,11 +11,11 @@ const MOST: usize = 10_000;
 
 /// A bucket's size and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     /// So many requests at once.
-    pub burst: u32,
+    pub(crate) burst: u32,
     /// So many a second in the long run.
-    pub per_second: u32,
+    pub(crate) per_second: u32,
 }
 
 #[derive(Debug, Clone, Copy)]

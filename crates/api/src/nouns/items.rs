@@ -22,6 +22,7 @@ use crate::{
     ApiState, Principal,
     body::{Asked, JsonBody, Named},
     failure::{Answer, Failure, FailureBody},
+    gate::Who,
     outlooks::Seen,
     page::{Bounds, Paged},
     trail,
@@ -140,7 +141,7 @@ pub(crate) async fn show(
 ))]
 pub(crate) async fn protect(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(vm): Named<VmId>,
     JsonBody(asked): JsonBody<Protect>,
 ) -> Answer<Json<ItemView>> {
@@ -171,7 +172,7 @@ pub(crate) async fn protect(
 ))]
 pub(crate) async fn stop(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(vm): Named<VmId>,
 ) -> Answer<Json<ItemView>> {
     let before = one(&state, vm).await?;
@@ -186,7 +187,7 @@ pub(crate) async fn stop(
 ))]
 pub(crate) async fn resume(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(vm): Named<VmId>,
 ) -> Answer<Json<ItemView>> {
     let before = one(&state, vm).await?;
@@ -202,7 +203,7 @@ pub(crate) async fn resume(
 ))]
 pub(crate) async fn backup(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(vm): Named<VmId>,
 ) -> Answer<Response> {
     let item = state.catalog.item(vm).await?;

@@ -10,9 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::job_detail::JobDetail;
 use crate::{
-    ApiState, Principal,
+    ApiState,
     body::{Asked, Named},
     failure::{Answer, FailureBody},
+    gate::Who,
     page::{Bounds, Paged},
     trail,
 };
@@ -158,7 +159,7 @@ pub(crate) async fn show(
 ))]
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(id): Named<JobId>,
 ) -> Answer<(StatusCode, Json<JobView>)> {
     let before = JobView::of(state.catalog.load(id).await?.header);

@@ -17,9 +17,10 @@ use utoipa::ToSchema;
 
 use super::vaults::PageQuery;
 use crate::{
-    ApiState, Principal, body,
+    ApiState, body,
     body::{Asked, Named},
     failure::{Answer, Failure, FailureBody, FieldError},
+    gate::Who,
     page::{Bounds, Paged},
     trail,
 };
@@ -89,7 +90,7 @@ pub(crate) async fn show(
 ))]
 pub(crate) async fn put(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(name): Named<String>,
     request: Request,
 ) -> Answer<Response> {
@@ -133,7 +134,7 @@ pub(crate) async fn put(
 ))]
 pub(crate) async fn remove(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(name): Named<String>,
 ) -> Answer<StatusCode> {
     let before = state.catalog.policy(&name).await?.policy;

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::vaults::PageQuery;
 use crate::{
-    ApiState, Principal,
+    ApiState,
     body::{Asked, JsonBody, Named},
     failure::{Answer, Failure, FailureBody, FieldError},
+    gate::Who,
     page::{Bounds, Paged},
     trail,
 };
@@ -88,7 +89,7 @@ pub(crate) async fn list(
 ))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     JsonBody(asked): JsonBody<NewToken>,
 ) -> Answer<(StatusCode, Json<MadeToken>)> {
     let now = Timestamp::now();
@@ -125,7 +126,7 @@ pub(crate) async fn create(
 ))]
 pub(crate) async fn revoke(
     State(state): State<ApiState>,
-    who: Principal,
+    Who(who): Who,
     Named(id): Named<TokenId>,
 ) -> Answer<Json<TokenView>> {
     let before = view(state.catalog.token(id).await?);

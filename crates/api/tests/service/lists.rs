@@ -58,15 +58,14 @@ async fn points_are_paged_and_filtered() {
         };
         service.catalog.upsert_point(&point).await.unwrap();
     }
-    let first = service.get(
-        &token,
-        &format!("/api/v1/points?vm={vm}&vault=main&limit=2"),
-    );
+    let path = format!("/api/v1/points?vm={vm}&vault=main&limit=2");
+    let first = service.get(&token, &path);
     let first = first.await.ok(200);
     assert_eq!(first["items"].as_array().unwrap().len(), 2);
     assert_eq!(first["items"][0]["size_bytes"], 1 << 30);
     let next = first["next"].as_str().unwrap();
-    let last = service.get(&token, &format!("/api/v1/points?cursor={next}"));
+    let path = format!("/api/v1/points?cursor={next}");
+    let last = service.get(&token, &path);
     assert_eq!(last.await.ok(200)["items"].as_array().unwrap().len(), 1);
     let other = format!("/api/v1/points?vm={}", VmId::generate());
     let other = service.get(&token, &other).await.ok(200);
@@ -109,7 +108,8 @@ async fn the_other_lists_show_what_there_is() {
         state: "running".to_owned(),
         problem: None,
     };
-    let report = service.catalog.report(None, &[seen], Timestamp::now());
+    let seen = [seen];
+    let report = service.catalog.report(None, &seen, Timestamp::now());
     report.await.unwrap();
     let one = |path: &'static str| {
         let (service, token) = (&service, &token);
