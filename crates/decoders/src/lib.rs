@@ -6,6 +6,7 @@
 //! - It never holds more memory than its input times [`Target::times`] and [`Target::above`].
 
 mod format;
+mod gateway;
 mod link;
 mod memory;
 mod others;
@@ -35,6 +36,7 @@ pub fn targets() -> Vec<Target> {
         .iter()
         .chain(others::TARGETS)
         .chain(link::TARGETS)
+        .chain(gateway::TARGETS)
         .copied()
         .collect()
 }
