@@ -1,5 +1,7 @@
 //! What each method does, up to its answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
@@ -14,6 +16,8 @@ use crate::wire::{self, Request};
 
 /// Objects that are made durable at once.
 const SETTLED_AT_ONCE: usize = 8;
+/// Bytes a second of a body that comes as slowly as it may: as for requests to object stores.
+const SLOWEST: u64 = 64 << 10;
 
 impl Inner {
     pub(super) async fn call(
@@ -28,7 +32,7 @@ impl Inner {
         let share = self.vaults.get(asked.vault());
         let share = share.ok_or_else(|| Refusal::new(Why::Vault))?;
         match asked {
-            Request::Open(_) => self.open(share),
+            Request::Open(open) => self.open(share, &open),
             Request::Put(put) => self.put(share, &put, body).await,
             Request::Get(get) => self.get(share, &get).await,
             Request::Range(range) => self.range(share, &range).await,
@@ -51,14 +55,17 @@ impl Inner {
         }
     }
 
-    fn open(&self, share: &Share) -> Result<Answer, Stop> {
+    fn open(&self, share: &Share, open: &wire::Open) -> Result<Answer, Stop> {
+        if open.version < wire::VERSION {
+            return Err(Error::new(ErrorKind::Unfit, "open", open.vault.as_str()).into());
+        }
         let parallelism = share.backend.properties().parallelism;
         let parallelism = u16::try_from(parallelism).unwrap_or(u16::MAX);
         head(&wire::Opened {
             version: wire::VERSION,
             id: share.id,
             parallelism: parallelism.clamp(1, self.limits.calls.max(1)),
-            largest: self.budget.most(),
+            largest: self.budget.most().min(wire::OBJECT),
         })
     }
 
@@ -74,15 +81,28 @@ impl Inner {
         match share.backend.put(&name, object.clone()).await {
             Ok(()) => head(&wire::Nothing {}),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let same = is_same(share, &name, &object).await?;
-                Err(Stop::Taken { same })
+                match is_same(share, &name, &object).await {
+                    Ok(same) => Err(Stop::Taken { same }),
+                    // Collected meanwhile, or the store fails: the same put again will tell.
+                    Err(error) => {
+                        let unclear = Error::new(ErrorKind::Unavailable, "put", name.as_str());
+                        Err(unclear.because(error).into())
+                    }
+                }
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A body of exactly `size` bytes, for which there is room.
-    async fn receive(&self, mut body: BodyReader, size: u64) -> Result<Bytes, Stop> {
+    /// A body of exactly `size` bytes, for which there is room. Neither who sends nothing nor who sends
+    /// a byte now and then keeps the room.
+    async fn receive(&self, body: BodyReader, size: u64) -> Result<Bytes, Stop> {
+        let limit = self.limits.stall + Duration::from_secs(size / SLOWEST);
+        let received = timeout(limit, self.receive_all(body, size)).await;
+        received.map_err(|_| Stop::Broken)?
+    }
+
+    async fn receive_all(&self, mut body: BodyReader, size: u64) -> Result<Bytes, Stop> {
         let size = usize::try_from(size).map_err(|_| Refusal::new(Why::TooLarge))?;
         let mut object = Vec::with_capacity(size);
         loop {
@@ -200,18 +220,20 @@ pub(super) async fn readable(share: &Share, name: &str) -> Result<ObjectName, St
 }
 
 /// Whether the object that is there is this one: then an earlier try of the same put has arrived.
-async fn is_same(share: &Share, name: &ObjectName, object: &Bytes) -> Result<bool, Stop> {
+async fn is_same(share: &Share, name: &ObjectName, object: &Bytes) -> Result<bool, Error> {
     let size = share.backend.stat(name).await?.size;
     if size != object.len() as u64 {
         return Ok(false);
     }
-    for start in (0..size).step_by(1 << 22) {
-        let end = size.min(start + PIECE);
-        let there = share.backend.get_range(name, start..end).await?;
-        let ours = usize::try_from(start).ok().and_then(|at| object.get(at..));
+    let mut at = 0;
+    while at < size {
+        let end = size.min(at + PIECE);
+        let there = share.backend.get_range(name, at..end).await?;
+        let ours = usize::try_from(at).ok().and_then(|at| object.get(at..));
         if !ours.is_some_and(|ours| ours.starts_with(&there)) {
             return Ok(false);
         }
+        at = end;
     }
     Ok(true)
 }

@@ -214,8 +214,9 @@ fn say(reply: Reply, failure: &Failure) {
 
 impl Inner {
     fn tell(&self, method: &str, vault: &str, object: &str, why: Why) {
-        // Names of the host's own making: for logs and lists, no longer than a name can be.
-        let cut = |text: &str| text.chars().take(200).collect::<String>();
+        // Names of the host's own making: no longer than a name can be, and fit to be shown.
+        let shown = |char: char| if char.is_control() { '?' } else { char };
+        let cut = |text: &str| text.chars().take(200).map(shown).collect::<String>();
         self.audit.attempt(&Attempt {
             host: self.host.clone(),
             vault: cut(vault),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tresor_backend::{Backend as _, ErrorKind};
 use tresor_channel::{Call, Connection, ErrorKind as LinkKind, Failure};
-use tresor_gateway::{Limits, Tenant, Why};
+use tresor_gateway::{Limits, Why};
 use tresor_model::SessionId;
 use tresor_vault::DomainId;
 use tresor_vault_format::frame;
@@ -403,6 +403,11 @@ async fn odd_heads() {
             json!({"vault": "main", "names": vec!["vault"; 257], "most": 1}),
             "link.head-malformed",
         ),
+        (
+            "store.open",
+            json!({"vault": "main", "version": 0}),
+            "store.unfit",
+        ),
         ("store.burn", json!({}), "link.method-unknown"),
     ] {
         assert_eq!(raw(line, method, head).await.code, code, "{method}");
@@ -461,10 +466,7 @@ async fn announcing_and_then_nothing() {
         .add_host_domain(&crate::pair::key_of("hostile"), "hostile")
         .await
         .unwrap();
-    let tenant = Tenant {
-        ring: domain.ring,
-        domain: service.owner.domain_of_host(domain.ring).unwrap(),
-    };
+    let tenant = service.tenant(domain.ring);
     let limits = Limits {
         in_flight: 1 << 20,
         stall: Duration::from_millis(50),

@@ -132,6 +132,15 @@ pub(crate) fn key_of(host: &str) -> KeyMaterial {
     KeyMaterial::KeyFile(host.repeat(16).into_bytes().into())
 }
 
+fn side_of(owner: &Vault, store: &Arc<MemoryBackend>) -> VaultSide {
+    VaultSide::new(
+        owner.id(),
+        Arc::clone(store) as _,
+        Arc::new(Owner(owner.clone())),
+        Arc::new(MemorySessions::default()),
+    )
+}
+
 /// A service with one vault.
 pub(crate) struct Service {
     pub(crate) store: Arc<MemoryBackend>,
@@ -148,16 +157,11 @@ impl Service {
         let (owner, _) = Vault::create(Arc::clone(&store) as _, options)
             .await
             .unwrap();
-        let side = VaultSide::new(
-            owner.id(),
-            Arc::clone(&store) as _,
-            Arc::new(Owner(owner.clone())),
-            Arc::new(MemorySessions::default()),
-        );
+        let side = Arc::new(side_of(&owner, &store));
         Self {
             store,
             owner,
-            side: Arc::new(side),
+            side,
             told: Arc::default(),
             all: Budget::new(1 << 30),
         }
@@ -170,11 +174,18 @@ impl Service {
             .add_host_domain(&key_of(host), host)
             .await
             .unwrap();
-        let tenant = Tenant {
-            ring: domain.ring,
-            domain: self.owner.domain_of_host(domain.ring).unwrap(),
-        };
+        let tenant = self.tenant(domain.ring);
         self.gateway(host, tenant, Limits::default())
+    }
+
+    /// As a service that has lost its notes of who began which session.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.side = Arc::new(side_of(&self.owner, &self.store));
+    }
+
+    pub(crate) fn tenant(&self, ring: uuid::Uuid) -> Tenant {
+        let domain = self.owner.domain_of_host(ring).unwrap();
+        Tenant { ring, domain }
     }
 
     pub(crate) fn gateway(&self, host: &str, tenant: Tenant, limits: Limits) -> Gateway {

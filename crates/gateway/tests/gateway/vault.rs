@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tresor_backend::Backend as _;
+use tresor_gateway::Limits;
 use tresor_model::SessionId;
 use tresor_vault::{SessionOptions, Vault, check_structure, verify_objects};
 
-use crate::pair::{Host, Service, key_of, names};
+use crate::pair::{Host, Service, backend_on, connect, key_of, names};
 use crate::support::{self, begin, eager, noise, point, read_all, write_all};
 
 const MIB: usize = 1 << 20;
@@ -163,4 +164,37 @@ async fn two_hosts_back_up_into_one_vault_at_once() {
     let list = service.owner.points().await.unwrap();
     assert_eq!((list.points.len(), list.damaged.len()), (6, 0));
     assert!(!one.backend.properties().location.contains('/'));
+}
+
+/// The service starts again without its notes of sessions: what was committed is there, what was open is
+/// nobody's, and the next backup works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_has_lost_its_notes_of_sessions() {
+    let mut service = Service::new().await;
+    let key = key_of("host7");
+    let domain = service.owner.add_host_domain(&key, "host7").await.unwrap();
+    let tenant = service.tenant(domain.ring);
+    let connected = async |service: &Service| {
+        let gateway = service.gateway("host7", tenant, Limits::default());
+        let (connection, serving) = connect(&gateway).await;
+        let backend = Arc::new(backend_on(&connection).await);
+        let vault = Vault::open(backend as _, &key).await.unwrap();
+        (vault, connection, serving)
+    };
+    let (before, _line, _) = connected(&service).await;
+    let content = noise(1, 2 * MIB);
+    let made = support::back_up(&before, &content).await;
+    let open = begin(&before).await;
+    service.forget_sessions();
+    let (after, _line, _) = connected(&service).await;
+    let list = after.points().await.unwrap();
+    assert_eq!((list.points.len(), list.points[0].id), (1, made.id));
+    assert!(after.abort_session(open.id()).await.is_err());
+    assert_eq!(service.told.take().len(), 1);
+    let found = after.point(made.id).await.unwrap();
+    let read = read_all(&after, &found.disks[0].stream).await.unwrap();
+    assert_eq!(read, content);
+    support::back_up(&after, &noise(2, MIB)).await;
+    assert_eq!(after.points().await.unwrap().points.len(), 2);
+    assert_eq!(service.told.all(), []);
 }
