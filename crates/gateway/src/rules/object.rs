@@ -91,7 +91,6 @@ pub fn examine(kind: &Kind, object: &[u8], vault: VaultId) -> Result<Contents, R
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn unreadable(error: FormatError) -> Refusal {
     Refusal::saying(Why::Content, error)
 }

@@ -157,7 +157,8 @@ fn other_forms_of_names_are_nothing() {
 
 #[test]
 fn all_that_an_object_names_is_the_hosts() {
-    let cases: [(&[Option<DomainId>], bool, Option<Why>); 5] = [
+    type Case = (&'static [Option<DomainId>], bool, Option<Why>);
+    let cases: [Case; 5] = [
         (&[], true, None),
         (&[Some(OWN), Some(OWN)], true, None),
         (&[Some(OWN), Some(OTHER)], true, Some(Why::OtherDomain)),
