@@ -14,6 +14,9 @@ pub enum ErrorKind {
     Full,
     /// The store refuses this caller, or is read-only.
     Denied,
+    /// Whoever stands between this caller and the store does not do this for it: a gateway deletes
+    /// and replaces nothing, and keeps and shows only what is the caller's own. Nothing was changed.
+    Refused,
     /// `delete`: the store holds the object until a date, whoever asks. Nothing was changed; the
     /// error below says until when, where the store tells.
     Retained,
@@ -37,6 +40,7 @@ impl ErrorKind {
             | Self::AlreadyExists
             | Self::Full
             | Self::Denied
+            | Self::Refused
             | Self::Retained
             | Self::BadRange
             | Self::Io
@@ -93,6 +97,7 @@ impl fmt::Display for Error {
             ErrorKind::AlreadyExists => "exists already",
             ErrorKind::Full => "no space left",
             ErrorKind::Denied => "access denied",
+            ErrorKind::Refused => "refused by the gateway",
             ErrorKind::Retained => "held by the store",
             ErrorKind::BadRange => "range outside the object",
             ErrorKind::Unavailable => "storage not available",

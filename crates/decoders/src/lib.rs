@@ -6,6 +6,7 @@
 //! - It never holds more memory than its input times [`Target::times`] and [`Target::above`].
 
 mod format;
+mod gateway;
 mod identity;
 mod link;
 mod memory;
@@ -37,6 +38,7 @@ pub fn targets() -> Vec<Target> {
         .chain(others::TARGETS)
         .chain(link::TARGETS)
         .chain(identity::TARGETS)
+        .chain(gateway::TARGETS)
         .copied()
         .collect()
 }

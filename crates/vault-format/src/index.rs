@@ -208,6 +208,20 @@ impl IndexHeader {
         Ok(INDEX_FIXED + packs * PACK_LEN)
     }
 
+    /// Reads of whom the first [`INDEX_FIXED`] bytes are: vault, session, number in the session, and
+    /// the number of the data key. Who only sorts runs by their keys need not read them; the hash is
+    /// not checked.
+    ///
+    /// # Errors
+    /// When the bytes are not those of an index run that this version can read.
+    pub fn decode_first(first: &[u8]) -> Result<(VaultId, SessionId, u32, u32)> {
+        let mut reader = Reader::new(first, PART);
+        reader.preamble(MAGIC, VERSION)?;
+        let vault = VaultId::from_uuid(Uuid::from_bytes(reader.array()?));
+        let session = SessionId::from_uuid(Uuid::from_bytes(reader.array()?));
+        Ok((vault, session, reader.u32()?, reader.u32()?))
+    }
+
     /// Reads the public part alone, of an object of `size` bytes: who only wants to know of which
     /// packs a run tells need not read the run. The hash of the object is not checked.
     ///

@@ -49,5 +49,5 @@ pub use pack::{
 };
 pub use plan::{MovedTo, Plan, PlanClaim, PlanDone, PlanVerdict};
 pub use seal::SealKey;
-pub use session::{Commit, CommitBody, Outcome, SessionBegin, SessionEnd};
+pub use session::{Commit, CommitBody, END_FIRST, Outcome, SessionBegin, SessionEnd};
 pub use state::{PointState, VaultLock};

@@ -34,6 +34,13 @@ pub fn key_slot(slot: Uuid) -> String {
     format!("{SLOTS}{}", slot.simple())
 }
 
+/// The slot in an object name of [`key_slot`]'s form.
+#[must_use]
+pub fn parse_key_slot(name: &str) -> Option<Uuid> {
+    let slot = Uuid::try_parse(name.strip_prefix(SLOTS)?).ok()?;
+    (key_slot(slot) == name).then_some(slot)
+}
+
 /// `keys/ring-<32 hex>-<8 hex generation>`: of one ring, the last in order is the newest.
 #[must_use]
 pub fn key_ring(ring: Uuid, generation: u32) -> String {
@@ -44,6 +51,15 @@ pub fn key_ring(ring: Uuid, generation: u32) -> String {
 #[must_use]
 pub fn key_ring_prefix(ring: Uuid) -> String {
     format!("{RINGS}{}-", ring.simple())
+}
+
+/// The ring and generation in an object name of [`key_ring`]'s form.
+#[must_use]
+pub fn parse_key_ring(name: &str) -> Option<(Uuid, u32)> {
+    let (ring, generation) = name.strip_prefix(RINGS)?.split_once('-')?;
+    let ring = Uuid::try_parse(ring).ok()?;
+    let generation = u32::from_str_radix(generation, 16).ok()?;
+    (key_ring(ring, generation) == name).then_some((ring, generation))
 }
 
 /// `packs/<2 hex>/<32 hex>`: 256 directories, so that none becomes too large.
@@ -261,6 +277,14 @@ mod tests {
             None
         );
         assert_eq!(parse_lock(&lock(2)), Some(2));
+        let uuid = *session.as_uuid();
+        assert_eq!(parse_key_slot(&key_slot(uuid)), Some(uuid));
+        assert_eq!(parse_key_slot(&format!("{SLOTS}{uuid}")), None);
+        assert_eq!(parse_key_ring(&key_ring(uuid, 0xab)), Some((uuid, 0xab)));
+        assert_eq!(
+            parse_key_ring(&key_ring(uuid, 0xab).replace("-000000", "-")),
+            None
+        );
         assert_eq!(parse_lock("locks/+0000002"), None);
         for (text, object) in [
             (plan_claim(7), PlanObject::Claim(7)),
@@ -279,6 +303,8 @@ mod tests {
             assert_eq!(parse_damaged(odd), None);
             assert_eq!(parse_state(odd), None);
             assert_eq!(parse_lock(odd), None);
+            assert_eq!(parse_key_slot(odd), None);
+            assert_eq!(parse_key_ring(odd), None);
             assert_eq!(parse_plan_object(odd), None);
         }
     }

@@ -20,6 +20,8 @@ const BEGUN: Kind = Kind {
     what: "session begin",
 };
 const END: &str = "session end";
+/// Bytes that every end has, and in which [`SessionEnd::decode_first`] reads.
+pub const END_FIRST: usize = 55;
 const COMMITTED: u8 = 1;
 const ABORTED: u8 = 2;
 
@@ -195,6 +197,25 @@ impl SessionEnd {
     /// When the bytes are not those of a session end that this version can read.
     pub fn decode(object: &[u8]) -> Result<Self> {
         Ok(Parsed::of(object)?.end)
+    }
+
+    /// Reads of whom the first [`END_FIRST`] bytes are: vault, session, and the number of the data key
+    /// of a commit. Who only sorts ends by their keys need not read them; the hash is not checked.
+    ///
+    /// # Errors
+    /// When the bytes are not those of a session end that this version can read.
+    pub fn decode_first(first: &[u8]) -> Result<(VaultId, SessionId, Option<u32>)> {
+        let mut reader = Reader::new(first, END);
+        reader.preamble(END_MAGIC, VERSION)?;
+        let vault = VaultId::from_uuid(Uuid::from_bytes(reader.array()?));
+        let session = SessionId::from_uuid(Uuid::from_bytes(reader.array()?));
+        reader.i64()?;
+        let number = match reader.u8()? {
+            COMMITTED => Some(reader.u32()?),
+            ABORTED => None,
+            _ => return Err(Error::malformed(END)),
+        };
+        Ok((vault, session, number))
     }
 
     /// Reads a commit's summary.

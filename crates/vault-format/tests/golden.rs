@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tresor_vault_format::{
-    DamageMark, ExpiryMark, HEADER_LEN, IndexRun, KeyRing, KeySlot, Node, PackContents, PackKind,
-    PackTail, Plan, PlanClaim, PlanDone, PlanVerdict, PointState, SessionBegin, SessionEnd,
-    VaultHeader, VaultLock, frame,
+    DamageMark, END_FIRST, ExpiryMark, HEADER_LEN, INDEX_FIXED, IndexHeader, IndexRun, KeyRing,
+    KeySlot, Node, PackContents, PackKind, PackTail, Plan, PlanClaim, PlanDone, PlanVerdict,
+    PointState, SessionBegin, SessionEnd, VaultHeader, VaultLock, frame,
 };
 
 fn directory() -> PathBuf {
@@ -112,6 +112,31 @@ fn decoders_still_read_version_1() {
         sample::commit_body().summary
     );
     assert!(SessionEnd::open_record(&golden("session-abort"), &ring).is_err());
+}
+
+/// Who sorts ends and runs by their keys reads no more than their beginning.
+#[test]
+fn whose_an_end_or_a_run_is_stands_in_its_first_bytes() {
+    for (name, number) in [("session-commit", Some(1)), ("session-abort", None)] {
+        let (object, first) = (golden(name), golden(name)[..END_FIRST].to_vec());
+        let end = SessionEnd::decode(&object).unwrap();
+        let read = SessionEnd::decode_first(&first).unwrap();
+        assert_eq!(read, (end.vault, end.session, number), "{name}");
+        assert!(SessionEnd::decode_first(&first[..50]).is_err());
+        assert!(SessionEnd::decode_first(&golden("session-begin")).is_err());
+    }
+    let object = golden("index-run");
+    let (header, _) = IndexHeader::decode(&object).unwrap();
+    let read = IndexHeader::decode_first(&object[..INDEX_FIXED]).unwrap();
+    let IndexHeader {
+        vault,
+        session,
+        number,
+        epoch,
+        ..
+    } = header;
+    assert_eq!(read, (vault, session, number, epoch));
+    assert!(IndexHeader::decode_first(&object[..40]).is_err());
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! that is of it, which is checked here. So whoever can open the root can open all of it.
 
 use tresor_model::{RecoveryPoint, StreamRecord};
-use tresor_vault_format::{PackId, name};
+use tresor_vault_format::{DomainId, PackId, name, owner_domain};
+use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::root_child;
@@ -20,6 +21,28 @@ impl Vault {
     pub fn can_build_on(&self, point: &RecoveryPoint) -> bool {
         let mut disks = point.disks.iter();
         disks.all(|disk| self.inner.is_ours(&disk.stream))
+    }
+
+    /// The domain of the host with that ring ([`crate::HostDomain::ring`]).
+    ///
+    /// # Errors
+    /// [`ErrorKind::OwnerOnly`] for who has one domain only.
+    pub fn domain_of_host(&self, ring: Uuid) -> Result<DomainId> {
+        self.inner.owner()?;
+        Ok(owner_domain(&self.inner.master.secret, ring))
+    }
+
+    /// The domain to which a data key's number belongs; `None`: this holder has no such key, also
+    /// after its ring was opened again.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn domain_of_number(&self, number: u32) -> Result<Option<DomainId>> {
+        let inner = &self.inner;
+        if !inner.ring.knows(number) {
+            inner.refresh_ring().await?;
+        }
+        Ok(inner.ring.domain_of(number))
     }
 }
 

@@ -69,8 +69,8 @@ pub use session::{
 };
 pub use slots::{SlotInfo, SlotKey, SlotList, new_recovery_key};
 pub use standing::{Deletion, PointMarks, Standing};
-pub use tresor_vault_format::RecoveryKey;
 pub use tresor_vault_format::limits::CHUNK_SIZE;
+pub use tresor_vault_format::{DomainId, RecoveryKey};
 pub use vault::{CreateOptions, Usage, Vault};
 pub use verify::{
     Choice, Coverage, DamagedChunk, DamagedObject, History, Learnt, ObjectsReport, PointReport,

@@ -301,6 +301,25 @@ async fn a_hosts_key_is_rotated_by_the_owner_alone() {
     assert_eq!(nobodys.kind(), &ErrorKind::KeyRejected);
 }
 
+/// By the number alone, also by who has had the vault open since before it was given.
+#[tokio::test]
+async fn the_owner_tells_domains_by_numbers() {
+    let (backend, owner, _) = memory_vault().await;
+    let before = open(&backend, &key()).await.unwrap();
+    let domain = owner.add_host_domain(&file("host"), "host7").await.unwrap();
+    let host = open(&backend, &file("host")).await.unwrap();
+    let theirs = owner.domain_of_host(domain.ring).unwrap();
+    for vault in [&owner, &before] {
+        assert_eq!(vault.domain_of_number(2).await.unwrap(), Some(theirs));
+        let shared = vault.domain_of_number(1).await.unwrap();
+        assert!(shared.is_some() && shared != Some(theirs));
+        assert_eq!(vault.domain_of_number(3).await.unwrap(), None);
+    }
+    assert_eq!(host.domain_of_number(1).await.unwrap(), None);
+    let refused = host.domain_of_host(domain.ring).unwrap_err();
+    assert_eq!(refused.kind(), &ErrorKind::OwnerOnly);
+}
+
 /// The index cache of a machine with two keys: each domain has a table of its own.
 #[tokio::test]
 async fn two_domains_share_no_index_cache() {

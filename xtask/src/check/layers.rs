@@ -41,6 +41,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-link", Port),
     ("tresor-backend-object", Adapter),
     ("tresor-disk-qemu", Adapter),
+    ("tresor-gateway", Adapter),
     ("tresor-jobs", Engine),
     ("tresor-transfer", Engine),
     ("tresor-vault", Engine),

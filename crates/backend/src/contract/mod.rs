@@ -165,6 +165,46 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// What is promised in the place of a check by a store that neither deletes nor sweeps for its caller,
+/// and says so ([`ErrorKind::Refused`]).
+const REFUSED: &[(&str, Check)] = &[
+    (
+        "deleting twice is deleting once",
+        Check {
+            deletes: false,
+            name: "a delete is refused and changes nothing",
+            run: |bench| Box::pin(objects::delete_refused(bench)),
+        },
+    ),
+    (
+        "a sweep takes no object",
+        Check {
+            deletes: false,
+            name: "a sweep is refused and takes no object",
+            run: |bench| Box::pin(races::sweep_refused(bench)),
+        },
+    ),
+];
+
+/// Runs all checks on a store that is append-only for its caller: those that delete or sweep are
+/// replaced by what is promised in their place. What was put stays.
+///
+/// # Errors
+/// The first promise found broken.
+pub async fn append_only_suite(
+    backend: Arc<dyn Backend>,
+    area: &ObjectName,
+    big_len: usize,
+) -> Result<(), Violation> {
+    for (nth, check) in CHECKS.iter().enumerate() {
+        let instead = REFUSED.iter().find(|(name, _)| *name == check.name);
+        let check = instead.map_or(check, |(_, instead)| instead);
+        let area = format!("{area}/{nth}");
+        examine(check, &backend, area, big_len, false).await?;
+    }
+    Ok(())
+}
+
 /// Runs all checks. `area` is a name below which nothing else may be (`doctor-5f3a`); `big_len`
 /// the length of the largest object, 64 MiB where time allows.
 ///
@@ -281,4 +321,18 @@ fn ensure_kind<T>(call: &str, got: Result<T, Error>, want: ErrorKind) -> Outcome
 
 fn succeed<T>(call: &str, got: Result<T, Error>) -> Result<T, Violation> {
     got.map_err(|error| Violation::new(format!("{call} failed")).because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_that_deletes_has_one_in_its_place() {
+        let replaces = |check: &&Check| REFUSED.iter().any(|(name, _)| *name == check.name);
+        let deleting = CHECKS.iter().filter(|check| check.deletes);
+        assert!(deleting.clone().count() > 0);
+        assert!(deleting.clone().all(|check| replaces(&check)));
+        assert_eq!(CHECKS.iter().filter(replaces).count(), REFUSED.len());
+    }
 }

@@ -154,6 +154,18 @@ pub(super) async fn delete_twice(bench: &Bench) -> Outcome {
     bench.expect_body(&name, b"again").await
 }
 
+pub(super) async fn delete_refused(bench: &Bench) -> Outcome {
+    let name = bench.put("here/today", &b"x"[..]).await?;
+    for below in ["here/today", "here/nothing", "here", "far/nothing"] {
+        let object = bench.name(below)?;
+        let deleted = bench.backend.delete(&object).await;
+        ensure_kind("delete", deleted, ErrorKind::Refused)?;
+    }
+    bench.expect_body(&name, b"x").await?;
+    let listed = bench.list("").await?;
+    ensure(listed == ["here/today"], || format!("listed {listed:?}"))
+}
+
 pub(super) async fn big(bench: &Bench) -> Outcome {
     // No two 8-byte words are equal, so bytes in a wrong place are seen.
     let words = (0_u64..).flat_map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Bench, Outcome, Violation, ensure, succeed};
+use super::{Bench, Outcome, Violation, ensure, ensure_kind, succeed};
 use crate::{ErrorKind, ObjectName};
 
 const RACERS: u8 = 16;
@@ -77,5 +77,12 @@ pub(super) async fn sweep_spares_objects(bench: &Bench) -> Outcome {
     // Old enough that no writer who is alive is disturbed, should others use the store.
     let week = Duration::from_secs(7 * 24 * 3600);
     succeed("sweep", bench.backend.sweep(week).await)?;
+    bench.expect_body(&name, b"x").await
+}
+
+pub(super) async fn sweep_refused(bench: &Bench) -> Outcome {
+    let name = bench.put("kept", "x").await?;
+    let swept = bench.backend.sweep(Duration::ZERO).await;
+    ensure_kind("sweep", swept, ErrorKind::Refused)?;
     bench.expect_body(&name, b"x").await
 }
