@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: a change that is asked for twice is made once, and both get the same answer.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::{
     Json,
@@ -175,12 +175,12 @@ fn again(answer: Value) -> Answer<Response> {
 
 /// Now and then, keys of long ago are forgotten.
 async fn forget_old(state: &ApiState, now: Timestamp) {
-    static FORGOTTEN_AT: AtomicI64 = AtomicI64::new(0);
-    let last = FORGOTTEN_AT.load(Ordering::Relaxed);
+    let forgotten_at = &state.forgotten_at;
+    let last = forgotten_at.load(Ordering::Relaxed);
     if now.as_second() - last < FORGET_EVERY_S {
         return;
     }
-    FORGOTTEN_AT.store(now.as_second(), Ordering::Relaxed);
+    forgotten_at.store(now.as_second(), Ordering::Relaxed);
     let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     if let Err(error) = state.catalog.forget_requests_before(before).await {
         tracing::warn!(%error, "old idempotency keys could not be forgotten");

@@ -3,10 +3,14 @@
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        ObjectBuilder, Required, Type,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
-use crate::{events, nouns};
+use crate::{ENDPOINTS, events, nouns};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,7 +49,7 @@ use crate::{events, nouns};
         serve,
     ),
     security(("token" = [])),
-    modifiers(&Token),
+    modifiers(&Token, &Names, &Keys),
 )]
 struct Document;
 
@@ -57,6 +61,65 @@ impl Modify for Token {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
     }
+}
+
+/// Names that are unique: a handler's is so within its noun only.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+            let tag = operation.tags.iter().flatten().next().cloned();
+            let name = operation.operation_id.take();
+            operation.operation_id = tag.zip(name).map(|(tag, name)| format!("{tag}_{name}"));
+        }
+    }
+}
+
+/// The key of a request, with every change that takes one.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let changes = ENDPOINTS.iter().filter(|row| row.method != "GET");
+        for row in changes.filter(|row| !row.secret) {
+            let Some(item) = openapi.paths.paths.get_mut(row.path) else {
+                continue;
+            };
+            let operation = match row.method {
+                "PUT" => &mut item.put,
+                "DELETE" => &mut item.delete,
+                _ => &mut item.post,
+            };
+            if let Some(operation) = operation {
+                operation
+                    .parameters
+                    .get_or_insert_default()
+                    .push(key().into());
+            }
+        }
+    }
+}
+
+fn key() -> Parameter {
+    let text = "Makes it safe to send the same request again: it gets the first one's answer.";
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(text))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+    ];
+    all.into_iter().flatten()
 }
 
 /// The document, as `docs/api/openapi.json` has it.

@@ -1,6 +1,9 @@
 //! What every handler has.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
@@ -53,6 +56,8 @@ pub struct ApiState {
     pub(crate) outlooks: Arc<Outlooks>,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) events: Arc<Events>,
+    /// When old idempotency keys were forgotten last, in seconds since 1970.
+    pub(crate) forgotten_at: Arc<AtomicI64>,
 }
 
 impl ApiState {
@@ -78,6 +83,7 @@ impl ApiState {
             outlooks,
             buckets: Arc::new(Buckets::new(limit)),
             events: Arc::new(events),
+            forgotten_at: Arc::default(),
         }
     }
 }

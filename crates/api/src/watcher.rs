@@ -179,8 +179,8 @@ fn running(story: JobStory) -> JobNews {
     // A story that cannot have happened is told by who asks for the job.
     let tasks = story.view().map(|view| view.sub_tasks).unwrap_or_default();
     let busy = |state| matches!(state, SubTaskState::Started | SubTaskState::UndoStarted);
-    let current = tasks.into_iter().enumerate();
-    let current = current.filter(|(_, task)| busy(task.state)).last();
+    let mut current = tasks.into_iter().enumerate();
+    let current = current.rfind(|(_, task)| busy(task.state));
     let sub_task = current.map(|(index, task)| SubTaskNews {
         index,
         name: task.name,

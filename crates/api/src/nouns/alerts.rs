@@ -49,6 +49,7 @@ pub(crate) struct AlertQuery {
     #[param(required = false)]
     open: bool,
     /// At most so many, 1 to 500. Default: 100.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,

@@ -56,6 +56,7 @@ pub(crate) struct DatasourceQuery {
     /// Only those that are gone, or are not.
     gone: Option<bool>,
     /// At most so many, 1 to 500. Default: 100.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,

@@ -78,6 +78,7 @@ pub(crate) struct ItemQuery {
     #[param(value_type = Option<String>)]
     state: Option<ItemState>,
     /// At most so many, 1 to 500. Default: 100.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,

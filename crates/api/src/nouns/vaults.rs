@@ -34,6 +34,7 @@ pub(crate) struct VaultView {
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// At most so many, 1 to 500. Default: 100.
+    #[param(minimum = 1, maximum = 500)]
     pub(crate) limit: Option<u32>,
     /// `next` of the page before.
     pub(crate) cursor: Option<String>,

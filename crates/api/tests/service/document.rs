@@ -1,6 +1,6 @@
 //! The document that is committed is the one that the code has. `TRESOR_WRITE_DOCS=1` writes it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use tresor_api::document;
 
@@ -18,4 +18,23 @@ fn the_committed_document_is_current() {
         committed == text,
         "docs/api/openapi.json is not current: run this test with TRESOR_WRITE_DOCS=1"
     );
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_every_change_takes_a_key() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut names = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} is there twice");
+            let parameters = operation["parameters"].to_string();
+            let keyed = method != "get" && operation["operationId"] != "tokens_create";
+            assert_eq!(
+                parameters.contains("Idempotency-Key"),
+                keyed,
+                "{method} {path}"
+            );
+        }
+    }
 }

@@ -41,7 +41,7 @@ impl Ear {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let request = request.body(Body::empty()).unwrap();
+        let request = request.body(Body::empty()).expect("request");
         let answer = service.router.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
@@ -67,8 +67,9 @@ impl Ear {
                 }
                 continue;
             }
-            let bytes = self.body.next().await.expect("no end").unwrap();
-            self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+            let bytes = self.body.next().await.expect("no end").expect("bytes");
+            self.text
+                .push_str(std::str::from_utf8(&bytes).expect("text"));
         }
     }
 }
@@ -91,7 +92,7 @@ fn job(subject: &str, age_s: i64) -> NewJob {
 
 async fn run(catalog: &Catalog, job: &NewJob, events: Vec<(JobEvent, JobState)>) {
     let owner = Owner::current();
-    let lease = catalog.begin(job, &owner).await.unwrap();
+    let lease = catalog.begin(job, &owner).await.expect("begin");
     let taken = (JobEvent::TakenUp { owner }, JobState::InProgress);
     let begun = job.created_at + SignedDuration::from_secs(7);
     for (seq, (event, state)) in (0..).zip([taken].into_iter().chain(events)) {
@@ -100,7 +101,7 @@ async fn run(catalog: &Catalog, job: &NewJob, events: Vec<(JobEvent, JobState)>)
             at: begun,
             event,
         };
-        catalog.append(&lease, &event, state).await.unwrap();
+        catalog.append(&lease, &event, state).await.expect("append");
     }
 }
 
@@ -154,7 +155,11 @@ async fn settled(service: &Service, ear: &mut Ear) -> Heard {
     for number in 0.. {
         let vm = service.vm(&format!("settle{number}")).await;
         let now = Timestamp::now();
-        service.catalog.protect(vm, "nightly", now).await.unwrap();
+        service
+            .catalog
+            .protect(vm, "nightly", now)
+            .await
+            .expect("protect");
         let patience = Duration::from_millis(500);
         if let Ok(heard) = tokio::time::timeout(patience, ear.next()).await {
             assert_eq!(heard.name, "item");

@@ -74,8 +74,13 @@ async fn ask(service: &Service, endpoint: &Endpoint, token: Option<&str>) -> u16
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let request = request.body(Body::empty()).unwrap();
-    let answer = service.router.clone().oneshot(request).await.unwrap();
+    let request = request.body(Body::empty()).expect("request");
+    let answer = service
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("answer");
     answer.status().as_u16()
 }
 

@@ -13,15 +13,19 @@ async fn open(service: &Service, path: &str, cookie: Option<&str>) -> Answered {
     if let Some(cookie) = cookie {
         request = request.header("cookie", cookie);
     }
-    service.send(request.body(Body::empty()).unwrap()).await
+    service
+        .send(request.body(Body::empty()).expect("request"))
+        .await
 }
 
 async fn log_in(service: &Service, token: &str, site: &str) -> Answered {
     let request = Request::post("/login")
         .header("content-type", "application/x-www-form-urlencoded")
+        // What browsers send where pages name no referrer.
+        .header("origin", "null")
         .header("sec-fetch-site", site);
     let body = Body::from(format!("token={token}"));
-    service.send(request.body(body).unwrap()).await
+    service.send(request.body(body).expect("request")).await
 }
 
 #[tokio::test]

@@ -61,9 +61,9 @@ impl Service {
     }
 
     pub(crate) async fn with(options: ApiOptions) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("works");
         let catalog = Catalog::open(&directory.path().join("catalog.db")).await;
-        let catalog = Arc::new(catalog.unwrap());
+        let catalog = Arc::new(catalog.expect("works"));
         let changed = Arc::new(Notify::new());
         let access = Arc::new(TokenAccess::new(Arc::clone(&catalog)));
         let options = ApiOptions {
@@ -73,7 +73,7 @@ impl Service {
         let state = ApiState::new(Arc::clone(&catalog), Arc::clone(&changed), access, options);
         for policy in Policy::ready_made() {
             let added = catalog.add_policy(&policy, Timestamp::now()).await;
-            added.unwrap();
+            added.expect("works");
         }
         Self {
             catalog,
@@ -93,7 +93,7 @@ impl Service {
         role: TokenRole,
         expires_at: Option<Timestamp>,
     ) -> (TokenId, String) {
-        let token = ApiToken::generate(TokenId::generate()).unwrap();
+        let token = ApiToken::generate(TokenId::generate()).expect("works");
         let record = TokenRecord {
             id: token.id(),
             name: "test".to_owned(),
@@ -104,7 +104,7 @@ impl Service {
             last_used_at: None,
             revoked_at: None,
         };
-        self.catalog.add_token(&record).await.unwrap();
+        self.catalog.add_token(&record).await.expect("works");
         (token.id(), token.to_text().as_str().to_owned())
     }
 
@@ -120,7 +120,7 @@ impl Service {
                 created_at: Timestamp::now(),
                 verify_share: None,
             };
-            self.catalog.add_vault(&vault).await.unwrap();
+            self.catalog.add_vault(&vault).await.expect("works");
         }
         let vm = VmRecord {
             name: name.to_owned(),
@@ -135,24 +135,24 @@ impl Service {
             retention: None,
             created_at: Timestamp::now(),
         };
-        self.catalog.add_vm(&vm).await.unwrap();
+        self.catalog.add_vm(&vm).await.expect("works");
         vm.id
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answered {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.router.clone().oneshot(request).await.expect("works");
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let bytes = body.collect().await.expect("works").to_bytes();
         Answered {
             status: parts.status,
             headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
+            text: String::from_utf8(bytes.to_vec()).expect("works"),
         }
     }
 
     pub(crate) async fn get(&self, token: &str, path: &str) -> Answered {
         let request = Request::get(path).header("authorization", format!("Bearer {token}"));
-        self.send(request.body(Body::empty()).unwrap()).await
+        self.send(request.body(Body::empty()).expect("works")).await
     }
 
     /// A change, with further headers.
@@ -172,6 +172,6 @@ impl Service {
             request = request.header(*name, *value);
         }
         let body = Body::from(body.to_string());
-        self.send(request.body(body).unwrap()).await
+        self.send(request.body(body).expect("works")).await
     }
 }

@@ -288,3 +288,77 @@ async fn guest_id(guest: &Guest) -> String {
     let answer = monitor.execute("query-uuid", Value::Null).await.unwrap();
     answer["UUID"].as_str().unwrap().to_owned()
 }
+
+/// A policy of its own, that is no document, or that cannot be.
+#[tokio::test]
+async fn a_policy_is_checked_as_a_whole_and_kept_while_it_is_used() {
+    let (lab, _guests) = protected().await;
+    let file = lab.path("bad.toml");
+    let set = ["policies", "set", file.to_str().unwrap()];
+    std::fs::write(&file, "name = \"x\"\nschedules = 3\n").unwrap();
+    lab.run(&set).await.raises("PolicyInvalid");
+    let wrong =
+        "name = \"x\"\n[[schedules]]\ncalendar = \"22:00\"\nwindow = \"9d\"\n[retry]\ntries = 99\n";
+    std::fs::write(&file, wrong).unwrap();
+    let problem = lab.run(&set).await.raises("PolicyInvalid");
+    let cause = problem["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("schedules[0].window") && cause.contains("retry.tries"),
+        "{cause}"
+    );
+    lab.run(&["policies", "remove", "minutely"])
+        .await
+        .raises("ObjectInUse");
+    lab.run(&["policies", "show", "none"])
+        .await
+        .raises("ObjectNotFound");
+    lab.run(&["protect", NAMES[0], "--policy", "none"])
+        .await
+        .raises("ObjectNotFound");
+    let shown = lab.run(&["policies", "show", "minutely"]).await.ok();
+    assert_eq!(shown["next"].as_array().unwrap().len(), 5);
+    lab.run(&["policies", "remove", "hourly"]).await.ok();
+    let names: Vec<_> = lab.run(&["policies", "list"]).await.rows();
+    assert_eq!(names.len(), 2, "minutely and nightly: {names:?}");
+    lab.run(&["unprotect", NAMES[0]]).await.ok();
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_for_good_is_an_alert_until_one_succeeds() {
+    let (lab, _guests) = protected().await;
+    let once = format!("{MINUTELY}tries = 1\n");
+    let policy = lab.path("once.toml");
+    std::fs::write(&policy, once).unwrap();
+    lab.run(&["policies", "set", policy.to_str().unwrap()])
+        .await
+        .ok();
+    let away = lab.path("away");
+    std::fs::rename(lab.vault(), &away).unwrap();
+    let mut served = serve(&lab);
+    let at_risk = until_check(&lab, Some("ProtectionAtRisk")).await;
+    assert!(
+        at_risk.contains(NAMES[0]) || at_risk.contains(NAMES[1]),
+        "{at_risk}"
+    );
+    let status = lab.run(&["status"]).await.ok();
+    let problem = &status["alerts"][0]["problem"];
+    assert_eq!(problem["code"], "VaultNotFound", "{status}");
+    std::fs::rename(&away, lab.vault()).unwrap();
+    until_check(&lab, None).await;
+    served.start_kill().unwrap();
+    served.wait().await.unwrap();
+}
+
+/// Waits until `status --check` says this, or that all is well; gives the cause.
+async fn until_check(lab: &Lab, code: Option<&str>) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let checked = lab.run(&["status", "--check"]).await;
+        let last = checked.lines().pop().unwrap_or_default();
+        if last["code"].as_str() == code {
+            return last["cause"].as_str().unwrap_or_default().to_owned();
+        }
+        assert!(Instant::now() < until, "{last}: {}", told(lab));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
