@@ -340,6 +340,9 @@ async fn a_backup_that_fails_for_good_is_an_alert_until_one_succeeds() {
         at_risk.contains(NAMES[0]) || at_risk.contains(NAMES[1]),
         "{at_risk}"
     );
+    lab.run(&["status", "--check"])
+        .await
+        .raises("ProtectionAtRisk");
     let status = lab.run(&["status"]).await.ok();
     let problem = &status["alerts"][0]["problem"];
     assert_eq!(problem["code"], "VaultNotFound", "{status}");
