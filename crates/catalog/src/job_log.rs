@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::AnyConnection;
+use sqlx::{Any, AnyConnection, Executor};
 use tresor_jobs::{
     JobFilter, JobHeader, JobLog, JobStory, Lease, LogError, LogErrorKind, NewJob, Owner, Progress,
     RecordedEvent,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a refused job looks for the holder of its key, who may end at that very moment.
-pub(crate) const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 20;
 
 impl From<CatalogError> for LogError {
     fn from(error: CatalogError) -> Self {
@@ -61,7 +61,7 @@ impl JobLog for Catalog {
             }
             // Its connection is needed to look.
             self.undo(change).await?;
-            if let Some(holder) = self.lock_holder(job.lock.as_deref()).await? {
+            if let Some(holder) = self.lock_holder(&self.pool, job.lock.as_deref()).await? {
                 let kind = LogErrorKind::Busy { holder };
                 return Err(LogError::new(kind, &job.subject));
             }
@@ -215,10 +215,15 @@ impl Catalog {
         ))
     }
 
-    pub(crate) async fn lock_holder(&self, lock: Option<&str>) -> Result<Option<JobId>, LogError> {
+    /// The unfinished job that has this key.
+    pub(crate) async fn lock_holder(
+        &self,
+        executor: impl Executor<'_, Database = Any>,
+        lock: Option<&str>,
+    ) -> Result<Option<JobId>, LogError> {
         let row = sqlx::query("SELECT id FROM jobs WHERE lock_key = $1 AND ended = 0")
             .bind(lock.map(str::to_owned))
-            .fetch_optional(&self.pool)
+            .fetch_optional(executor)
             .await
             .map_err(|error| self.failed(error))?;
         Ok(row.map(|row| self.columns(&row).id("id")).transpose()?)

@@ -17,6 +17,16 @@ use crate::{
     write::Written,
 };
 
+/// What became of one attempt to take a job up.
+enum Claimed {
+    /// It has its owner and its key.
+    Taken,
+    /// This job has the key.
+    Held(JobId),
+    /// Somebody got the key at this moment.
+    Passing,
+}
+
 #[async_trait]
 impl JobQueue for Catalog {
     async fn enqueue(&self, job: &NewJob, ticket: &Ticket) -> Result<(), LogError> {
@@ -71,13 +81,13 @@ impl JobQueue for Catalog {
 
     async fn claim(&self, job: JobId, owner: &Owner) -> Result<Lease, LogError> {
         for _ in 0..TRIES {
-            let (free, wanted) = self.try_claim(job, owner).await?;
-            if free {
-                return Ok(Lease { job, epoch: 1 });
-            }
-            if let Some(holder) = self.lock_holder(wanted.as_deref()).await? {
-                let kind = LogErrorKind::Busy { holder };
-                return Err(LogError::new(kind, job.to_string()));
+            match self.try_claim(job, owner).await? {
+                Claimed::Taken => return Ok(Lease { job, epoch: 1 }),
+                Claimed::Held(holder) => {
+                    let kind = LogErrorKind::Busy { holder };
+                    return Err(LogError::new(kind, job.to_string()));
+                }
+                Claimed::Passing => {}
             }
         }
         let reason = format!("job {job} could be neither taken up nor refused");
@@ -106,13 +116,9 @@ impl JobQueue for Catalog {
 }
 
 impl Catalog {
-    /// Whether the job was taken up, and the key that it needs. No transaction is open afterwards: another
-    /// connection may not be free for as long as this one is held.
-    async fn try_claim(
-        &self,
-        job: JobId,
-        owner: &Owner,
-    ) -> Result<(bool, Option<String>), LogError> {
+    /// Takes the job up, or says why not. No transaction is open afterwards: another connection may not be
+    /// free for as long as this one is held.
+    async fn try_claim(&self, job: JobId, owner: &Owner) -> Result<Claimed, LogError> {
         let mut change = self.change().await?;
         let left = sqlx::query("DELETE FROM queue WHERE job = $1 RETURNING wanted_key")
             .bind(job.to_string())
@@ -124,11 +130,18 @@ impl Catalog {
             return Err(self.waits_not(job).await);
         };
         let wanted = self.columns(&row).optional_text("wanted_key")?;
+        // In the same transaction: with SQLite nobody ends in between. With PostgreSQL somebody may have
+        // taken the key since, which the unique index tells.
+        let holder = self.lock_holder(&mut *change, wanted.as_deref()).await?;
+        if let Some(holder) = holder {
+            self.undo(change).await?;
+            return Ok(Claimed::Held(holder));
+        }
         let update = sqlx::query(
             "UPDATE jobs SET lock_key = $1, owner = $2, epoch = 1, heartbeat_at = $3 \
              WHERE id = $4 AND ended = 0",
         )
-        .bind(wanted.clone())
+        .bind(wanted)
         .bind(to_json(&self.place, owner)?)
         .bind(Timestamp::now().as_microsecond())
         .bind(job.to_string());
@@ -136,10 +149,10 @@ impl Catalog {
             Written::Rows(_) => self.commit(change).await?,
             _ => {
                 self.undo(change).await?;
-                return Ok((false, wanted));
+                return Ok(Claimed::Passing);
             }
         }
-        Ok((true, wanted))
+        Ok(Claimed::Taken)
     }
 
     /// Why a job does not wait: it was taken up, or it is not there.
