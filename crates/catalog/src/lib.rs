@@ -26,6 +26,7 @@
 //! of the dead process keep their lock key until the job engine has recovered them.
 
 mod alerts;
+mod all;
 mod audit;
 mod datasources;
 mod dialect;

@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tresor_catalog::{
-    Catalog, CatalogError, Datasource, DatasourceFilter, DatasourceKey, Page, VmRecord,
-};
+use tresor_catalog::{Catalog, CatalogError, Datasource, DatasourceFilter, VmRecord};
 use tresor_host::{Discovery, StateDir};
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -45,18 +43,8 @@ async fn known(catalog: &Catalog) -> Result<Vec<Datasource>, CatalogError> {
         gone: Some(false),
         ..DatasourceFilter::default()
     };
-    let mut known = Vec::new();
-    let mut after: Option<DatasourceKey> = None;
-    loop {
-        let page = Page {
-            after,
-            ..Page::default()
-        };
-        let found = catalog.datasources(&filter, &page).await?;
-        let Some(last) = found.last() else { break };
-        after = Some(last.key());
-        known.extend(found.into_iter().map(|record| record.seen));
-    }
+    let found = catalog.all_datasources(&filter).await?.into_iter();
+    let mut known: Vec<_> = found.map(|record| record.seen).collect();
     let registered = catalog.vms().await?.into_iter();
     known.extend(registered.filter(|vm| vm.host.is_none()).map(registered_as));
     Ok(known)

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tresor_catalog::{
-    Catalog, CatalogError, ItemFilter, ItemRecord, ItemState, Page, PolicyRecord,
-};
+use tresor_catalog::{Catalog, CatalogError, ItemFilter, ItemRecord, ItemState};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobQueue as _, LogError, Ticket};
 use tresor_model::{JobId, JobKind, VmId};
 use tresor_schedule::StartReason;
@@ -110,25 +108,14 @@ impl<'a> Turn<'a> {
 
     /// What is protected now.
     pub(crate) async fn load(&mut self) -> Result<(), TurnError> {
-        let policies = self.policies().await?;
-        let items = self.items(Some(ItemState::Protected)).await?;
+        let policies = self.catalog.all_policies().await?;
+        let protected = ItemFilter {
+            state: Some(ItemState::Protected),
+            ..ItemFilter::default()
+        };
+        let items = self.catalog.all_items(&protected).await?;
         let effects = self.fleet.update(policies, items, Timestamp::now());
         self.carry_out(effects).await
-    }
-
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, TurnError> {
-        let mut all: Vec<PolicyRecord> = Vec::new();
-        loop {
-            let page = Page {
-                after: all.last().map(|last| last.policy.name.clone()),
-                ..Page::default()
-            };
-            let more = self.catalog.policies(&page).await?;
-            if more.is_empty() {
-                return Ok(all);
-            }
-            all.extend(more);
-        }
     }
 
     /// What retention asks for, and what can be freed.
@@ -136,29 +123,10 @@ impl<'a> Turn<'a> {
         &self,
         options: &ServiceOptions,
     ) -> Result<(), TurnError> {
-        let policies = self.policies().await?.into_iter();
+        let policies = self.catalog.all_policies().await?.into_iter();
         let policies = policies.map(|record| (record.policy.name.clone(), record.policy));
-        let items = self.items(None).await?;
+        let items = self.catalog.all_items(&ItemFilter::default()).await?;
         look_after_vaults(self.catalog, options, &items, &policies.collect()).await
-    }
-
-    async fn items(&self, state: Option<ItemState>) -> Result<Vec<ItemRecord>, TurnError> {
-        let filter = ItemFilter {
-            state,
-            ..ItemFilter::default()
-        };
-        let mut all: Vec<ItemRecord> = Vec::new();
-        loop {
-            let page = Page {
-                after: all.last().map(|last| last.vm),
-                ..Page::default()
-            };
-            let more = self.catalog.items(&filter, &page).await?;
-            if more.is_empty() {
-                return Ok(all);
-            }
-            all.extend(more);
-        }
     }
 
     /// Starts what is due. When there is more to do.

@@ -4,7 +4,7 @@ use std::{io::Read as _, path::Path};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
-use tresor_catalog::{Catalog, CatalogErrorKind, Page, PolicyRecord};
+use tresor_catalog::{Catalog, CatalogErrorKind, PolicyRecord};
 use tresor_host::{internal, usage};
 use tresor_policy::{Policy, PolicyError};
 use tresor_problem::{Kind, Problem};
@@ -36,7 +36,7 @@ async fn find(catalog: &Catalog, name: &str) -> Result<PolicyRecord, Problem> {
 }
 
 async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
-    let policies = catalog.policies(&Page::default()).await;
+    let policies = catalog.all_policies().await;
     let policies = policies.map_err(|error| Problem::from(&error))?;
     let rows: Vec<_> = policies.iter().map(summary).collect::<Result<_, _>>()?;
     let printed = session.output.list(

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
-use tresor_catalog::{Catalog, DatasourceFilter, DatasourceRecord, Page, VmRecord};
+use tresor_catalog::{Catalog, DatasourceFilter, DatasourceRecord, VmRecord};
 use tresor_host::usage;
 use tresor_policy::Policy;
 use tresor_problem::{Kind, Problem};
@@ -94,25 +94,10 @@ async fn found(catalog: &Catalog, name: &str) -> Result<Vec<DatasourceRecord>, P
         gone: Some(false),
         ..DatasourceFilter::default()
     };
-    let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let page = Page {
-            after,
-            ..Page::default()
-        };
-        let listed = catalog.datasources(&filter, &page).await;
-        let listed = listed.map_err(|error| Problem::from(&error))?;
-        let Some(last) = listed.last() else {
-            return Ok(found);
-        };
-        after = Some(last.key());
-        found.extend(
-            listed
-                .into_iter()
-                .filter(|it| it.seen.name == name || it.seen.vm.to_string() == name),
-        );
-    }
+    let found = catalog.all_datasources(&filter).await;
+    let mut found = found.map_err(|error| Problem::from(&error))?;
+    found.retain(|it| it.seen.name == name || it.seen.vm.to_string() == name);
+    Ok(found)
 }
 
 pub(super) async fn unprotect(args: UnprotectArgs, session: &Session) -> Result<(), Problem> {

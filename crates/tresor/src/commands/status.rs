@@ -36,28 +36,18 @@ async fn look(catalog: &Catalog, now: Timestamp) -> Result<Status, Problem> {
     let failed = |error: tresor_catalog::CatalogError| Problem::from(&error);
     let lease = catalog.lease(SCHEDULER_LEASE).await.ok();
     let mut outlooks = BTreeMap::new();
-    for record in catalog.policies(&Page::default()).await.map_err(failed)? {
+    for record in catalog.all_policies().await.map_err(failed)? {
         let name = record.policy.name.clone();
         let outlook = Outlook::new(record.policy, record.revision, &TimeZone::system(), now);
         outlooks.extend(outlook.ok().map(|outlook| (name, outlook)));
     }
     let mut items = Vec::new();
-    let mut after = None;
-    loop {
-        let page = Page {
-            after,
-            ..Page::default()
-        };
-        let more = catalog.items(&ItemFilter::default(), &page).await;
-        let more = more.map_err(failed)?;
-        let Some(last) = more.last() else { break };
-        after = Some(last.vm);
-        for item in more {
-            if let Some(outlook) = outlooks.get(&item.policy) {
-                let standing = Standing::of(&item, outlook, now);
-                let next = outlook.next_start(&item, now);
-                items.push((item, standing, next));
-            }
+    let all = catalog.all_items(&ItemFilter::default()).await;
+    for item in all.map_err(failed)? {
+        if let Some(outlook) = outlooks.get(&item.policy) {
+            let standing = Standing::of(&item, outlook, now);
+            let next = outlook.next_start(&item, now);
+            items.push((item, standing, next));
         }
     }
     items.sort_by(|a, b| a.0.vm_name.cmp(&b.0.vm_name));
