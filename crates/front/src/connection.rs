@@ -13,6 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tresor_identity::{HandshakeError, Session, session};
 
+use crate::Links;
+
 /// From the connection's beginning to the end of its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the head of a request.
@@ -31,8 +33,6 @@ pub(crate) enum Failed {
     Handshake(#[source] io::Error),
     #[error("nobody may come so: {0}")]
     Session(HandshakeError),
-    #[error("links are not served here yet")]
-    NoLinks,
     #[error("the connection broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -41,6 +41,7 @@ pub(crate) async fn serve(
     stream: TcpStream,
     tls: &TlsAcceptor,
     router: Router,
+    links: &dyn Links,
     stop: &CancellationToken,
 ) -> Result<(), Failed> {
     // Answers are small: they are not to wait for each other.
@@ -50,7 +51,14 @@ pub(crate) async fn serve(
     let stream = stream.map_err(Failed::Handshake)?;
     match session(stream.get_ref().1).map_err(Failed::Session)? {
         Session::Api(_) => {}
-        Session::Link(_) | Session::Enrol => return Err(Failed::NoLinks),
+        Session::Link(host) => {
+            links.link(stream, host, stop.clone()).await;
+            return Ok(());
+        }
+        Session::Enrol => {
+            links.enrol(stream, stop.clone()).await;
+            return Ok(());
+        }
     }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -11,6 +11,7 @@
 //! Nothing new is accepted; requests that are being answered have a few seconds, endless ones (events) end.
 
 mod connection;
+mod links;
 mod places;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+pub use links::{HostStream, Links};
 pub use places::Limits;
 use places::Places;
 
@@ -34,11 +36,13 @@ pub struct Front {
     listener: TcpListener,
     tls: TlsAcceptor,
     router: Router,
+    links: Arc<dyn Links>,
     limits: Limits,
 }
 
 impl Front {
-    /// Binds an address. `config` is [`tresor_identity::server_config`]'s, `router` the API.
+    /// Binds an address. `config` is [`tresor_identity::server_config`]'s, `router` the API, `links` what
+    /// hosts get.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -46,12 +50,14 @@ impl Front {
         address: SocketAddr,
         config: ServerConfig,
         router: Router,
+        links: Arc<dyn Links>,
         limits: Limits,
     ) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
             tls: TlsAcceptor::from(Arc::new(config)),
             router,
+            links,
             limits,
         })
     }
@@ -87,9 +93,9 @@ impl Front {
                 continue;
             };
             let (tls, router) = (self.tls.clone(), self.router.clone());
-            let stop = stop.clone();
+            let (links, stop) = (Arc::clone(&self.links), stop.clone());
             connections.spawn(async move {
-                if let Err(error) = connection::serve(stream, &tls, router, &stop).await {
+                if let Err(error) = connection::serve(stream, &tls, router, &*links, &stop).await {
                     tracing::debug!(%peer, %error, "a connection failed");
                 }
                 drop(place);

@@ -13,11 +13,29 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tresor_front::{Front, Limits};
+use tresor_front::{Front, HostStream, Limits, Links};
 use tresor_identity::{
-    Alpn, ApiTrust, Authority, Names, OwnCertificate, ServerCertificates, SystemClock, Trust,
-    api_client_config, enrol_config, server_config,
+    Alpn, ApiTrust, Authority, HostPeer, Names, OwnCertificate, PendingHost, ServerCertificates,
+    SystemClock, Trust, api_client_config, client_config, enrol_config, server_config,
 };
+use tresor_model::HostId;
+
+/// Says who came for what.
+struct Greeter;
+
+#[async_trait::async_trait]
+impl Links for Greeter {
+    async fn link(&self, mut stream: HostStream, host: HostPeer, _: CancellationToken) {
+        let greeting = format!("host {}", host.id);
+        stream.write_all(greeting.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+
+    async fn enrol(&self, mut stream: HostStream, _: CancellationToken) {
+        stream.write_all(b"enrol").await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+}
 
 struct Served {
     address: SocketAddr,
@@ -45,7 +63,9 @@ async fn serve(limits: Limits) -> Served {
         }),
     );
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let front = Front::bind(any, config, router, limits).await.unwrap();
+    let front = Front::bind(any, config, router, Arc::new(Greeter), limits)
+        .await
+        .unwrap();
     let address = front.address().unwrap();
     let stop = CancellationToken::new();
     let ended = tokio::spawn(front.serve(stop.clone()));
@@ -137,13 +157,27 @@ async fn what_is_no_handshake_harms_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_link_is_refused_while_there_are_none() {
+async fn hosts_get_what_they_came_for() {
     let served = serve(Limits::default()).await;
-    let config = enrol_config(served.authority.fingerprint(), Arc::new(SystemClock)).unwrap();
-    let mut stream = served.connect(config).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.ok();
-    assert!(answer.is_empty());
+    let said = async |config| {
+        let mut stream = served.connect(config).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
+    };
+    let clock = Arc::new(SystemClock);
+    let authority = served.authority.fingerprint();
+    let enrolling = enrol_config(authority, clock.clone()).unwrap();
+    assert_eq!(said(enrolling).await, "enrol");
+
+    let pending = PendingHost::generate().unwrap();
+    let (id, now) = (HostId::generate(), Timestamp::now());
+    let issued = served.authority.sign_host(id, pending.request(), now);
+    let path = served.dir.path().join("host.pem");
+    let pem = issued.unwrap().to_pem();
+    let host = pending.enrol(&path, pem.as_bytes(), authority).unwrap();
+    let linking = client_config(Arc::new(host), clock).unwrap();
+    assert_eq!(said(linking).await, format!("host {id}"));
 }
 
 #[tokio::test]

@@ -176,6 +176,7 @@ impl HostPeer {
         }
         match roll.standing(host, &self.serial).await {
             Ok(Standing::Enrolled) => Ok(()),
+            Ok(Standing::Replaced) => Err(AdmitError::Replaced { host }),
             Ok(Standing::Revoked) => Err(AdmitError::Revoked { host }),
             Ok(Standing::Unknown) => Err(AdmitError::Unknown { host }),
             Err(source) => Err(AdmitError::RollUnusable { source }),
@@ -188,6 +189,8 @@ impl HostPeer {
 pub enum Standing {
     /// It is enrolled.
     Enrolled,
+    /// It is, with another certificate: this one was replaced.
+    Replaced,
     /// It was, and was shut out.
     Revoked,
     /// It is not known: removed, or the catalog is another one.
@@ -212,6 +215,12 @@ pub trait Roll: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmitError {
+    /// It has got another certificate since.
+    #[error("host {host} shows a certificate that was replaced by another one")]
+    Replaced {
+        /// The host.
+        host: HostId,
+    },
     /// It was shut out.
     #[error("host {host} was revoked")]
     Revoked {

@@ -24,7 +24,9 @@ impl From<&AdmitError> for Problem {
                 host: host.to_string(),
                 reason: format!("it ended at {until}"),
             },
-            AdmitError::Revoked { host } | AdmitError::Unknown { host } => {
+            AdmitError::Replaced { host }
+            | AdmitError::Revoked { host }
+            | AdmitError::Unknown { host } => {
                 let host = host.to_string();
                 Kind::HostNotEnrolled { host, reason }
             }

@@ -371,6 +371,22 @@ problems! {
         cause "Host {host} is not let in: {reason}."
         remedy ["If the host is to be let in, enrol it with a new enrolment token."]
         retry AfterRemedy fault Host exit Key;
+    HostNameTaken { name }
+        title "Another host has that name"
+        cause "A host called {name} is known already, and the token is not for it."
+        remedy [
+            "Enrol this host under another name.",
+            "If it is the same host, make a token for it by its name: it keeps its id, its VMs and their recovery points.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
+    HostKeysUsedUp { location }
+        title "The host has too many keys in the vault"
+        cause "The host came with a new key for vault {location} again, after it had made several there."
+        remedy [
+            "Find out why its state directory does not keep its key, in `keys/`, and bring the last one back.",
+            "Remove key slots of the host that are lost: `tresor vault key list`, `tresor vault key remove SLOT`.",
+        ]
+        retry AfterRemedy fault Host exit Key;
     ServerNotTrusted { server, reason }
         title "The server is not the service that is expected"
         cause "{server} did not prove to be the service: {reason}."

@@ -14,6 +14,7 @@ use tresor_identity::{
 };
 use tresor_model::TokenId;
 use tresor_problem::{Kind, Problem};
+use tresor_uplink::{HostLinks, LinkOptions};
 use zeroize::Zeroizing;
 
 use crate::args::ListenArgs;
@@ -42,7 +43,7 @@ pub(crate) async fn bind(
     let authority = Authority::open_or_create(&dir, &Names::default(), Timestamp::now());
     let authority = Arc::new(authority.map_err(|error| Problem::from(&error))?);
     let fingerprint = authority.fingerprint();
-    let own = OwnCertificate::new(authority, names(args)?, clock.clone());
+    let own = OwnCertificate::new(Arc::clone(&authority), names(args)?, clock.clone());
     let own = own.map_err(|error| Problem::from(&error))?;
     let given = match (&args.certificate, &args.certificate_key) {
         (Some(chain), Some(key)) => {
@@ -57,7 +58,8 @@ pub(crate) async fn bind(
     let config = config.map_err(|error| Problem::from(&error))?;
     let access = Arc::new(TokenAccess::new(Arc::clone(catalog)));
     let api = router(ApiState::new(Arc::clone(catalog), changed, access, options));
-    let front = Front::bind(args.listen, config, api, Limits::default()).await;
+    let links = HostLinks::new(Arc::clone(catalog), authority, LinkOptions::default());
+    let front = Front::bind(args.listen, config, api, Arc::new(links), Limits::default()).await;
     let front = front.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = front
         .address()

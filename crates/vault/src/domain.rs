@@ -23,6 +23,18 @@ impl Vault {
         disks.all(|disk| self.inner.is_ours(&disk.stream))
     }
 
+    /// The ring that this holder's key opens.
+    #[must_use]
+    pub fn ring(&self) -> Uuid {
+        self.inner.master.ring
+    }
+
+    /// Whether this holder has the keys of one domain only, as a host of its own domain has.
+    #[must_use]
+    pub fn is_of_one_domain(&self) -> bool {
+        !self.inner.ring.is_whole()
+    }
+
     /// The domain of the host with that ring ([`crate::HostDomain::ring`]).
     ///
     /// # Errors

@@ -51,6 +51,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-host", Role),
     ("tresor-service", Role),
     ("tresor-front", Role),
+    ("tresor-uplink", Role),
     ("tresor-api", Role),
     ("tresor", Program),
     ("tresor-bench", Dev),

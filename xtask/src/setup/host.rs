@@ -50,6 +50,7 @@ const NEEDS: &[Need] = &[
     need("systemd-analyze", "systemd"),
     need("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
     need("curl", "curl"),
+    need("ip", "iproute2"),
     need("cc", "gcc"),
     need("python3", "python3-venv"),
     need("node", "nodejs"),

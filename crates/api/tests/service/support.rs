@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
-use tresor_api::{ApiOptions, ApiState, TokenAccess, router};
+use tresor_api::{Access, ApiOptions, ApiState, TokenAccess, router};
 use tresor_catalog::{Catalog, SecretHash, TokenRecord, TokenRole, VaultRecord, VmRecord};
 use tresor_identity::ApiToken;
 use tresor_model::{TokenId, VaultId, VmId};
@@ -61,11 +61,19 @@ impl Service {
     }
 
     pub(crate) async fn with(options: ApiOptions) -> Self {
+        let access = |catalog: &Arc<Catalog>| Arc::new(TokenAccess::new(Arc::clone(catalog))) as _;
+        Self::behind(access, options).await
+    }
+
+    pub(crate) async fn behind(
+        access: impl FnOnce(&Arc<Catalog>) -> Arc<dyn Access>,
+        options: ApiOptions,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("works");
         let catalog = Catalog::open(&directory.path().join("catalog.db")).await;
         let catalog = Arc::new(catalog.expect("works"));
         let changed = Arc::new(Notify::new());
-        let access = Arc::new(TokenAccess::new(Arc::clone(&catalog)));
+        let access = access(&catalog);
         let options = ApiOptions {
             zone: TimeZone::UTC,
             ..options

@@ -6,6 +6,7 @@ mod first;
 mod hosts;
 mod items;
 mod leases;
+mod links;
 mod lists;
 mod policies;
 #[path = "../support/postgres.rs"]
@@ -48,6 +49,7 @@ async fn check(one: &Catalog, two: &Catalog) {
     first::verified(one, vault.id).await;
     first::removal(one, vault.id).await;
     hosts::check(one).await;
+    links::check(one).await;
     datasources::check(one).await;
     policies::check(one, two).await;
     items::check(one).await;

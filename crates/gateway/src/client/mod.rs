@@ -4,13 +4,17 @@
 //! A call whose connection is lost is made again on the next one, which its owner puts in the place of
 //! the lost one ([`Connections`]). When none comes in time, the call fails as
 //! [`ErrorKind::Unavailable`], as with any store that does not answer.
+//!
+//! Calls that are made again take turns. On a line that is cut now and then, puts that share it fairly would
+//! all be cut before one of them has ended, again and again.
 
 mod calls;
 mod once;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tresor_backend::{Error, ErrorKind, Properties};
 use tresor_channel::{Connection, ErrorKind as LinkKind};
@@ -57,6 +61,8 @@ pub struct GatewayBackend {
     properties: Properties,
     largest: u64,
     options: Options,
+    /// For calls that are made again.
+    turn: Arc<Semaphore>,
 }
 
 impl GatewayBackend {
@@ -80,6 +86,7 @@ impl GatewayBackend {
             },
             largest: wire::OBJECT,
             options,
+            turn: Arc::new(Semaphore::new(1)),
         };
         let head = wire::Open {
             vault: vault.to_owned(),
@@ -115,6 +122,7 @@ impl GatewayBackend {
         let mut connections = self.connections.clone();
         let unavailable = || Error::new(ErrorKind::Unavailable, operation, object);
         let mut attempts = 1;
+        let mut turn = None;
         loop {
             let found = connections.wait_for(Option::is_some);
             let found = timeout(self.options.connection, found).await;
@@ -135,6 +143,9 @@ impl GatewayBackend {
             self.wait_after(&trouble, &mut connections)
                 .await
                 .map_err(|()| unavailable().because(trouble))?;
+            if turn.is_none() {
+                turn = self.turn.acquire().await.ok();
+            }
         }
     }
 

@@ -29,8 +29,8 @@ impl Inner {
         if asked == Request::Destroys {
             return Err(Refusal::saying(Why::Destroys, method).into());
         }
-        let share = self.vaults.get(asked.vault());
-        let share = share.ok_or_else(|| Refusal::new(Why::Vault))?;
+        let share = self.shared(asked.vault());
+        let share = &share.ok_or_else(|| Refusal::new(Why::Vault))?;
         match asked {
             Request::Open(open) => self.open(share, &open),
             Request::Put(put) => self.put(share, &put, body).await,

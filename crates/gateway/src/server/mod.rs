@@ -11,7 +11,7 @@ mod calls;
 mod facts;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -127,7 +127,7 @@ pub struct Gateway {
 
 struct Inner {
     host: String,
-    vaults: BTreeMap<String, Share>,
+    vaults: RwLock<BTreeMap<String, Share>>,
     audit: Arc<dyn Audit>,
     limits: Limits,
     calls: Semaphore,
@@ -148,7 +148,7 @@ impl Gateway {
     ) -> Self {
         let inner = Inner {
             host: host.to_owned(),
-            vaults,
+            vaults: RwLock::new(vaults),
             audit,
             calls: Semaphore::new(usize::from(limits.calls.max(1))),
             lists: Semaphore::new(usize::from(limits.lists.max(1))),
@@ -158,6 +158,14 @@ impl Gateway {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Lets the host use a vault by that name, or use it otherwise than until now. Calls under way go on
+    /// as they began.
+    pub fn share(&self, name: &str, share: Share) {
+        let vaults = self.inner.vaults.write();
+        let mut vaults = vaults.unwrap_or_else(PoisonError::into_inner);
+        vaults.insert(name.to_owned(), share);
     }
 
     /// Whether a request is for a gateway.
@@ -213,6 +221,11 @@ fn say(reply: Reply, failure: &Failure) {
 }
 
 impl Inner {
+    fn shared(&self, vault: &str) -> Option<Share> {
+        let vaults = self.vaults.read().unwrap_or_else(PoisonError::into_inner);
+        vaults.get(vault).cloned()
+    }
+
     fn tell(&self, method: &str, vault: &str, object: &str, why: Why) {
         // Names of the host's own making: no longer than a name can be, and fit to be shown.
         let shown = |char: char| if char.is_control() { '?' } else { char };

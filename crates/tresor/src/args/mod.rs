@@ -7,6 +7,7 @@
 mod backup;
 mod collect;
 mod copy;
+mod host;
 mod jobs;
 mod key;
 mod points;
@@ -18,6 +19,7 @@ mod vm;
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
 pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
+pub(crate) use host::{HostArgs, HostsCommand};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
 pub(crate) use points::{
@@ -224,6 +226,19 @@ Examples:
   tresor protect web01 --policy nightly
   tresor status")]
     Serve(ServeArgs),
+    /// Run a host of a service: back up the VMs of this machine when the service says so
+    #[command(after_help = "\
+The host dials the service, and nobody dials the host. It needs no access to the vaults' storage: what it
+stores goes through the service, which lets it delete and replace nothing.
+
+Examples:
+  tresor hosts token node7                                    # where the service runs
+  tresor host --server https://tresor.example.org:7440 --name node7 --token-file token.txt
+  tresor host --server https://tresor.example.org:7440        # from then on")]
+    Host(HostArgs),
+    /// Look at hosts, let them in, shut them out
+    #[command(subcommand)]
+    Hosts(HostsCommand),
     /// Make, change and look at policies: when backups start, which recovery points stay
     #[command(subcommand)]
     Policies(PoliciesCommand),

@@ -7,10 +7,13 @@ mod copies;
 mod copy;
 mod debug;
 mod doctor;
+mod ending;
 mod expire;
 mod expire_plan;
 mod held;
 mod hold;
+mod host;
+mod hosts;
 mod jobs;
 mod key;
 mod open;
@@ -56,6 +59,8 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Collect(args) => collect::run(args, &session).await,
         Command::Serve(args) => serve::run(args, &session).await,
+        Command::Host(args) => host::run(args, &session).await,
+        Command::Hosts(command) => hosts::run(command, &session).await,
         Command::Policies(command) => policies::run(command, &session).await,
         Command::Protect(args) => protect::protect(args, &session).await,
         Command::Unprotect(args) => protect::unprotect(args, &session).await,

@@ -10,10 +10,12 @@ use tresor_policy::Length;
 use tresor_problem::Problem;
 use tresor_service::{Service, ServiceOptions};
 
-use super::session::{Session, print_problem};
+use super::{
+    ending,
+    session::{Session, print_problem},
+};
 use crate::{
     args::ServeArgs,
-    output::note,
     server::{self, Server},
 };
 
@@ -40,18 +42,9 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
 
     let stop = Stop::default();
     let front = tokio::spawn(server.front.serve(stop.drain.clone()));
-    let ends = stop.clone();
-    let ending = async {
-        session.cancelled().await;
-        note("no new jobs are begun; those that run may end");
-        ends.drain.cancel();
-        tokio::time::sleep(seconds(args.grace)).await;
-        ends.cancel.cancel();
-        std::future::pending::<()>().await;
-    };
     tokio::select! {
-        () = service.run(stop) => {}
-        () = ending => {}
+        () = service.run(stop.clone()) => {}
+        () = ending::when_told(session, seconds(args.grace), &stop) => {}
     }
     if let Err(error) = front.await {
         tracing::error!(%error, "the listening loop panicked");

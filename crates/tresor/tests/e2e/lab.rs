@@ -91,6 +91,11 @@ impl Lab {
         self.command_printing("text", &self.state(), args)
     }
 
+    /// The program of another machine, which keeps its state there.
+    pub(crate) fn command_of(&self, state: &Path, args: &[&str]) -> Command {
+        self.command_with_state(state, args)
+    }
+
     fn command_with_state(&self, state: &Path, args: &[&str]) -> Command {
         self.command_printing("json", state, args)
     }

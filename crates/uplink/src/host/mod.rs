@@ -1,0 +1,14 @@
+//! The host's end.
+
+mod address;
+mod dial;
+mod enrol;
+mod keep;
+mod run;
+mod vaults;
+
+pub use address::{Address, AddressError};
+pub use enrol::enrol;
+pub use keep::{Pause, Uplink};
+pub use run::Host;
+pub use vaults::HostVaults;
