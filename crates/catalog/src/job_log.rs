@@ -33,7 +33,7 @@ impl From<CatalogError> for LogError {
     }
 }
 
-fn not_found(job: JobId) -> LogError {
+pub(crate) fn not_found(job: JobId) -> LogError {
     LogError::new(LogErrorKind::NotFound, job.to_string())
 }
 
@@ -52,22 +52,7 @@ fn held(lease: &Lease, written: &Written) -> Result<(), LogError> {
 #[async_trait]
 impl JobLog for Catalog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
-        for _ in 0..TRIES {
-            let mut change = self.change().await?;
-            if self.insert_job(&mut change, job, Some(owner), None).await? {
-                self.commit(change).await?;
-                let job = job.id;
-                return Ok(Lease { job, epoch: 1 });
-            }
-            // Its connection is needed to look.
-            self.undo(change).await?;
-            if let Some(holder) = self.lock_holder(&self.pool, job.lock.as_deref()).await? {
-                let kind = LogErrorKind::Busy { holder };
-                return Err(LogError::new(kind, &job.subject));
-            }
-        }
-        let reason = format!("job {} could be neither recorded nor refused", job.id);
-        Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason))
+        self.record(job, owner, None).await
     }
 
     async fn append(
@@ -87,7 +72,14 @@ impl JobLog for Catalog {
         .bind(lease.job.to_string())
         .bind(count(lease.epoch))
         .bind(count(event.seq));
-        held(lease, &self.write_in(&mut *change, update).await?)?;
+        let updated = self.write_in(&mut *change, update).await?;
+        if updated.rows() == 0 {
+            self.undo(change).await?;
+            return match self.was_appended(lease, event, state).await? {
+                true => Ok(()),
+                false => Err(lease_lost(lease.job)),
+            };
+        }
         sqlx::query("INSERT INTO job_events (job, seq, at, event) VALUES ($1, $2, $3, $4)")
             .bind(lease.job.to_string())
             .bind(count(event.seq))
@@ -184,6 +176,45 @@ impl JobLog for Catalog {
 }
 
 impl Catalog {
+    /// Records a job in the hands of `owner`.
+    pub(crate) async fn record(
+        &self,
+        job: &NewJob,
+        owner: &Owner,
+        lane: Option<&str>,
+    ) -> Result<Lease, LogError> {
+        let begun = Lease {
+            job: job.id,
+            epoch: 1,
+        };
+        for _ in 0..TRIES {
+            let mut change = self.change().await?;
+            if self.insert_job(&mut change, job, Some(owner), lane).await? {
+                self.commit(change).await?;
+                return Ok(begun);
+            }
+            // Its connection is needed to look.
+            self.undo(change).await?;
+            match self.was_begun(job, owner, lane).await? {
+                Some(true) => return Ok(begun),
+                Some(false) => return Err(self.exists(job)),
+                None => {}
+            }
+            if let Some(holder) = self.lock_holder(&self.pool, job.lock.as_deref()).await? {
+                let kind = LogErrorKind::Busy { holder };
+                return Err(LogError::new(kind, &job.subject));
+            }
+        }
+        let reason = format!("job {} could be neither recorded nor refused", job.id);
+        Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason))
+    }
+
+    /// That another job has the id.
+    pub(crate) fn exists(&self, job: &NewJob) -> LogError {
+        let reason = format!("there is a job {} already", job.id);
+        LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason)
+    }
+
     /// Whether the job was recorded; not when another one holds its key (or has its id). One without an
     /// owner waits.
     pub(crate) async fn insert_job(

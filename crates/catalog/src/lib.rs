@@ -25,6 +25,7 @@
 //! A transaction is there whole or not at all; the next opening process needs to do nothing. Jobs
 //! of the dead process keep their lock key until the job engine has recovered them.
 
+mod again;
 mod alerts;
 mod all;
 mod audit;
@@ -37,6 +38,7 @@ mod hosts;
 mod items;
 mod job_list;
 mod job_log;
+mod lanes;
 mod leases;
 mod links;
 mod list;

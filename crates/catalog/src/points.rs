@@ -190,6 +190,23 @@ impl Catalog {
         }
     }
 
+    /// The point of that id in a vault, where one is noted.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn point_in(
+        &self,
+        vault: VaultId,
+        id: PointId,
+    ) -> Result<Option<PointRecord>, CatalogError> {
+        let conditions = Conditions::default()
+            .text("vault = ", Some(vault))
+            .text("id = ", Some(id));
+        let select = "SELECT * FROM points";
+        let found = self.select(select, conditions, "id", 1, decode).await?;
+        Ok(found.into_iter().next())
+    }
+
     async fn write_point<'e>(
         &self,
         executor: impl Executor<'e, Database = Any>,

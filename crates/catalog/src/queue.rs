@@ -39,8 +39,11 @@ impl JobQueue for Catalog {
             .insert_job(&mut change, &waiting, None, Some(&ticket.lane))
             .await?
         {
-            let reason = format!("there is a job {} already", job.id);
-            return Err(LogError::new(LogErrorKind::Unusable, &self.place).caused_by(reason));
+            self.undo(change).await?;
+            if self.was_enqueued(job, &ticket.lane).await? {
+                return Ok(());
+            }
+            return Err(self.exists(job));
         }
         let inserted = sqlx::query(
             "INSERT INTO queue (job, lane, not_before, rank_number, wanted_key) \

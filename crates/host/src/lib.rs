@@ -8,6 +8,7 @@
 mod agent_socket;
 mod backup;
 mod discover;
+mod found;
 mod keeping;
 pub mod keys;
 mod location;
@@ -22,6 +23,7 @@ mod vm;
 mod work;
 
 pub use discover::Discovery;
+pub use found::{keep_found, known_on};
 pub use keys::KeyChoice;
 pub use location::{Location, stack};
 pub use lock::HostLock;

@@ -218,7 +218,7 @@ impl HostRole {
 
     /// Ends what dead processes left in this lane.
     async fn end_abandoned(self: &Arc<Self>, running: &mut Running) {
-        let abandoned = match self.engine.abandoned().await {
+        let abandoned = match self.engine.abandoned_in(&self.options.lane).await {
             Ok(abandoned) => abandoned,
             Err(error) => {
                 tracing::warn!(%error, "the job log cannot be read");
@@ -226,9 +226,8 @@ impl HostRole {
             }
         };
         for header in abandoned {
-            let ours = header.lane.as_deref() == Some(self.options.lane.as_str());
             let job = header.job.id;
-            if !ours || running.has(job) || running.rests(job) {
+            if running.has(job) || running.rests(job) {
                 continue;
             }
             let role = Arc::clone(self);

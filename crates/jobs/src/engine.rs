@@ -131,8 +131,22 @@ impl Engine {
     /// # Errors
     /// When the log cannot be read.
     pub async fn abandoned(&self) -> Result<Vec<JobHeader>, LogError> {
+        self.abandoned_of(None).await
+    }
+
+    /// Those of one lane. What a lane's jobs have begun is with its host: nobody else can take it back, so
+    /// whoever works for a lane asks for its own.
+    ///
+    /// # Errors
+    /// As [`Self::abandoned`].
+    pub async fn abandoned_in(&self, lane: &str) -> Result<Vec<JobHeader>, LogError> {
+        self.abandoned_of(Some(lane.to_owned())).await
+    }
+
+    async fn abandoned_of(&self, lane: Option<String>) -> Result<Vec<JobHeader>, LogError> {
         let filter = JobFilter {
             unfinished: true,
+            lane,
             ..JobFilter::default()
         };
         let mut jobs = self.log.list(&filter).await?;

@@ -61,7 +61,8 @@ pub struct JobHeader {
     pub owner: Option<Owner>,
     /// Number of the owner's lease.
     pub epoch: u64,
-    /// The owner's last sign of life, by the owner's clock.
+    /// The owner's last sign of life, by the owner's clock, or by that of the log's keeper, where it is not
+    /// the owner's.
     pub heartbeat_at: Timestamp,
     /// Whether somebody asked for its end.
     pub cancel_requested: bool,
@@ -131,19 +132,25 @@ impl JobFilter {
 /// When a call returns `Ok`, its effect survives a crash of the process and of the machine
 /// (`set_progress` and `heartbeat` excepted). When it returns an error, its effect may or may not
 /// have taken place, except for `Busy` and `LeaseLost`: then nothing was changed.
+///
+/// `begin`, `append` and [`enqueue`](crate::JobQueue::enqueue) can be made again, when an answer was lost
+/// on the way: the very same call that has taken place already is a success, as long as nobody has done
+/// anything to the job since. What is the same is told by all that is recorded.
 #[async_trait]
 pub trait JobLog: Send + Sync {
     /// Records a job (queued, no event) and gives its lease to `owner`.
     ///
     /// # Errors
-    /// `Busy` with the holder's id when an unfinished job has the same lock key, dead owner or not.
+    /// `Busy` with the holder's id when an unfinished job has the same lock key, dead owner or not;
+    /// `Unusable` when there is another job of that id.
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError>;
 
     /// Appends an event; `state` is the job's state with it. A final state ends the lease and
     /// frees the lock key in the same step.
     ///
     /// # Errors
-    /// `LeaseLost` when the lease is over, or `event.seq` is not the next number.
+    /// `LeaseLost` when the lease is over, or `event.seq` is not the next number (but for the last event, made
+    /// again).
     async fn append(
         &self,
         lease: &Lease,

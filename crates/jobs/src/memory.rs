@@ -60,6 +60,11 @@ fn lease_lost(job: JobId) -> LogError {
     LogError::new(LogErrorKind::LeaseLost, job.to_string())
 }
 
+fn taken(job: JobId) -> LogError {
+    let reason = format!("there is a job {job} already");
+    LogError::new(LogErrorKind::Unusable, "memory").caused_by(reason)
+}
+
 /// Whether nobody holds the key of a job.
 fn is_free(jobs: &BTreeMap<JobId, JobStory>, job: &NewJob) -> Result<(), LogError> {
     let mut holders = jobs.values().map(|story| &story.header).filter(|other| {
@@ -93,8 +98,12 @@ fn story_of(job: &NewJob, owner: Option<&Owner>, lane: Option<&str>) -> JobStory
 impl JobQueue for MemoryJobLog {
     async fn enqueue(&self, job: &NewJob, ticket: &Ticket) -> Result<(), LogError> {
         let mut jobs = self.jobs();
-        if jobs.contains_key(&job.id) {
-            return Err(LogError::new(LogErrorKind::Unusable, job.id.to_string()));
+        if let Some(there) = jobs.get(&job.id) {
+            let lane = there.header.lane.as_ref() == Some(&ticket.lane);
+            return match lane && there.header.owner.is_none() && there.header.job == *job {
+                true => Ok(()),
+                false => Err(taken(job.id)),
+            };
         }
         jobs.insert(job.id, story_of(job, None, Some(&ticket.lane)));
         self.waiting().insert(job.id, ticket.clone());
@@ -161,12 +170,23 @@ impl JobQueue for MemoryJobLog {
 impl JobLog for MemoryJobLog {
     async fn begin(&self, job: &NewJob, owner: &Owner) -> Result<Lease, LogError> {
         let mut jobs = self.jobs();
-        is_free(&jobs, job)?;
-        jobs.insert(job.id, story_of(job, Some(owner), None));
-        Ok(Lease {
+        let lease = Lease {
             job: job.id,
             epoch: 1,
-        })
+        };
+        if let Some(JobStory { header, .. }) = jobs.get(&job.id) {
+            let again = header.owner.as_ref() == Some(owner)
+                && header.epoch == lease.epoch
+                && !header.state.is_final()
+                && header.job == *job;
+            return match again {
+                true => Ok(lease),
+                false => Err(taken(job.id)),
+            };
+        }
+        is_free(&jobs, job)?;
+        jobs.insert(job.id, story_of(job, Some(owner), None));
+        Ok(lease)
     }
 
     async fn append(
@@ -175,6 +195,13 @@ impl JobLog for MemoryJobLog {
         event: &RecordedEvent,
         state: JobState,
     ) -> Result<(), LogError> {
+        let again = self.with(lease.job, |JobStory { header, events }| {
+            let same = header.epoch == lease.epoch && header.state == state;
+            Ok(same && events.last() == Some(event))
+        })?;
+        if again {
+            return Ok(());
+        }
         self.with_lease(lease, |story| {
             if event.seq != story.events.len() as u64 {
                 return Err(lease_lost(lease.job));

@@ -40,10 +40,11 @@ pub trait JobQueue: JobLog {
     /// Records a job that waits (queued, no event, no owner).
     ///
     /// # Errors
-    /// `Unusable`; also when there is a job of that id.
+    /// `Unusable`; also when there is another job of that id.
     async fn enqueue(&self, job: &NewJob, ticket: &Ticket) -> Result<(), LogError>;
 
-    /// The jobs of a lane that may be taken up at `now`, in their order, at most `limit`.
+    /// The jobs of a lane that may be taken up at `now`, in their order, at most `limit`. A queue on another
+    /// machine goes by its own clock.
     ///
     /// # Errors
     /// `Unusable`.

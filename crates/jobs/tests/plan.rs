@@ -207,7 +207,7 @@ async fn a_plan_that_unwinds_survives_every_crash() {
 #[tokio::test]
 async fn the_log_in_memory_keeps_the_contract() {
     contract::check_log(&MemoryJobLog::default()).await;
-    check_queue(&MemoryJobLog::default()).await;
+    check_queue(Arc::new(MemoryJobLog::default())).await;
 }
 
 /// A plan whose draft stays when it is unwound.

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tresor_catalog::{Catalog, CatalogError, Datasource, DatasourceFilter, VmRecord};
-use tresor_host::{Discovery, StateDir};
+use tresor_catalog::Catalog;
+use tresor_host::{Discovery, StateDir, keep_found, known_on};
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -16,7 +15,7 @@ pub(crate) async fn run(
     patterns: Vec<String>,
     stop: CancellationToken,
 ) {
-    let known = match known(&catalog).await {
+    let known = match known_on(&catalog, None).await {
         Ok(known) => known,
         Err(error) => {
             tracing::warn!(%error, "what was found before cannot be read");
@@ -26,7 +25,7 @@ pub(crate) async fn run(
     let mut discovery = Discovery::new(state, patterns, known);
     loop {
         let found = discovery.look().await;
-        if let Err(error) = keep(&catalog, &found).await {
+        if let Err(error) = keep_found(&catalog, None, &found).await {
             tracing::warn!(%error, "what was found cannot be kept");
         }
         tokio::select! {
@@ -34,60 +33,4 @@ pub(crate) async fn run(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-}
-
-/// What was found here before, and what is registered here.
-async fn known(catalog: &Catalog) -> Result<Vec<Datasource>, CatalogError> {
-    let filter = DatasourceFilter {
-        host: Some(None),
-        gone: Some(false),
-        ..DatasourceFilter::default()
-    };
-    let found = catalog.all_datasources(&filter).await?.into_iter();
-    let mut known: Vec<_> = found.map(|record| record.seen).collect();
-    let registered = catalog.vms().await?.into_iter();
-    known.extend(registered.filter(|vm| vm.host.is_none()).map(registered_as));
-    Ok(known)
-}
-
-fn registered_as(vm: VmRecord) -> Datasource {
-    Datasource {
-        vm: vm.id,
-        name: vm.name,
-        qmp_socket: vm.qmp_socket,
-        agent_socket: vm.agent_socket,
-        machine: vm.machine,
-        state: "stopped".to_owned(),
-        problem: None,
-    }
-}
-
-/// Keeps what was found; a registered VM that answers elsewhere now is found there from now on.
-async fn keep(catalog: &Catalog, found: &[Datasource]) -> Result<(), CatalogError> {
-    catalog.report(None, found, Timestamp::now()).await?;
-    for vm in catalog.vms().await? {
-        let seen = found.iter().find(|seen| seen.vm == vm.id);
-        let Some(seen) = seen.filter(|seen| moved(&vm, seen)) else {
-            continue;
-        };
-        tracing::info!(vm = vm.name, socket = %seen.qmp_socket.display(), "the VM answers elsewhere now");
-        let moved = VmRecord {
-            qmp_socket: seen.qmp_socket.clone(),
-            agent_socket: seen
-                .agent_socket
-                .clone()
-                .or_else(|| vm.agent_socket.clone()),
-            ..vm
-        };
-        catalog.update_vm(&moved).await?;
-    }
-    Ok(())
-}
-
-/// A VM of this machine that runs behind another socket than the registered one.
-fn moved(vm: &VmRecord, seen: &Datasource) -> bool {
-    vm.host.is_none()
-        && seen.problem.is_none()
-        && seen.state == "running"
-        && seen.qmp_socket != vm.qmp_socket
 }

@@ -49,6 +49,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-catalog", Catalog),
     ("tresor-workflows", Workflow),
     ("tresor-host", Role),
+    ("tresor-host-link", Role),
     ("tresor-service", Role),
     ("tresor-front", Role),
     ("tresor-uplink", Role),

@@ -5,6 +5,7 @@ mod datasources;
 mod first;
 mod hosts;
 mod items;
+mod lanes;
 mod leases;
 mod links;
 mod lists;
@@ -13,6 +14,8 @@ mod policies;
 mod postgres;
 mod requests;
 mod tokens;
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use postgres::Postgres;
@@ -25,23 +28,26 @@ async fn sqlite() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let path = directory.path().join("catalog.db");
     let [one, two] = [(); 2].map(|()| Catalog::open(&path));
-    check(&one.await.expect("open"), &two.await.expect("open")).await;
+    let one = Arc::new(one.await.expect("open"));
+    check(&one, &two.await.expect("open")).await;
 }
 
 #[tokio::test]
 async fn postgresql() {
     let server = Postgres::start();
-    let (one, two) = (server.catalog().await, server.catalog().await);
+    let (one, two) = (Arc::new(server.catalog().await), server.catalog().await);
     check(&one, &two).await;
+    let one = Arc::into_inner(one).expect("the last one");
     one.close().await;
     // Once more on the schema that is there.
     contract::check_log(&server.catalog().await).await;
 }
 
 /// Two services on one database.
-async fn check(one: &Catalog, two: &Catalog) {
-    contract::check_log(one).await;
-    queue::check_queue(one).await;
+async fn check(one: &Arc<Catalog>, two: &Catalog) {
+    contract::check_log(&**one).await;
+    queue::check_queue(Arc::clone(one)).await;
+    lanes::check(one).await;
     let vault = first::vaults(one).await;
     first::vms(one, &vault).await;
     first::points(one, vault.id).await;
