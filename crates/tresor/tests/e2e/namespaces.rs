@@ -62,7 +62,7 @@ impl Networks {
     }
 
     /// A command that runs in the service's network.
-    pub(crate) fn in_service(&self, command: tokio::process::Command) -> tokio::process::Command {
+    pub(crate) fn in_service(&self, command: &tokio::process::Command) -> tokio::process::Command {
         self.within(&self.names[0], &[], command)
     }
 
@@ -71,7 +71,7 @@ impl Networks {
         &self,
         host: usize,
         hidden: &[&Path],
-        command: tokio::process::Command,
+        command: &tokio::process::Command,
     ) -> tokio::process::Command {
         self.within(&self.names[host + 1], hidden, command)
     }
@@ -81,7 +81,7 @@ impl Networks {
         &self,
         network: &str,
         hidden: &[&Path],
-        command: tokio::process::Command,
+        command: &tokio::process::Command,
     ) -> tokio::process::Command {
         let inner = command.as_std();
         let mut script = "set -e\n".to_owned();

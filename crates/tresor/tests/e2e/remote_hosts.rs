@@ -17,11 +17,12 @@ use crate::{
     running::signal,
 };
 
-const MINUTELY: &str = r#"
-name = "minutely"
+/// Due so often that a test does not wait for it.
+const OFTEN: &str = r#"
+name = "often"
 [[schedules]]
-calendar = "*:*"
-window = "30s"
+calendar = "*:*:00/20"
+window = "10s"
 [consistency]
 lowest = "file-system"
 [retention]
@@ -55,8 +56,8 @@ impl Site {
             service: None,
             hosts: Vec::new(),
         };
-        let policy = site.lab.path("minutely.toml");
-        std::fs::write(&policy, MINUTELY).unwrap();
+        let policy = site.lab.path("often.toml");
+        std::fs::write(&policy, OFTEN).unwrap();
         let set = ["policies", "set", policy.to_str().unwrap()];
         site.lab.run(&set).await.ok();
         site.serve().await;
@@ -95,7 +96,7 @@ impl Site {
         let command = self
             .lab
             .command(&["serve", "--start-gap", "1s", "--listen", &listen]);
-        let mut command = self.networks.in_service(command);
+        let mut command = self.networks.in_service(&command);
         let mut child = command
             .env("TRESOR_LOG", "info")
             .stdin(Stdio::null())
@@ -127,7 +128,7 @@ impl Site {
         ];
         let command = self.lab.command_of(&state, &[&args[..], more].concat());
         let (vault, state) = (self.lab.vault(), self.lab.state());
-        let mut command = self.networks.in_host(host, &[&vault, &state], command);
+        let mut command = self.networks.in_host(host, &[&vault, &state], &command);
         let mut child = command
             .env("TRESOR_LOG", "info")
             .stdin(Stdio::null())
@@ -161,7 +162,7 @@ impl Site {
         loop {
             let protected = self
                 .lab
-                .run(&["protect", &id, "--policy", "minutely"])
+                .run(&["protect", &id, "--policy", "often"])
                 .await;
             if protected.lines().last().unwrap()["message_type"] == "protected" {
                 return;
@@ -324,7 +325,7 @@ async fn a_token_lets_one_host_in_once_and_a_host_that_was_revoked_is_sent_away(
         ];
         let elsewhere = tempfile::tempdir().unwrap();
         let command = site.lab.command_of(elsewhere.path(), &args);
-        let mut command = site.networks.in_host(0, &[], command);
+        let mut command = site.networks.in_host(0, &[], &command);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -50,7 +50,7 @@ pub async fn enrol(
     let identity = identity.map_err(|error| Problem::from(&error))?;
     // What matters is on the disk: how the connection ends does not.
     connection
-        .close(Notice::new(codes::DONE, "enrolled"))
+        .close(Notice::new(codes::SHUTDOWN, "enrolled"))
         .await
         .ok();
     Ok(identity)

@@ -94,7 +94,10 @@ async fn admit(
     let now = Timestamp::now();
     let hash = hash_of(&token);
     // The name is looked at before the token is used up: a typing error costs none.
-    let known = catalog.enrolment(&hash).await.map_err(unusable)?;
+    let known = catalog
+        .enrolment(&hash)
+        .await
+        .map_err(|error| unusable(&error))?;
     let known = known.ok_or_else(|| used("it is not known here"))?;
     check_name(&asked.name)?;
     let host = host_of(catalog, &known, &asked.name).await?;
@@ -105,7 +108,7 @@ async fn admit(
     match catalog
         .use_enrolment(&hash, now, host)
         .await
-        .map_err(unusable)?
+        .map_err(|error| unusable(&error))?
     {
         Enrolling::Accepted(_) => {}
         Enrolling::Used(_) => return Err(used("it was used before")),
@@ -126,7 +129,7 @@ async fn admit(
     let enrolled = catalog.enrol_host(&record).await;
     enrolled.map_err(|error| match error.kind {
         CatalogErrorKind::AlreadyExists(_) => taken(&asked.name),
-        _ => unusable(error),
+        _ => unusable(&error),
     })?;
     note(catalog, &record).await;
     tracing::info!(%host, name = record.name, "a host was enrolled");
@@ -153,7 +156,7 @@ async fn host_of(
         Ok(host) if known.host_name.is_some() => Ok(host.id),
         Ok(_) => Err(taken(name)),
         Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => Ok(HostId::generate()),
-        Err(error) => Err(unusable(error)),
+        Err(error) => Err(unusable(&error)),
     }
 }
 
@@ -188,7 +191,7 @@ fn refused(reason: &str) -> Problem {
 }
 
 /// Where the catalog is is not a stranger's to know.
-pub(super) fn unusable(error: CatalogError) -> Problem {
+pub(super) fn unusable(error: &CatalogError) -> Problem {
     tracing::warn!(%error, "the catalog cannot be used");
     Kind::ServiceUnreachable {
         server: "The service".to_owned(),

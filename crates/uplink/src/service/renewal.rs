@@ -27,7 +27,7 @@ pub(super) async fn renew(
             certificates: issued.to_pem(),
         }),
         Ok(false) => Err(failure_of_problem(&not_any_more(peer))),
-        Err(error) => Err(failure_of_problem(&unusable(error))),
+        Err(error) => Err(failure_of_problem(&unusable(&error))),
     }
 }
 
