@@ -17,12 +17,12 @@ use crate::{
     running::signal,
 };
 
-/// Due so often that a test does not wait for it.
+/// As often as a policy can be due.
 const OFTEN: &str = r#"
 name = "often"
 [[schedules]]
-calendar = "*:*:00/20"
-window = "10s"
+calendar = "*:*"
+window = "1m"
 [consistency]
 lowest = "file-system"
 [retention]
