@@ -25,6 +25,19 @@ impl Inner {
         }
     }
 
+    /// Whose a name is. A vault's is another's.
+    pub(super) async fn whose_name(&self, name: &str) -> Result<Whose, Stop> {
+        match self.whose(self.catalog.vm(name).await)? {
+            Whose::Nobodys => {}
+            whose => return Ok(whose),
+        }
+        let vaults = self.catalog.vaults().await?;
+        match vaults.iter().any(|vault| vault.name == name) {
+            true => Ok(Whose::Others),
+            false => Ok(Whose::Nobodys),
+        }
+    }
+
     /// A VM of the host. Another's is not there, as far as the host can tell.
     fn own_vm(
         &self,

@@ -6,10 +6,11 @@ use tresor_jobs::{
     JobFilter, JobHeader, JobLog as _, JobQueue as _, Lease, LogError, LogErrorKind, NewJob, Ticket,
 };
 use tresor_model::JobId;
+use tresor_workflows::backup::BackupOrder;
 
 use super::answer::Answer;
 use super::{Inner, Stop};
-use crate::rules::{self, Whose, Why};
+use crate::rules::{self, Claimed, Whose, Why};
 use crate::wire::{self, Mark, Request};
 
 impl Inner {
@@ -75,15 +76,25 @@ impl Inner {
     async fn receive_job(&self, body: BodyReader) -> Result<NewJob, Stop> {
         let (body, _room) = self.receive(body, wire::JOB).await?;
         let job = NewJob::from(wire::Job::decode(&body)?);
-        let lock = match &job.lock {
+        let lock = match job.lock.as_deref().map(rules::vm_of_lock) {
             None => None,
-            Some(lock) => Some(match rules::vm_of_lock(lock) {
-                None => Whose::Nobodys,
-                Some(vm) => self.whose(self.catalog.vm_by_id(vm).await)?,
-            }),
+            Some(None) => Some(Whose::Nobodys),
+            Some(Some(vm)) => Some(self.whose(self.catalog.vm_by_id(vm).await)?),
         };
-        let subject = self.whose(self.catalog.vm(&job.subject).await)?;
-        rules::judge_job(job.kind, lock, subject).map_err(|why| Stop::refused(why, job.id))?;
+        let ordered = match BackupOrder::of_params(&job.params) {
+            Ok(order) => Some(self.whose(self.catalog.vm_by_id(order.vm).await)?),
+            // Nobody takes it for a backup of anything.
+            Err(_) => None,
+        };
+        let claimed = Claimed {
+            kind: job.kind,
+            lock,
+            ordered,
+            subject: self.whose_name(&job.subject).await?,
+            made_at: rules::made_at(job.id, job.created_at),
+        };
+        let judged = claimed.judge(Timestamp::now());
+        judged.map_err(|why| Stop::refused(why, job.id))?;
         if self.catalog.unfinished_in(&self.lane).await? >= wire::UNFINISHED.into() {
             return Err(Stop::refused(Why::TooMany, job.id));
         }

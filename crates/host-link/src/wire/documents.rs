@@ -55,7 +55,7 @@ impl Job {
 ///
 /// # Errors
 /// When it is none, or larger than one may be.
-pub(crate) fn decode_event(body: &[u8]) -> Result<Event, Malformed> {
+pub fn decode_event(body: &[u8]) -> Result<Event, Malformed> {
     within(body, EVENT, "an event")?;
     let event: Event = read_strictly(body)?;
     match event.seq {
