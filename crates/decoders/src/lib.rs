@@ -7,6 +7,7 @@
 
 mod format;
 mod gateway;
+mod host;
 mod identity;
 mod link;
 mod memory;
@@ -39,6 +40,7 @@ pub fn targets() -> Vec<Target> {
         .chain(link::TARGETS)
         .chain(identity::TARGETS)
         .chain(gateway::TARGETS)
+        .chain(host::TARGETS)
         .copied()
         .collect()
 }

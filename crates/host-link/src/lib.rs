@@ -9,7 +9,7 @@
 //! - Log before effect holds over the link: a call of the log returns when its effect is durable at the
 //!   service, or says that it may not be.
 //! - A host sees and changes what is in its own lane and what is said of its own VMs, nothing else
-//!   ([`rules`]). A job of another lane is not there.
+//!   (`rules`). A job of another lane is not there.
 //! - The service's clock counts: for what is due, for signs of life, for when something was seen.
 //! - Nothing from the other end is decoded before its size is bounded (I8).
 //!
@@ -21,11 +21,22 @@
 //! boot tells that the old process is gone, else after [`Options::silence`] (`tresor_jobs::Owner::liveness`).
 //! A process that was only cut off goes on with its lease, if it comes back before it has given up.
 
+//!
+//! Without the feature `ends` only what is said is there ([`wire`]), for the fuzzer.
+
+#[cfg(feature = "ends")]
 pub mod client;
+#[cfg(feature = "ends")]
+mod records;
+#[cfg(feature = "ends")]
 pub mod rules;
+#[cfg(feature = "ends")]
 pub mod server;
 pub mod wire;
 
+#[cfg(feature = "ends")]
 pub use client::{Connections, Options, RemoteLog, RemoteRegistry, Reports, Vaults};
+#[cfg(feature = "ends")]
 pub use rules::Why;
+#[cfg(feature = "ends")]
 pub use server::{Attempt, Audit, Desk, Limits};

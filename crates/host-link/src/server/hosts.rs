@@ -25,11 +25,24 @@ impl Inner {
         }
     }
 
+    /// Whose a name is. A vault's is another's.
+    pub(super) async fn whose_name(&self, name: &str) -> Result<Whose, Stop> {
+        match self.whose(self.catalog.vm(name).await)? {
+            Whose::Nobodys => {}
+            whose => return Ok(whose),
+        }
+        let vaults = self.catalog.vaults().await?;
+        match vaults.iter().any(|vault| vault.name == name) {
+            true => Ok(Whose::Others),
+            false => Ok(Whose::Nobodys),
+        }
+    }
+
     /// A VM of the host. Another's is not there, as far as the host can tell.
     fn own_vm(
         &self,
         found: Result<VmRecord, CatalogError>,
-        name: impl ToString,
+        name: &impl ToString,
     ) -> Result<VmRecord, Stop> {
         let missing = || {
             Kind::VmNotFound {
@@ -57,7 +70,7 @@ impl Inner {
 
     pub(super) async fn vm(&self, vm: VmId) -> Result<Answer<'_>, Stop> {
         let room = self.room(wire::MACHINE).await?;
-        let found = self.own_vm(self.catalog.vm_by_id(vm).await, vm)?;
+        let found = self.own_vm(self.catalog.vm_by_id(vm).await, &vm)?;
         Answer::document(&wire::Vm::from(found), room)
     }
 
@@ -68,7 +81,7 @@ impl Inner {
     ) -> Result<Answer<'_>, Stop> {
         let (body, _room) = self.receive(body, wire::MACHINE).await?;
         let machine: MachineDefinition = wire::read(&body)?;
-        let found = self.own_vm(self.catalog.vm(vm).await, vm)?;
+        let found = self.own_vm(self.catalog.vm(vm).await, &vm)?;
         self.catalog.set_vm_machine(&found.name, &machine).await?;
         Answer::done()
     }
@@ -80,7 +93,7 @@ impl Inner {
     ) -> Result<Answer<'_>, Stop> {
         let (body, _room) = self.receive(body, wire::MACHINE).await?;
         let point: RecoveryPoint = wire::read(&body)?;
-        self.own_vm(self.catalog.vm_by_id(point.vm).await, point.vm)?;
+        self.own_vm(self.catalog.vm_by_id(point.vm).await, &point.vm)?;
         let vaults = self.catalog.vaults().await?;
         if !vaults.iter().any(|known| known.id == vault) {
             let location = vault.to_string();
@@ -88,7 +101,7 @@ impl Inner {
         }
         let there = self.catalog.point_in(vault, point.id).await?;
         if there.is_some_and(|there| there.vm != point.vm) {
-            return Err(Stop::refused(Why::Point, point.id));
+            return Err(Stop::refused(Why::Point, &point.id));
         }
         let record = PointRecord::of(&point, vault);
         self.catalog.upsert_point(&record).await?;

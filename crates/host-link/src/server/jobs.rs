@@ -3,14 +3,19 @@
 use jiff::{SignedDuration, Timestamp};
 use tresor_channel::BodyReader;
 use tresor_jobs::{
-    JobFilter, JobHeader, JobLog as _, JobQueue as _, Lease, LogError, LogErrorKind, NewJob, Ticket,
+    JobFilter, JobLog as _, JobQueue as _, JobStory, Lease, LogError, LogErrorKind, NewJob, Owner,
+    Ticket,
 };
 use tresor_model::JobId;
+use tresor_workflows::backup::BackupOrder;
 
 use super::answer::Answer;
 use super::{Inner, Stop};
-use crate::rules::{self, Whose, Why};
+use crate::rules::{self, Claimed, Whose, Why};
 use crate::wire::{self, Mark, Request};
+
+/// The number of the lease that a claim gives.
+const FIRST: u64 = 1;
 
 impl Inner {
     pub(super) async fn call(&self, asked: Request, body: BodyReader) -> Result<Answer<'_>, Stop> {
@@ -68,24 +73,34 @@ impl Inner {
         if lane == self.lane {
             return Ok(());
         }
-        Err(Stop::refused(Why::Lane, lane))
+        Err(Stop::refused(Why::Lane, &lane))
     }
 
     /// A job that the host records itself.
     async fn receive_job(&self, body: BodyReader) -> Result<NewJob, Stop> {
         let (body, _room) = self.receive(body, wire::JOB).await?;
         let job = NewJob::from(wire::Job::decode(&body)?);
-        let lock = match &job.lock {
+        let lock = match job.lock.as_deref().map(rules::vm_of_lock) {
             None => None,
-            Some(lock) => Some(match rules::vm_of_lock(lock) {
-                None => Whose::Nobodys,
-                Some(vm) => self.whose(self.catalog.vm_by_id(vm).await)?,
-            }),
+            Some(None) => Some(Whose::Nobodys),
+            Some(Some(vm)) => Some(self.whose(self.catalog.vm_by_id(vm).await)?),
         };
-        let subject = self.whose(self.catalog.vm(&job.subject).await)?;
-        rules::judge_job(job.kind, lock, subject).map_err(|why| Stop::refused(why, job.id))?;
+        let ordered = match BackupOrder::of_params(&job.params) {
+            Ok(order) => Some(self.whose(self.catalog.vm_by_id(order.vm).await)?),
+            // Nobody takes it for a backup of anything.
+            Err(_) => None,
+        };
+        let claimed = Claimed {
+            kind: job.kind,
+            lock,
+            ordered,
+            subject: self.whose_name(&job.subject).await?,
+            made_at: rules::made_at(job.id, job.created_at),
+        };
+        let judged = claimed.judge(Timestamp::now());
+        judged.map_err(|why| Stop::refused(why, &job.id))?;
         if self.catalog.unfinished_in(&self.lane).await? >= wire::UNFINISHED.into() {
-            return Err(Stop::refused(Why::TooMany, job.id));
+            return Err(Stop::refused(Why::TooMany, &job.id));
         }
         Ok(job)
     }
@@ -132,7 +147,7 @@ impl Inner {
         self.own(head.job).await?;
         match self.catalog.claim(head.job, &head.owner).await {
             Ok(lease) => Answer::lease(lease.epoch),
-            Err(error) => Err(self.lost(head.job, &head.owner, 1, error).await),
+            Err(error) => Err(self.lost(head.job, &head.owner, FIRST, error).await),
         }
     }
 
@@ -151,21 +166,15 @@ impl Inner {
 
     /// A lease that was not given, and whether that is since the owner has it already: it asked before, and
     /// cannot have used it without the answer.
-    async fn lost(
-        &self,
-        job: JobId,
-        owner: &tresor_jobs::Owner,
-        epoch: u64,
-        error: LogError,
-    ) -> Stop {
-        let has = |header: &JobHeader| {
+    async fn lost(&self, job: JobId, owner: &Owner, epoch: u64, error: LogError) -> Stop {
+        let has = |JobStory { header, events }: &JobStory| {
             let same = header.owner.as_ref() == Some(owner) && header.epoch == epoch;
-            same && !header.state.is_final()
+            // The first lease's holder records first that it has taken the job up.
+            let unused = epoch > FIRST || events.is_empty();
+            same && unused && !header.state.is_final()
         };
         let mark = match (&error.kind, self.catalog.load(job).await) {
-            (LogErrorKind::LeaseLost, Ok(story)) if has(&story.header) => {
-                Some(Mark { yours: epoch })
-            }
+            (LogErrorKind::LeaseLost, Ok(story)) if has(&story) => Some(Mark { yours: epoch }),
             _ => None,
         };
         Stop::Log(error, mark)
@@ -185,7 +194,7 @@ impl Inner {
         self.own(head.job).await?;
         let there = self.catalog.story_size(head.job).await?;
         if there.saturating_add(body.len() as u64) > wire::STORY {
-            return Err(Stop::refused(Why::TooMany, head.job));
+            return Err(Stop::refused(Why::TooMany, &head.job));
         }
         let (job, epoch) = (head.job, head.epoch);
         let lease = Lease { job, epoch };

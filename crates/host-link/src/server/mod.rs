@@ -112,7 +112,7 @@ impl From<CatalogError> for Stop {
 }
 
 impl Stop {
-    fn refused(why: Why, object: impl ToString) -> Self {
+    fn refused(why: Why, object: &impl ToString) -> Self {
         Self::Refused(why, object.to_string())
     }
 }

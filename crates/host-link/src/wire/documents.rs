@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tresor_catalog::{Datasource, VmRecord};
 use tresor_jobs::{
     JobHeader, JobStory, NewJob, Owner, Progress, RecordedEvent, SubTaskSpec, Ticket, WaitingJob,
 };
@@ -55,7 +54,7 @@ impl Job {
 ///
 /// # Errors
 /// When it is none, or larger than one may be.
-pub(crate) fn decode_event(body: &[u8]) -> Result<Event, Malformed> {
+pub fn decode_event(body: &[u8]) -> Result<Event, Malformed> {
     within(body, EVENT, "an event")?;
     let event: Event = read_strictly(body)?;
     match event.seq {
@@ -229,42 +228,6 @@ pub struct Vm {
     pub created_at: Timestamp,
 }
 
-impl From<VmRecord> for Vm {
-    fn from(vm: VmRecord) -> Self {
-        Self {
-            name: vm.name,
-            id: vm.id,
-            qmp_socket: vm.qmp_socket,
-            agent_socket: vm.agent_socket,
-            excluded_disks: vm.excluded_disks,
-            included_disks: vm.included_disks,
-            machine: vm.machine,
-            host: vm.host,
-            vault: vm.vault,
-            retention: vm.retention,
-            created_at: vm.created_at,
-        }
-    }
-}
-
-impl From<Vm> for VmRecord {
-    fn from(vm: Vm) -> Self {
-        Self {
-            name: vm.name,
-            id: vm.id,
-            qmp_socket: vm.qmp_socket,
-            agent_socket: vm.agent_socket,
-            excluded_disks: vm.excluded_disks,
-            included_disks: vm.included_disks,
-            machine: vm.machine,
-            host: vm.host,
-            vault: vm.vault,
-            retention: vm.retention,
-            created_at: vm.created_at,
-        }
-    }
-}
-
 /// A VM that was found on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the members are those of `Datasource`")]
@@ -276,32 +239,4 @@ pub struct Found {
     pub machine: Option<MachineDefinition>,
     pub state: String,
     pub problem: Option<Problem>,
-}
-
-impl From<Datasource> for Found {
-    fn from(found: Datasource) -> Self {
-        Self {
-            vm: found.vm,
-            name: found.name,
-            qmp_socket: found.qmp_socket,
-            agent_socket: found.agent_socket,
-            machine: found.machine,
-            state: found.state,
-            problem: found.problem,
-        }
-    }
-}
-
-impl From<Found> for Datasource {
-    fn from(found: Found) -> Self {
-        Self {
-            vm: found.vm,
-            name: found.name,
-            qmp_socket: found.qmp_socket,
-            agent_socket: found.agent_socket,
-            machine: found.machine,
-            state: found.state,
-            problem: found.problem,
-        }
-    }
 }

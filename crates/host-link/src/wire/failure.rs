@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tresor_channel::{Failure, failures};
 use tresor_jobs::{LogError, LogErrorKind};
+use tresor_link_proto::{Failure, failures};
 use tresor_problem::{ExitClass, Fault, Problem, Retry};
 
 /// No such job, or it is another lane's.

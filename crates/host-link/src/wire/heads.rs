@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tresor_channel::{Failure, failures};
 use tresor_jobs::{Owner, Progress};
+use tresor_link_proto::{Failure, failures};
 use tresor_model::{JobId, JobKind, JobState, VaultId, VmId};
 
 use super::{CAPABILITIES, Malformed, TEXT, malformed, read_strictly};

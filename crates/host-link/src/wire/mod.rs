@@ -11,8 +11,7 @@ mod heads;
 mod page;
 mod strict;
 
-pub(crate) use documents::decode_event;
-pub use documents::{Event, Found, Header, Job, Story, Vm, Waiting};
+pub use documents::{Event, Found, Header, Job, Story, Vm, Waiting, decode_event};
 pub use failure::{
     Mark, failure_of_log, failure_of_problem, log_error_of, mark_of, problem_of, refused,
 };

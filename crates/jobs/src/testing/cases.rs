@@ -10,8 +10,7 @@ use super::{
     faulty::{Faulty, INJECTED},
 };
 use crate::{
-    Engine, EngineError, JobLog, JobOutcome, JobPlan, JobView, LogErrorKind, MemoryJobLog, Owner,
-    Silent, Tuning,
+    Engine, EngineError, JobLog, JobOutcome, JobPlan, JobView, LogErrorKind, Owner, Silent, Tuning,
 };
 
 /// All of them.
@@ -108,7 +107,7 @@ async fn crash_and_recover<F: PlanFixture>(
 ) -> bool {
     fixture.reset().await;
     let initial = fixture.probe().await;
-    let log: Arc<dyn JobLog> = Arc::new(MemoryJobLog::default());
+    let log = fixture.log().await;
     let job = JobId::generate();
     if !dies(fixture, &log, job, script, point, Attempt::Run).await {
         return false;
@@ -217,7 +216,7 @@ fn engine(log: &Arc<dyn JobLog>, owner: Owner) -> Engine {
 }
 
 async fn run<F: PlanFixture>(fixture: &F, script: Script) -> JobOutcome {
-    let log: Arc<dyn JobLog> = Arc::new(MemoryJobLog::default());
+    let log = fixture.log().await;
     run_on(fixture, &log, Owner::current(), JobId::generate(), script)
         .await
         .unwrap_or_else(|error| panic!("{error}"))

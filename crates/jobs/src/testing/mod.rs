@@ -9,10 +9,12 @@ mod crash;
 mod faulty;
 pub mod queue;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tresor_model::JobId;
 
-use crate::{JobPlan, Owner};
+use crate::{JobLog, JobPlan, MemoryJobLog, Owner};
 
 pub use cases::{check_plan, crashes_are_recovered, failures_unwind, sub_tasks_run_twice};
 pub use crash::{CrashPoint, CrashingLog};
@@ -37,6 +39,11 @@ pub trait PlanFixture: Send + Sync {
     /// leave as it was when it is taken back. What it may leave (unreferenced data in a vault)
     /// is not part of it.
     async fn probe(&self) -> String;
+
+    /// The log of a case: empty, or without unfinished jobs of ours.
+    async fn log(&self) -> Arc<dyn JobLog> {
+        Arc::new(MemoryJobLog::default())
+    }
 }
 
 /// The owner of a job whose process is certainly gone: no process starts at tick 0 of a boot with
