@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Every job of the lane ends: it runs, it is refused with its cause, or it waits for a VM that
 //!   somebody else works on.
+//! - A job of the shared lane that cannot be begun here waits for a host that can, for a while.
 //! - A job that was begun is never taken for one that waits, and one of a process that lives is never
 //!   touched.
 //!
@@ -13,10 +14,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tresor_jobs::{
-    Engine, EngineError, JobPlan, JobQueue, LogErrorKind, Silent, Ticket, WaitingJob,
+    Engine, EngineError, JobPlan, JobQueue, LogError, LogErrorKind, Silent, Ticket, WaitingJob,
 };
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
@@ -28,11 +29,16 @@ use crate::{
     state::StateDir,
 };
 
+/// For so long a job of a shared lane that cannot be begun here is left to others; then it fails.
+const OTHERS_TIME: SignedDuration = SignedDuration::from_mins(10);
+
 /// How the role works.
 #[derive(Debug, Clone)]
 pub struct RoleOptions {
     /// The queue's lane that is this host's.
     pub lane: String,
+    /// A lane of jobs that any of several hosts may do.
+    pub shared_lane: Option<String>,
     /// Most jobs that run at once, whatever the scheduler says.
     pub at_once: usize,
     /// How often the queue is looked at.
@@ -45,6 +51,7 @@ impl RoleOptions {
     pub fn new(lane: &str) -> Self {
         Self {
             lane: lane.to_owned(),
+            shared_lane: None,
             at_once: 8,
             poll: Duration::from_secs(1),
         }
@@ -116,17 +123,22 @@ impl HostRole {
         if free == 0 {
             return;
         }
-        let limit = u32::try_from(self.options.at_once).unwrap_or(u32::MAX);
-        let due = self.queue.due(&self.options.lane, Timestamp::now(), limit);
-        let due = match due.await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(%error, "the queue cannot be read");
-                return;
+        let mut new = Vec::new();
+        for lane in self.lanes() {
+            match self.due(lane).await {
+                Ok(due) => new.extend(due),
+                Err(error) => {
+                    tracing::warn!(%error, "the queue cannot be read");
+                    return;
+                }
             }
-        };
-        let new = due.into_iter().filter(|job| !running.has(job.job.id));
-        let new: Vec<_> = new.take(free).collect();
+        }
+        // What was left to others is not looked at again at once.
+        new.retain(|waiting| {
+            let job = waiting.job.id;
+            !running.has(job) && !(self.is_shared(&waiting.ticket.lane) && running.rests(job))
+        });
+        new.truncate(free);
         for waiting in new {
             let role = Arc::clone(self);
             let cancel = stop.cancel.clone();
@@ -134,6 +146,27 @@ impl HostRole {
                 role.one(waiting, &cancel).await;
             });
         }
+    }
+
+    async fn due(&self, lane: &str) -> Result<Vec<WaitingJob>, LogError> {
+        let limit = u32::try_from(self.options.at_once).unwrap_or(u32::MAX);
+        self.queue.due(lane, Timestamp::now(), limit).await
+    }
+
+    /// The lanes whose jobs are this role's, its own first.
+    fn lanes(&self) -> impl Iterator<Item = &str> {
+        let shared = self.options.shared_lane.as_deref();
+        std::iter::once(self.options.lane.as_str()).chain(shared)
+    }
+
+    fn is_shared(&self, lane: &str) -> bool {
+        self.options.shared_lane.as_deref() == Some(lane)
+    }
+
+    /// Whether somebody else may be able to begin what this host cannot: another one may reach the vault.
+    fn is_for_others(&self, waiting: &WaitingJob) -> bool {
+        let waited = Timestamp::now().duration_since(waiting.job.created_at);
+        self.is_shared(&waiting.ticket.lane) && waited < OTHERS_TIME
     }
 
     /// One job from the queue to its end.
@@ -150,6 +183,9 @@ impl HostRole {
         match begun {
             Ok(Begun::Over) => {}
             Ok(Begun::Busy) => self.later(&waiting).await,
+            Err(problem) if self.is_for_others(&waiting) => {
+                tracing::info!(%job, %problem, "the job is left to other hosts");
+            }
             Err(problem) => self.refuse(job, problem).await,
         }
     }
@@ -226,7 +262,9 @@ impl HostRole {
             }
         };
         for header in abandoned {
-            let ours = header.lane.as_deref() == Some(self.options.lane.as_str());
+            let ours = self
+                .lanes()
+                .any(|lane| header.lane.as_deref() == Some(lane));
             let job = header.job.id;
             if !ours || running.has(job) || running.rests(job) {
                 continue;

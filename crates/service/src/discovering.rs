@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::{Catalog, CatalogError, Datasource, DatasourceFilter, VmRecord};
-use tresor_host::{Discovery, StateDir};
+use tresor_host::{Discovery, StateDir, embedded};
+use tresor_model::HostId;
+
+use crate::ServiceOptions;
+
+/// This machine, in the catalog's words.
+type Here = Option<HostId>;
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -13,20 +19,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     catalog: Arc<Catalog>,
     state: StateDir,
-    patterns: Vec<String>,
+    options: ServiceOptions,
     stop: CancellationToken,
 ) {
-    let known = match known(&catalog).await {
+    let host = options.host;
+    let known = match known(&catalog, host).await {
         Ok(known) => known,
         Err(error) => {
             tracing::warn!(%error, "what was found before cannot be read");
             Vec::new()
         }
     };
-    let mut discovery = Discovery::new(state, patterns, known);
+    let mut discovery = Discovery::new(state, options.discover, known);
     loop {
         let found = discovery.look().await;
-        if let Err(error) = keep(&catalog, &found).await {
+        if let Err(error) = keep(&catalog, host, &found).await {
             tracing::warn!(%error, "what was found cannot be kept");
         }
         tokio::select! {
@@ -37,16 +44,16 @@ pub(crate) async fn run(
 }
 
 /// What was found here before, and what is registered here.
-async fn known(catalog: &Catalog) -> Result<Vec<Datasource>, CatalogError> {
+async fn known(catalog: &Catalog, host: Here) -> Result<Vec<Datasource>, CatalogError> {
     let filter = DatasourceFilter {
-        host: Some(None),
+        host: Some(host),
         gone: Some(false),
         ..DatasourceFilter::default()
     };
     let found = catalog.all_datasources(&filter).await?.into_iter();
     let mut known: Vec<_> = found.map(|record| record.seen).collect();
     let registered = catalog.vms().await?.into_iter();
-    known.extend(registered.filter(|vm| vm.host.is_none()).map(registered_as));
+    known.extend(registered.filter(|vm| vm.host == host).map(registered_as));
     Ok(known)
 }
 
@@ -63,11 +70,16 @@ fn registered_as(vm: VmRecord) -> Datasource {
 }
 
 /// Keeps what was found; a registered VM that answers elsewhere now is found there from now on.
-async fn keep(catalog: &Catalog, found: &[Datasource]) -> Result<(), CatalogError> {
-    catalog.report(None, found, Timestamp::now()).await?;
+async fn keep(catalog: &Catalog, host: Here, found: &[Datasource]) -> Result<(), CatalogError> {
+    let now = Timestamp::now();
+    if let Some(host) = host {
+        let version = env!("CARGO_PKG_VERSION");
+        catalog.touch_host(host, now, version, &embedded()).await?;
+    }
+    catalog.report(host, found, now).await?;
     for vm in catalog.vms().await? {
         let seen = found.iter().find(|seen| seen.vm == vm.id);
-        let Some(seen) = seen.filter(|seen| moved(&vm, seen)) else {
+        let Some(seen) = seen.filter(|seen| moved(&vm, host, seen)) else {
             continue;
         };
         tracing::info!(vm = vm.name, socket = %seen.qmp_socket.display(), "the VM answers elsewhere now");
@@ -85,8 +97,8 @@ async fn keep(catalog: &Catalog, found: &[Datasource]) -> Result<(), CatalogErro
 }
 
 /// A VM of this machine that runs behind another socket than the registered one.
-fn moved(vm: &VmRecord, seen: &Datasource) -> bool {
-    vm.host.is_none()
+fn moved(vm: &VmRecord, host: Here, seen: &Datasource) -> bool {
+    vm.host == host
         && seen.problem.is_none()
         && seen.state == "running"
         && seen.qmp_socket != vm.qmp_socket

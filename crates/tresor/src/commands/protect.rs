@@ -54,9 +54,9 @@ async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, P
         found => return found,
     };
     let found = found(catalog, &args.vm).await?;
-    let seen = match found.as_slice() {
+    let (seen, host) = match found.as_slice() {
         [] => return Err(missing),
-        [only] => &only.seen,
+        [only] => (&only.seen, only.host),
         _ => {
             return Err(usage(&format!(
                 "Several VMs are called {}: give one its UUID instead of a name.",
@@ -80,17 +80,16 @@ async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, P
         vault,
         retention: None,
         created_at: Timestamp::now(),
-        host: None,
+        host,
     };
     let added = catalog.add_vm(&vm).await;
     added.map_err(|error| Problem::from(&error))?;
     Ok(vm)
 }
 
-/// VMs of this machine that were found and are called so, or have this UUID.
+/// VMs that were found and are called so, or have this UUID.
 async fn found(catalog: &Catalog, name: &str) -> Result<Vec<DatasourceRecord>, Problem> {
     let filter = DatasourceFilter {
-        host: Some(None),
         gone: Some(false),
         ..DatasourceFilter::default()
     };

@@ -20,7 +20,11 @@ mod lab;
 mod machines;
 mod object_lock;
 mod old_qemu;
+mod postgres;
+#[path = "../../../catalog/tests/support/postgres_server.rs"]
+mod postgres_server;
 mod problems;
+mod rebuild;
 mod restore;
 mod retention;
 mod running;
