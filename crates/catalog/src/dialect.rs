@@ -22,9 +22,10 @@ const SQLITE_CONNECTION: &[&str] = &[
     "PRAGMA foreign_keys = ON",
 ];
 
-/// For each connection to PostgreSQL: who waits for a row hears of it, and what a machine that vanished had
+/// For each connection to PostgreSQL: no notes of what is there already; who waits for a row hears of it, and what a machine that vanished had
 /// begun is undone, so that its locks are free again.
 const POSTGRES_CONNECTION: &[&str] = &[
+    "SET client_min_messages = 'warning'",
     "SET lock_timeout = '30s'",
     "SET idle_in_transaction_session_timeout = '60s'",
 ];

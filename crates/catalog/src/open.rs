@@ -102,6 +102,11 @@ impl Catalog {
                     Ok(())
                 })
             })
+            // SQLite itself ends a transaction that finds no space. The driver does not learn of it, and would never
+            // again begin another one on that connection.
+            .before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .connect(url)
             .await
             .map_err(failed)?;

@@ -14,7 +14,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tresor_jobs::{
     Engine, EngineError, JobPlan, JobQueue, LogError, LogErrorKind, Silent, Ticket, WaitingJob,
@@ -28,9 +28,6 @@ use crate::{
     running::{BUSY_PAUSE, Running},
     state::StateDir,
 };
-
-/// For so long a job of a shared lane that cannot be begun here is left to others; then it fails.
-const OTHERS_TIME: SignedDuration = SignedDuration::from_mins(10);
 
 /// How the role works.
 #[derive(Debug, Clone)]
@@ -142,8 +139,11 @@ impl HostRole {
         for waiting in new {
             let role = Arc::clone(self);
             let cancel = stop.cancel.clone();
-            running.add(waiting.job.id, async move {
-                role.one(waiting, &cancel).await;
+            // Another host may reach the vault that this one does not.
+            let job = waiting.job.id;
+            let for_others = self.is_shared(&waiting.ticket.lane) && !running.tries(job);
+            running.add(job, async move {
+                role.one(waiting, for_others, &cancel).await;
             });
         }
     }
@@ -163,14 +163,8 @@ impl HostRole {
         self.options.shared_lane.as_deref() == Some(lane)
     }
 
-    /// Whether somebody else may be able to begin what this host cannot: another one may reach the vault.
-    fn is_for_others(&self, waiting: &WaitingJob) -> bool {
-        let waited = Timestamp::now().duration_since(waiting.job.created_at);
-        self.is_shared(&waiting.ticket.lane) && waited < OTHERS_TIME
-    }
-
-    /// One job from the queue to its end.
-    async fn one(&self, waiting: WaitingJob, cancel: &CancellationToken) {
+    /// One job from the queue to its end. With `for_others`, one that cannot be begun here is left where it is.
+    async fn one(&self, waiting: WaitingJob, for_others: bool, cancel: &CancellationToken) {
         let job = waiting.job.id;
         let begun = match waiting.job.kind {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
@@ -183,7 +177,7 @@ impl HostRole {
         match begun {
             Ok(Begun::Over) => {}
             Ok(Begun::Busy) => self.later(&waiting).await,
-            Err(problem) if self.is_for_others(&waiting) => {
+            Err(problem) if for_others => {
                 tracing::info!(%job, %problem, "the job is left to other hosts");
             }
             Err(problem) => self.refuse(job, problem).await,

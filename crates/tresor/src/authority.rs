@@ -30,7 +30,9 @@ pub(crate) async fn open(dir: &Path, catalog: &Catalog, adopt: bool) -> Result<A
     let known = catalog.facts(SUBJECT).await;
     let known = known.map_err(|error| Problem::from(&error))?;
     let known = known.iter().find(|fact| fact.name == NAME);
-    let is_there = ["ca.key", "ca.crt"].iter().any(|file| dir.join(file).exists());
+    let is_there = ["ca.key", "ca.crt"]
+        .iter()
+        .any(|file| dir.join(file).exists());
     if let Some(known) = known.filter(|_| !adopt && !is_there) {
         return Err(foreign(dir, "none", known));
     }
