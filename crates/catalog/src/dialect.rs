@@ -22,8 +22,8 @@ const SQLITE_CONNECTION: &[&str] = &[
     "PRAGMA foreign_keys = ON",
 ];
 
-/// For each connection to PostgreSQL: no notes of what is there already; who waits for a row hears of it, and what a machine that vanished had
-/// begun is undone, so that its locks are free again.
+/// For each connection to PostgreSQL. Who waits for a row hears of it, and what a machine that vanished had
+/// begun is undone, so that its locks are free again. That a table is there already is no news.
 const POSTGRES_CONNECTION: &[&str] = &[
     "SET client_min_messages = 'warning'",
     "SET lock_timeout = '30s'",

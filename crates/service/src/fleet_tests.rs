@@ -167,13 +167,14 @@ fn a_retry_that_comes_too_late_for_its_window_leaves_it_to_the_next_one() {
     let effects = fleet.ended(item.vm, &failed(Some(late.unwrap())), now);
     assert!(matches!(effects[..], [Effect::Ended { .. }]), "{effects:?}");
     let closed = first.window.saturating_add(SignedDuration::from_secs(61));
-    let (effects, _) = fleet.tick(closed.unwrap());
+    let closed = closed.unwrap();
+    let (effects, _) = fleet.tick(closed);
     let given_up = Effect::Ended {
         vm: item.vm,
         end: RunEnd::GivenUp,
     };
     assert!(effects.contains(&given_up), "{effects:?}");
-    let (next, _, _) = run_one(&mut fleet, closed.unwrap(), at("2026-03-02T12:05:00Z"));
+    let (next, _, _) = run_one(&mut fleet, closed, at("2026-03-02T12:05:00Z"));
     assert!(next.window > first.window);
     assert_eq!((next.attempt, next.why), (1, StartReason::Window));
 }
