@@ -133,7 +133,8 @@ impl HostRole {
         // What was left to others is not looked at again at once.
         new.retain(|waiting| {
             let job = waiting.job.id;
-            !running.has(job) && !(self.is_shared(&waiting.ticket.lane) && running.rests(job))
+            let rests = self.is_shared(&waiting.ticket.lane) && running.rests(job);
+            !running.has(job) && !rests
         });
         new.truncate(free);
         for waiting in new {

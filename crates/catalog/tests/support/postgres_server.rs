@@ -61,6 +61,10 @@ impl PostgresServer {
     }
 
     /// Starts it where it was, with further settings, and waits until it answers.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test has nothing to do before the server answers"
+    )]
     pub(crate) fn start_again(&mut self, settings: &[&str]) {
         let log = fs::File::options()
             .create(true)
