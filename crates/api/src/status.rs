@@ -19,7 +19,9 @@ pub fn status_of(problem: &Problem) -> StatusCode {
         "ObjectExists" | "VmExists" | "VaultExists" | "ObjectInUse" | "ProtectionStopped" => {
             StatusCode::CONFLICT
         }
-        "StateUnusable" => StatusCode::SERVICE_UNAVAILABLE,
+        "StateUnusable" | "DatabaseUnreachable" | "DatabaseRefused" | "DatabaseFull" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => of_class(problem.exit),
     }
 }
@@ -102,6 +104,13 @@ mod tests {
             (
                 Kind::StateUnusable {
                     path: text(),
+                    reason: text(),
+                },
+                503,
+            ),
+            (
+                Kind::DatabaseUnreachable {
+                    database: text(),
                     reason: text(),
                 },
                 503,

@@ -1,5 +1,7 @@
 //! The few differences between the databases.
 
+use std::time::Duration;
+
 /// Which database is behind the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -20,6 +22,14 @@ const SQLITE_CONNECTION: &[&str] = &[
     "PRAGMA foreign_keys = ON",
 ];
 
+/// For each connection to PostgreSQL. Who waits for a row hears of it, and what a machine that vanished had
+/// begun is undone, so that its locks are free again. That a table is there already is no news.
+const POSTGRES_CONNECTION: &[&str] = &[
+    "SET client_min_messages = 'warning'",
+    "SET lock_timeout = '30s'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+];
+
 impl Dialect {
     pub(crate) fn of_url(url: &str) -> Self {
         if url.starts_with("sqlite:") {
@@ -33,7 +43,16 @@ impl Dialect {
     pub(crate) fn on_connect(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => SQLITE_CONNECTION,
-            Self::Postgres => &[],
+            Self::Postgres => POSTGRES_CONNECTION,
+        }
+    }
+
+    /// How long somebody waits for a connection. With SQLite behind writers, each of which may wait for its
+    /// lock; with PostgreSQL for the server, and who asks is to hear soon that it is away.
+    pub(crate) fn patience(self) -> Duration {
+        match self {
+            Self::Sqlite => Duration::from_secs(60),
+            Self::Postgres => Duration::from_secs(8),
         }
     }
 
@@ -52,6 +71,26 @@ impl Dialect {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR SHARE",
+        }
+    }
+
+    /// Ends a query of rows to be taken: those that somebody else is taking are passed over.
+    pub(crate) fn passing_over_held(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// Counts the tables beside which a catalog is to be, and those of them that each catalog has. `None`: the
+    /// file itself says whose it is.
+    pub(crate) fn count_tables(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT count(*), count(*) FILTER (WHERE tablename IN ('schema_versions', 'vaults', 'jobs')) \
+                 FROM pg_tables WHERE schemaname = current_schema()",
+            ),
         }
     }
 

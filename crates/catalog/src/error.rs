@@ -4,6 +4,8 @@ use std::fmt;
 
 use tresor_problem::{Kind, Problem};
 
+use crate::dialect::Dialect;
+
 /// What a name or an id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,7 +86,13 @@ pub enum CatalogErrorKind {
     NotACatalog,
     /// What is stored does not make sense.
     Damaged,
-    /// The database cannot be reached, read or written.
+    /// The server of the database does not answer, or ended the connection. It may be back soon.
+    Unreachable,
+    /// The server does not let this program in, or not do what it must.
+    Refused,
+    /// No space is left for the database. Nothing was changed.
+    Full,
+    /// The database cannot be read or written.
     Unusable,
 }
 
@@ -115,25 +123,59 @@ impl CatalogError {
     }
 
     /// Sorts an error of the database at `place`.
-    pub(crate) fn of_database(place: &str, error: sqlx::Error) -> Self {
-        Self::new(sort(&error), place).caused_by(error)
+    pub(crate) fn of_database(dialect: Dialect, place: &str, error: sqlx::Error) -> Self {
+        Self::new(sort(dialect, &error), place).caused_by(error)
     }
 }
 
 /// Codes of SQLite (primary result codes) and of PostgreSQL (SQLSTATE).
-fn sort(error: &sqlx::Error) -> CatalogErrorKind {
-    let sqlx::Error::Database(database) = error else {
-        return match error {
-            sqlx::Error::ColumnDecode { .. } => CatalogErrorKind::Damaged,
-            _ => CatalogErrorKind::Unusable,
-        };
+fn sort(dialect: Dialect, error: &sqlx::Error) -> CatalogErrorKind {
+    use sqlx::Error;
+    match (error, dialect) {
+        (Error::Database(database), Dialect::Sqlite) => {
+            of_sqlite(&database.code().unwrap_or_default())
+        }
+        (Error::Database(database), Dialect::Postgres) => {
+            of_postgres(&database.code().unwrap_or_default())
+        }
+        (Error::ColumnDecode { .. }, _) => CatalogErrorKind::Damaged,
+        (Error::PoolTimedOut, Dialect::Sqlite) => CatalogErrorKind::Busy,
+        (
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut,
+            Dialect::Postgres,
+        ) => CatalogErrorKind::Unreachable,
+        _ => CatalogErrorKind::Unusable,
+    }
+}
+
+fn of_sqlite(code: &str) -> CatalogErrorKind {
+    let Ok(code) = code.parse::<u32>() else {
+        return CatalogErrorKind::Unusable;
     };
-    let code = database.code().unwrap_or_default();
-    match code.parse::<u32>().map(|code| code & 0xff) {
-        _ if code == "55P03" || code == "40P01" => CatalogErrorKind::Busy,
-        _ if code.len() == 5 => CatalogErrorKind::Unusable,
-        Ok(5 | 6) => CatalogErrorKind::Busy,
-        Ok(11 | 26) => CatalogErrorKind::Damaged,
+    match code & 0xff {
+        5 | 6 => CatalogErrorKind::Busy,
+        11 | 26 => CatalogErrorKind::Damaged,
+        13 => CatalogErrorKind::Full,
+        // SQLITE_IOERR_SHMSIZE: the index of the journal does not get larger.
+        10 if code == 4874 => CatalogErrorKind::Full,
+        _ => CatalogErrorKind::Unusable,
+    }
+}
+
+/// By class and code (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn of_postgres(code: &str) -> CatalogErrorKind {
+    match code {
+        // Lock not available, deadlock, serialization failure.
+        "55P03" | "40P01" | "40001" => CatalogErrorKind::Busy,
+        "53100" => CatalogErrorKind::Full,
+        // Shutting down, starting, too many connections, and a server that only follows another one.
+        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" | "25P03" => {
+            CatalogErrorKind::Unreachable
+        }
+        // No such database, no such schema, no privilege.
+        "3D000" | "3F000" | "42501" => CatalogErrorKind::Refused,
+        _ if code.starts_with("08") => CatalogErrorKind::Unreachable,
+        _ if code.starts_with("28") => CatalogErrorKind::Refused,
         _ => CatalogErrorKind::Unusable,
     }
 }
@@ -163,6 +205,9 @@ impl fmt::Display for CatalogError {
                 write!(f, "{context} is a database of another program")
             }
             CatalogErrorKind::Damaged => write!(f, "the database {context} is damaged"),
+            CatalogErrorKind::Unreachable => write!(f, "the database {context} is away"),
+            CatalogErrorKind::Refused => write!(f, "the database {context} refuses this program"),
+            CatalogErrorKind::Full => write!(f, "no space is left for the database {context}"),
             CatalogErrorKind::Unusable => write!(f, "the database {context} cannot be used"),
         }
     }
@@ -207,11 +252,22 @@ impl From<&CatalogError> for Problem {
                 object: Object::Lease.to_string(),
                 name: context,
             },
-            CatalogErrorKind::Busy
-            | CatalogErrorKind::VersionTooNew { .. }
-            | CatalogErrorKind::NotACatalog
-            | CatalogErrorKind::Damaged
-            | CatalogErrorKind::Unusable => {
+            CatalogErrorKind::NotACatalog => Kind::DatabaseForeign { database: context },
+            CatalogErrorKind::VersionTooNew { found, supported } => Kind::DatabaseVersionUnknown {
+                database: context,
+                found: found.to_string(),
+                supported: supported.to_string(),
+            },
+            CatalogErrorKind::Unreachable => Kind::DatabaseUnreachable {
+                database: context,
+                reason: below(error),
+            },
+            CatalogErrorKind::Refused => Kind::DatabaseRefused {
+                database: context,
+                reason: below(error),
+            },
+            CatalogErrorKind::Full => Kind::DatabaseFull { database: context },
+            CatalogErrorKind::Busy | CatalogErrorKind::Damaged | CatalogErrorKind::Unusable => {
                 let reason = match std::error::Error::source(error) {
                     Some(source) => format!("{error} ({source})"),
                     None => error.to_string(),
@@ -221,5 +277,43 @@ impl From<&CatalogError> for Problem {
             }
         };
         Self::caused_by(kind, error)
+    }
+}
+
+/// What the database itself said.
+fn below(error: &CatalogError) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_codes() {
+        use CatalogErrorKind as K;
+        for (code, expected) in [
+            ("5", K::Busy),
+            ("517", K::Busy),
+            ("11", K::Damaged),
+            ("13", K::Full),
+            ("4874", K::Full),
+            ("778", K::Unusable),
+            ("", K::Unusable),
+        ] {
+            assert_eq!(of_sqlite(code), expected, "{code}");
+        }
+        for (code, expected) in [
+            ("40P01", K::Busy),
+            ("57P01", K::Unreachable),
+            ("08006", K::Unreachable),
+            ("28P01", K::Refused),
+            ("3D000", K::Refused),
+            ("53100", K::Full),
+            ("42P01", K::Unusable),
+        ] {
+            assert_eq!(of_postgres(code), expected, "{code}");
+        }
     }
 }

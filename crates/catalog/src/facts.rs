@@ -32,6 +32,26 @@ impl Catalog {
         change.commit().await.map_err(|error| self.failed(error))
     }
 
+    /// Keeps a fact unless there is one of that name by that observer; gives the one that is kept.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn first_fact(&self, subject: &str, fact: &Fact) -> Result<Fact, CatalogError> {
+        let insert = sqlx::query(
+            "INSERT INTO facts (subject, name, observer, at, fact) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (subject, name, observer) DO NOTHING",
+        )
+        .bind(subject)
+        .bind(&fact.name)
+        .bind(&fact.observer)
+        .bind(fact.at.as_microsecond())
+        .bind(to_json(&self.place, fact)?);
+        self.write(insert).await?;
+        let kept = self.facts(subject).await?.into_iter();
+        let mut kept = kept.filter(|kept| kept.name == fact.name && kept.observer == fact.observer);
+        Ok(kept.next().unwrap_or_else(|| fact.clone()))
+    }
+
     /// What is known about a subject, by name and observer.
     ///
     /// # Errors

@@ -9,7 +9,6 @@ use std::{
     },
     path::Path,
     sync::Once,
-    time::Duration,
 };
 
 use sqlx::{
@@ -17,8 +16,10 @@ use sqlx::{
     any::{AnyPoolOptions, AnyRow, install_default_drivers},
 };
 
+use tokio::time::timeout;
+
 use crate::{
-    CatalogError, CatalogErrorKind, Fence,
+    CatalogError, CatalogErrorKind, DatabaseUrl, Fence,
     dialect::{APPLICATION_ID_NUMBER, Dialect},
     row::Columns,
     schema,
@@ -55,18 +56,44 @@ impl Catalog {
         Self::connect(&url, place).await
     }
 
-    /// Opens the catalog behind a database URL (`postgres://…`), whose driver must be built in.
-    /// `place` names it in messages: a URL may hold a password.
+    /// Opens the catalog in a PostgreSQL database; makes it where there is nothing yet.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Refused`, `NotACatalog`, `VersionTooNew`, and what [`Catalog::open`] says. In all of
+    /// these cases the database is left as it is.
+    pub async fn open_shared(url: &DatabaseUrl) -> Result<Self, CatalogError> {
+        install_drivers();
+        let place = url.place();
+        // The pool would try again and again, and forget why it failed.
+        let asked = timeout(
+            Dialect::Postgres.patience(),
+            AnyConnection::connect(url.secret()),
+        );
+        let failed = |error| CatalogError::of_database(Dialect::Postgres, &place, error);
+        match asked.await {
+            Ok(connected) => {
+                let closed = connected.map_err(failed)?.close().await;
+                closed.map_err(failed)?;
+            }
+            Err(_) => {
+                let silent = CatalogError::new(CatalogErrorKind::Unreachable, place);
+                return Err(silent.caused_by("it does not answer"));
+            }
+        }
+        Self::connect(url.secret(), place).await
+    }
+
+    /// Opens the catalog behind a database URL. `place` names it in messages: a URL may hold a password.
     ///
     /// # Errors
     /// As [`Catalog::open`].
     pub async fn connect(url: &str, place: String) -> Result<Self, CatalogError> {
         install_drivers();
         let dialect = Dialect::of_url(url);
-        let failed = |error| CatalogError::of_database(&place, error);
+        let failed = |error| CatalogError::of_database(dialect, &place, error);
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(Duration::from_secs(60))
+            .acquire_timeout(dialect.patience())
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in dialect.on_connect() {
@@ -74,6 +101,11 @@ impl Catalog {
                     }
                     Ok(())
                 })
+            })
+            // SQLite itself ends a transaction that finds no space. The driver does not learn of it, and would never
+            // again begin another one on that connection.
+            .before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
             })
             .connect(url)
             .await
@@ -88,6 +120,12 @@ impl Catalog {
         })
     }
 
+    /// Whether services on several machines may share it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.dialect == Dialect::Postgres
+    }
+
     /// Closes the connections. Dropping the catalog is as safe; this waits for it.
     pub async fn close(self) {
         self.pool.close().await;
@@ -99,7 +137,7 @@ impl Catalog {
     }
 
     pub(crate) fn failed(&self, error: sqlx::Error) -> CatalogError {
-        CatalogError::of_database(&self.place, error)
+        CatalogError::of_database(self.dialect, &self.place, error)
     }
 }
 
@@ -132,7 +170,7 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 /// Looks at an SQLite file through a connection that cannot write.
 async fn inspect(url: &str, place: &str) -> Result<(), CatalogError> {
     install_drivers();
-    let failed = |error| CatalogError::of_database(place, error);
+    let failed = |error| CatalogError::of_database(Dialect::Sqlite, place, error);
     let mut connection = AnyConnection::connect(url).await.map_err(failed)?;
     let tables = number(&mut connection, "SELECT count(*) FROM sqlite_master").await;
     if tables.map_err(failed)? == 0 {

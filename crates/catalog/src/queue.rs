@@ -123,11 +123,16 @@ impl Catalog {
     /// free for as long as this one is held.
     async fn try_claim(&self, job: JobId, owner: &Owner) -> Result<Claimed, LogError> {
         let mut change = self.change().await?;
-        let left = sqlx::query("DELETE FROM queue WHERE job = $1 RETURNING wanted_key")
-            .bind(job.to_string())
-            .fetch_optional(&mut *change)
-            .await
-            .map_err(|error| self.failed(error))?;
+        // Who finds somebody else at it does not wait for him: he takes the job up, or it waits on.
+        let held = self.dialect.passing_over_held();
+        let left = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "DELETE FROM queue WHERE job = (SELECT job FROM queue WHERE job = $1{held}) \
+             RETURNING wanted_key"
+        )))
+        .bind(job.to_string())
+        .fetch_optional(&mut *change)
+        .await
+        .map_err(|error| self.failed(error))?;
         let Some(row) = left else {
             self.undo(change).await?;
             return Err(self.waits_not(job).await);

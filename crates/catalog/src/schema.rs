@@ -29,11 +29,22 @@ pub(crate) async fn migrate(
     dialect: Dialect,
     place: &str,
 ) -> Result<(), CatalogError> {
-    let failed = |error| CatalogError::of_database(place, error);
+    let failed = |error| CatalogError::of_database(dialect, place, error);
     sqlx::query(dialect.lock_schema())
         .execute(&mut *change)
         .await
         .map_err(failed)?;
+    if let Some(count) = dialect.count_tables() {
+        let counted = sqlx::query(count).fetch_one(&mut *change).await;
+        let counted = counted.map_err(failed)?;
+        let (all, ours): (i64, i64) = (
+            counted.try_get(0).map_err(failed)?,
+            counted.try_get(1).map_err(failed)?,
+        );
+        if all > 0 && ours < 3 {
+            return Err(CatalogError::new(CatalogErrorKind::NotACatalog, place));
+        }
+    }
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS schema_versions \
          (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",

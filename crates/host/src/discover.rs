@@ -12,10 +12,10 @@ use futures::{StreamExt as _, stream};
 use tresor_catalog::{Datasource, VmRecord};
 use tresor_disk::{ErrorKind, SnapshotProvider as _, VmDescription, VmState};
 use tresor_disk_qemu::{QemuConfig, VmProvider};
-use tresor_model::{HypervisorSource, MachineDefinition, VmId};
+use tresor_model::VmId;
 use tresor_qmp::ConnectOptions;
 
-use crate::{agent_socket::agent_socket, lock::HostLock, state::StateDir, vm::vm_problem};
+use crate::{command_line::agent_of, lock::HostLock, state::StateDir, vm::vm_problem};
 
 /// So many sockets are asked at once.
 const AT_ONCE: usize = 8;
@@ -146,11 +146,6 @@ fn seen(socket: PathBuf, described: VmDescription) -> Datasource {
         },
         problem: None,
     }
-}
-
-fn agent_of(machine: &MachineDefinition) -> Option<PathBuf> {
-    let HypervisorSource::Qemu { command_line, .. } = &machine.source;
-    agent_socket(command_line)
 }
 
 /// The datasource as a VM that can be named in a problem.

@@ -5,10 +5,11 @@
 //! - One process at a time works on a VM of this machine ([`HostLock`]).
 //! - A job is what was recorded of it: its plan is built from its parameters, on whatever host it runs.
 
-mod agent_socket;
 mod backup;
+mod command_line;
 mod discover;
 mod found;
+mod here;
 mod keeping;
 pub mod keys;
 mod location;
@@ -22,8 +23,10 @@ mod state;
 mod vm;
 mod work;
 
+pub use command_line::{agent_of, qmp_of};
 pub use discover::Discovery;
 pub use found::{keep_found, known_on};
+pub use here::{embedded, here};
 pub use keys::KeyChoice;
 pub use location::{Location, stack};
 pub use lock::HostLock;

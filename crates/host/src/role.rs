@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Every job of the lane ends: it runs, it is refused with its cause, or it waits for a VM that
 //!   somebody else works on.
+//! - A job of the shared lane that cannot be begun here waits for a host that can, for a while.
 //! - A job that was begun is never taken for one that waits, and one of a process that lives is never
 //!   touched.
 //!
@@ -16,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tresor_jobs::{
-    Engine, EngineError, JobPlan, JobQueue, LogErrorKind, Silent, Ticket, WaitingJob,
+    Engine, EngineError, JobPlan, JobQueue, LogError, LogErrorKind, Silent, Ticket, WaitingJob,
 };
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
@@ -33,6 +34,8 @@ use crate::{
 pub struct RoleOptions {
     /// The queue's lane that is this host's.
     pub lane: String,
+    /// A lane of jobs that any of several hosts may do.
+    pub shared_lane: Option<String>,
     /// Most jobs that run at once, whatever the scheduler says.
     pub at_once: usize,
     /// How often the queue is looked at.
@@ -45,6 +48,7 @@ impl RoleOptions {
     pub fn new(lane: &str) -> Self {
         Self {
             lane: lane.to_owned(),
+            shared_lane: None,
             at_once: 8,
             poll: Duration::from_secs(1),
         }
@@ -116,28 +120,52 @@ impl HostRole {
         if free == 0 {
             return;
         }
-        let limit = u32::try_from(self.options.at_once).unwrap_or(u32::MAX);
-        let due = self.queue.due(&self.options.lane, Timestamp::now(), limit);
-        let due = match due.await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(%error, "the queue cannot be read");
-                return;
+        let mut new = Vec::new();
+        for lane in self.lanes() {
+            match self.due(lane).await {
+                Ok(due) => new.extend(due),
+                Err(error) => {
+                    tracing::warn!(%error, "the queue cannot be read");
+                    return;
+                }
             }
-        };
-        let new = due.into_iter().filter(|job| !running.has(job.job.id));
-        let new: Vec<_> = new.take(free).collect();
+        }
+        // What was left to others is not looked at again at once.
+        new.retain(|waiting| {
+            let job = waiting.job.id;
+            let rests = self.is_shared(&waiting.ticket.lane) && running.rests(job);
+            !running.has(job) && !rests
+        });
+        new.truncate(free);
         for waiting in new {
             let role = Arc::clone(self);
             let cancel = stop.cancel.clone();
-            running.add(waiting.job.id, async move {
-                role.one(waiting, &cancel).await;
+            // Another host may reach the vault that this one does not.
+            let job = waiting.job.id;
+            let for_others = self.is_shared(&waiting.ticket.lane) && !running.tries(job);
+            running.add(job, async move {
+                role.one(waiting, for_others, &cancel).await;
             });
         }
     }
 
-    /// One job from the queue to its end.
-    async fn one(&self, waiting: WaitingJob, cancel: &CancellationToken) {
+    async fn due(&self, lane: &str) -> Result<Vec<WaitingJob>, LogError> {
+        let limit = u32::try_from(self.options.at_once).unwrap_or(u32::MAX);
+        self.queue.due(lane, Timestamp::now(), limit).await
+    }
+
+    /// The lanes whose jobs are this role's, its own first.
+    fn lanes(&self) -> impl Iterator<Item = &str> {
+        let shared = self.options.shared_lane.as_deref();
+        std::iter::once(self.options.lane.as_str()).chain(shared)
+    }
+
+    fn is_shared(&self, lane: &str) -> bool {
+        self.options.shared_lane.as_deref() == Some(lane)
+    }
+
+    /// One job from the queue to its end. With `for_others`, one that cannot be begun here is left where it is.
+    async fn one(&self, waiting: WaitingJob, for_others: bool, cancel: &CancellationToken) {
         let job = waiting.job.id;
         let begun = match waiting.job.kind {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
@@ -150,6 +178,9 @@ impl HostRole {
         match begun {
             Ok(Begun::Over) => {}
             Ok(Begun::Busy) => self.later(&waiting).await,
+            Err(problem) if for_others => {
+                tracing::info!(%job, %problem, "the job is left to other hosts");
+            }
             Err(problem) => self.refuse(job, problem).await,
         }
     }
@@ -218,13 +249,16 @@ impl HostRole {
 
     /// Ends what dead processes left in this lane.
     async fn end_abandoned(self: &Arc<Self>, running: &mut Running) {
-        let abandoned = match self.engine.abandoned_in(&self.options.lane).await {
-            Ok(abandoned) => abandoned,
-            Err(error) => {
-                tracing::warn!(%error, "the job log cannot be read");
-                return;
+        let mut abandoned = Vec::new();
+        for lane in self.lanes() {
+            match self.engine.abandoned_in(lane).await {
+                Ok(found) => abandoned.extend(found),
+                Err(error) => {
+                    tracing::warn!(%error, "the job log cannot be read");
+                    return;
+                }
             }
-        };
+        }
         for header in abandoned {
             let job = header.job.id;
             if running.has(job) || running.rests(job) {

@@ -9,6 +9,11 @@ use tresor_model::JobId;
 /// How long a job whose VM is busy waits before it is looked at again.
 pub(crate) const BUSY_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 
+/// For so long a job that any of several hosts may do, and that cannot be begun here, is left to the others.
+pub(crate) const OTHERS_TIME: SignedDuration = SignedDuration::from_mins(10);
+/// What is remembered of tries is forgotten then: by now the job has ended.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
+
 /// The jobs that this role works on now.
 #[derive(Default)]
 pub(crate) struct Running {
@@ -17,6 +22,8 @@ pub(crate) struct Running {
     jobs: HashSet<JobId>,
     /// What was tried lately, so that it is not tried each second.
     rested: HashMap<JobId, Timestamp>,
+    /// When it was tried here for the first time.
+    tried: HashMap<JobId, Timestamp>,
 }
 
 impl Running {
@@ -33,6 +40,15 @@ impl Running {
         let now = Timestamp::now();
         let ended = self.rested.get(&job);
         ended.is_some_and(|ended| now.duration_since(*ended) < BUSY_PAUSE)
+    }
+
+    /// Notes a try. Whether others have had their time to begin the job since the first one.
+    pub(crate) fn tries(&mut self, job: JobId) -> bool {
+        let now = Timestamp::now();
+        self.tried
+            .retain(|_, first| now.duration_since(*first) < FORGOTTEN);
+        let first = *self.tried.entry(job).or_insert(now);
+        now.duration_since(first) >= OTHERS_TIME
     }
 
     pub(crate) fn add(&mut self, job: JobId, work: impl Future<Output = ()> + Send + 'static) {

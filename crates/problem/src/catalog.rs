@@ -524,6 +524,53 @@ problems! {
             "If the catalog is damaged, bring the file back from a copy. Nothing in it is needed to restore: `tresor restore --vault DIR --key-file FILE` with another `--state-dir` does without it.",
         ]
         retry AfterRemedy fault Host exit Failure;
+    DatabaseUnreachable { database, reason }
+        title "The database of the catalog is away"
+        cause "The database {database} cannot be talked to: {reason}. What needs it waits or is refused; `tresor serve` goes on by itself when it is back."
+        remedy [
+            "Start the database server, or mend the way to it; check host, port and `sslmode` of the URL (docs/service.md).",
+            "To restore without the catalog, use another `--state-dir` and no `--database`: `tresor restore --vault DIR --key-file FILE`.",
+        ]
+        retry Helps fault Host exit Failure;
+    DatabaseRefused { database, reason }
+        title "The database does not let Tresor in"
+        cause "The database {database} refuses what Tresor needs: {reason}."
+        remedy [
+            "Check user, password and name of the database in the URL, and the server's pg_hba.conf.",
+            "The user must own the database, or be allowed to make tables in it: docs/service.md has the two commands.",
+        ]
+        retry AfterRemedy fault Host exit Key;
+    DatabaseForeign { database }
+        title "The database is another program's"
+        cause "{database} holds tables, and they are no catalog of Tresor. Nothing in it was changed."
+        remedy ["Give Tresor a database of its own: an empty one, which it fills."]
+        retry AfterRemedy fault Usage exit Usage;
+    DatabaseVersionUnknown { database, found, supported }
+        title "A newer Tresor made the catalog"
+        cause "The schema of {database} has version {found}; this program knows up to {supported}. Nothing in it was changed."
+        remedy ["Install the release of Tresor that the other processes on this database run, or a newer one."]
+        retry AfterRemedy fault Usage exit Failure;
+    DatabaseFull { database }
+        title "There is no space for the catalog"
+        cause "Writing to {database} failed: no space is left. What was to be written was not, and nothing else was lost."
+        remedy ["Free or add space where the catalog lies. `tresor serve` goes on by itself then; give other commands again."]
+        retry AfterRemedy fault Host exit Failure;
+    AuthorityForeign { dir, found, expected }
+        title "This process has another certificate authority than the others"
+        cause "The services on this database are known by the authority {expected}; {dir} holds {found}."
+        remedy [
+            "Stop this process, replace {dir} by a copy of that directory from a machine where `tresor serve` runs (keep owner and modes: it holds private keys), and start it again.",
+            "If no such machine is left, start with `--adopt-authority`: this process' authority counts from then on, and hosts and API clients must be given it.",
+        ]
+        retry AfterRemedy fault Host exit Key;
+    VmElsewhere { vm, host }
+        title "The VM is on another machine"
+        cause "VM {vm} is registered on host {host}, and this command works next to the VM's disks."
+        remedy [
+            "Run the command on {host}.",
+            "If the VM has moved here, say so: `tresor vm set {vm} --qmp SOCKET`.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
     Internal { what }
         title "Tresor met a case it does not handle"
         cause "{what}"

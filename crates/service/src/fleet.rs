@@ -139,19 +139,19 @@ impl Fleet {
     }
 
     /// An item that is new, or has changed in what matters here.
-    fn update_item(&mut self, record: ItemRecord, now: Timestamp) -> Option<Effect> {
+    fn update_item(&mut self, record: ItemRecord, now: Timestamp) -> Vec<Effect> {
         let vm = record.vm;
-        if record.state != ItemState::Protected {
-            return None;
-        }
-        let outlook = Arc::clone(self.outlooks.get(&record.policy)?);
+        let outlook = self.outlooks.get(&record.policy).map(Arc::clone);
+        let Some(outlook) = outlook.filter(|_| record.state == ItemState::Protected) else {
+            return Vec::new();
+        };
         match self.items.get_mut(&vm) {
             Some(tracked) => {
                 let is_same = Arc::ptr_eq(&tracked.outlook, &outlook)
                     && place_of(&tracked.record) == place_of(&record)
                     && tracked.record.since == record.since;
                 if is_same {
-                    return None;
+                    return Vec::new();
                 }
                 let is_moved =
                     tracked.record.policy != record.policy || tracked.record.since != record.since;
@@ -162,9 +162,9 @@ impl Fleet {
                     tracked.record.memory = own;
                 }
                 tracked.outlook = outlook;
-                tracked.missed = None;
+                tracked.over = None;
                 if tracked.job.is_some() {
-                    return None; // its next window is offered when the job has ended
+                    return Vec::new(); // its next window is offered when the job has ended
                 }
                 self.scheduler.remove(vm);
             }
@@ -173,7 +173,7 @@ impl Fleet {
                     record,
                     outlook,
                     job: None,
-                    missed: None,
+                    over: None,
                 };
                 self.items.insert(vm, tracked);
             }
@@ -213,24 +213,36 @@ impl Fleet {
     }
 
     /// Offers the next window of an item that has no job.
-    fn offer(&mut self, vm: VmId, now: Timestamp) -> Option<Effect> {
-        let tracked = self.items.get(&vm)?;
-        let window = tracked.next_window(now)?;
-        let item = tracked.item(window);
-        let offered = match self.scheduler.offer(&item, now) {
-            Ok(offered) => offered,
-            Err(error) => {
-                tracing::error!(vm = %tracked.record.vm_name, %error, "no start can be placed");
-                return None;
+    fn offer(&mut self, vm: VmId, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(tracked) = self.items.get_mut(&vm) else {
+            return effects;
+        };
+        while let Some(window) = tracked.next_window(now) {
+            let item = tracked.item(window);
+            match self.scheduler.offer(&item, now) {
+                Ok(Offered::Placed(placed)) => {
+                    let slot_s = placed.offset.as_secs();
+                    let memory = &mut tracked.record.memory;
+                    if memory.slot_s.replace(slot_s) != Some(slot_s) {
+                        effects.push(Effect::Place { vm, slot_s });
+                    }
+                }
+                // By a backup that began late in the window before, say: its point is of this one.
+                Ok(Offered::Served) => {
+                    effects.extend(tracked.pass_over(window.opens));
+                    tracked.over = tracked.over.max(tracked.record.memory.last_point_at);
+                    continue;
+                }
+                Ok(Offered::Closed | Offered::CatchingUp) => {}
+                Err(error) => {
+                    let vm = &tracked.record.vm_name;
+                    tracing::error!(vm, %error, "no start can be placed");
+                }
             }
-        };
-        let Offered::Placed(placed) = offered else {
-            return None;
-        };
-        let slot_s = placed.offset.as_secs();
-        let memory = &mut self.items.get_mut(&vm)?.record.memory;
-        let is_new = memory.slot_s.replace(slot_s) != Some(slot_s);
-        is_new.then_some(Effect::Place { vm, slot_s })
+            break;
+        }
+        effects
     }
 
     /// A job of an item that waits or runs since before this state was made.
@@ -267,7 +279,7 @@ impl Fleet {
     ) {
         if let Some(tracked) = self.items.get_mut(&vm) {
             tracked.job = Some(job);
-            tracked.missed = None;
+            tracked.over = None;
             let memory = &mut tracked.record.memory;
             memory.open_window = Some(window);
             memory.last_started_at = Some(at);
@@ -376,7 +388,7 @@ impl Fleet {
         );
         let mut effects = vec![Effect::Missed { vm, text }];
         if missed.then == AfterClose::NextWindow {
-            tracked.missed = tracked.missed.max(Some(missed.window));
+            effects.extend(tracked.pass_over(missed.window));
             effects.extend(self.offer(vm, now));
         }
         effects

@@ -147,6 +147,52 @@ fn a_failure_is_tried_again_for_the_same_window_and_counted() {
     );
 }
 
+/// Due each minute.
+fn minutely() -> PolicyRecord {
+    let document = r#"{"name":"nightly","schedules":[{"calendar":"*:*","window":"1m"}]}"#;
+    PolicyRecord {
+        policy: serde_json::from_str(document).unwrap(),
+        ..nightly(1)
+    }
+}
+
+#[test]
+fn a_retry_that_comes_too_late_for_its_window_leaves_it_to_the_next_one() {
+    let mut fleet = fleet();
+    let item = item("2026-03-02T12:00:00Z", Memory::default());
+    let noon = item.since;
+    fleet.update(vec![minutely()], vec![item.clone()], noon);
+    let (first, now, _) = run_one(&mut fleet, noon, at("2026-03-02T12:05:00Z"));
+    let late = first.window.saturating_add(SignedDuration::from_secs(63));
+    let effects = fleet.ended(item.vm, &failed(Some(late.unwrap())), now);
+    assert!(matches!(effects[..], [Effect::Ended { .. }]), "{effects:?}");
+    let closed = first.window.saturating_add(SignedDuration::from_secs(61));
+    let closed = closed.unwrap();
+    let (effects, _) = fleet.tick(closed);
+    let given_up = Effect::Ended {
+        vm: item.vm,
+        end: RunEnd::GivenUp,
+    };
+    assert!(effects.contains(&given_up), "{effects:?}");
+    let (next, _, _) = run_one(&mut fleet, closed, at("2026-03-02T12:05:00Z"));
+    assert!(next.window > first.window);
+    assert_eq!((next.attempt, next.why), (1, StartReason::Window));
+}
+
+#[test]
+fn a_point_that_is_of_the_next_window_serves_that_and_not_all_to_come() {
+    let mut fleet = fleet();
+    let item = item("2026-03-02T12:00:00Z", Memory::default());
+    let until = at("2026-03-02T12:08:00Z");
+    fleet.update(vec![minutely()], vec![item.clone()], item.since);
+    let (first, now, _) = run_one(&mut fleet, item.since, until);
+    let minute = SignedDuration::from_mins(1);
+    let next = first.window.saturating_add(minute).unwrap();
+    fleet.ended(item.vm, &made(next), next);
+    let (second, _, _) = run_one(&mut fleet, now, until);
+    assert_eq!(second.window, next.saturating_add(minute).unwrap());
+}
+
 #[test]
 fn after_a_restart_a_window_that_is_being_served_is_tried_again_not_begun_anew() {
     let opens = at("2026-03-02T22:00:00Z");

@@ -1,6 +1,6 @@
 //! Looking after vaults: what retention does not keep goes, and its space is freed, without anybody asking.
 //!
-//! Only queues: jobs of the local lane do it. A run that failed or was missed is made up for by the next.
+//! Only queues: jobs of the local lane do it, wherever the vault can be reached. A run that failed or was missed is made up for by the next.
 
 use std::collections::BTreeMap;
 

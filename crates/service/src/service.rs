@@ -6,13 +6,15 @@ use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 use tresor_catalog::Catalog;
 use tresor_host::{HostRole, LocalRegistry, RoleOptions, StateDir, Stop};
+use tresor_model::HostId;
 use tresor_policy::Policy;
 use tresor_problem::Problem;
 use tresor_schedule::Limits;
 
 use crate::{discovering, scheduling::Scheduling};
 
-/// The lane of the machine that the service runs on.
+/// The lane of the machine that the service runs on; where several share a catalog, of all of them: each
+/// has a lane of its own for what lies on it.
 pub const LOCAL_LANE: &str = "local";
 
 /// How the service works.
@@ -28,6 +30,8 @@ pub struct ServiceOptions {
     pub lease_pause: Duration,
     /// Where QMP sockets of this machine's VMs may be: paths with `*` and `?`.
     pub discover: Vec<String>,
+    /// Which of several machines on one catalog this one is; `None`: it has a catalog of its own.
+    pub host: Option<HostId>,
     /// How the embedded host role works.
     pub role: RoleOptions,
 }
@@ -35,14 +39,22 @@ pub struct ServiceOptions {
 impl ServiceOptions {
     /// The usual ones.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, host: Option<HostId>) -> Self {
+        let role = match host {
+            None => RoleOptions::new(LOCAL_LANE),
+            Some(host) => RoleOptions {
+                shared_lane: Some(LOCAL_LANE.to_owned()),
+                ..RoleOptions::new(&host.to_string())
+            },
+        };
         Self {
             name: name.to_owned(),
             zone: TimeZone::system(),
             limits: Limits::default(),
             lease_pause: Duration::from_secs(5),
             discover: Vec::new(),
-            role: RoleOptions::new(LOCAL_LANE),
+            host,
+            role,
         }
     }
 }
@@ -85,7 +97,7 @@ impl Service {
         let discovers = tokio::spawn(discovering::run(
             Arc::clone(&self.catalog),
             self.state.clone(),
-            self.options.discover.clone(),
+            self.options.clone(),
             stop.drain.child_token(),
         ));
         let registry = LocalRegistry::new(Arc::clone(&self.catalog), self.state.clone());

@@ -9,6 +9,7 @@ use tresor_schedule::{Expected, Item, Outcome, Place, Priority, Window};
 
 use crate::{
     ended::{End, Made, expected},
+    fleet::Effect,
     outlook::Outlook,
 };
 
@@ -22,8 +23,8 @@ pub(crate) struct Tracked {
     pub(crate) outlook: Arc<Outlook>,
     /// Its job that waits or runs.
     pub(crate) job: Option<JobId>,
-    /// The last window that closed without a start.
-    pub(crate) missed: Option<Timestamp>,
+    /// Windows that open no later are over for it.
+    pub(crate) over: Option<Timestamp>,
 }
 
 impl Tracked {
@@ -37,7 +38,7 @@ impl Tracked {
         }
         let served = memory.last_started_at.max(Some(self.record.since))?;
         self.outlook
-            .window_after(served, self.missed, memory.last_point_at, now)
+            .window_after(served, self.over, memory.last_point_at, now)
     }
 
     /// The same as the scheduler has it.
@@ -56,6 +57,18 @@ impl Tracked {
             not_before: memory.not_before,
             kept: memory.slot_s.map(Duration::from_secs),
         }
+    }
+
+    /// Nothing starts for this window any more, nor is anything tried again for it.
+    pub(crate) fn pass_over(&mut self, opens: Timestamp) -> Option<Effect> {
+        self.over = self.over.max(Some(opens));
+        let memory = &mut self.record.memory;
+        if memory.open_window != Some(opens) {
+            return None;
+        }
+        give_up_window(memory);
+        let (vm, end) = (self.record.vm, RunEnd::GivenUp);
+        Some(Effect::Ended { vm, end })
     }
 
     /// Takes the end in; what the scheduler and the catalog are told.

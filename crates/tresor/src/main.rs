@@ -2,7 +2,9 @@
 //! the truth.
 
 mod args;
+mod authority;
 mod commands;
+mod database;
 mod output;
 mod progress;
 mod recovery;

@@ -9,7 +9,7 @@ use tresor_catalog::{Catalog, Page, TokenRecord, TokenRole};
 use tresor_front::{Front, Limits};
 use tresor_host::{StateDir, internal, usage};
 use tresor_identity::{
-    Alpn, ApiToken, Authority, Fingerprint, GivenFiles, Names, OwnCertificate, ServerCertificates,
+    Alpn, ApiToken, Fingerprint, GivenFiles, Names, OwnCertificate, ServerCertificates,
     SystemClock, Trust, server_config,
 };
 use tresor_model::TokenId;
@@ -17,7 +17,10 @@ use tresor_problem::{Kind, Problem};
 use tresor_uplink::{HostLinks, LinkOptions};
 use zeroize::Zeroizing;
 
-use crate::args::ListenArgs;
+use crate::{
+    args::{ListenArgs, ServeArgs},
+    authority,
+};
 
 /// How often it is looked whether given certificate files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -32,16 +35,17 @@ pub(crate) struct Server {
 
 /// Binds the port; the authority is made where there is none.
 pub(crate) async fn bind(
-    args: &ListenArgs,
+    serve: &ServeArgs,
     state: &StateDir,
     catalog: &Arc<Catalog>,
     changed: Arc<Notify>,
     options: ApiOptions,
 ) -> Result<Server, Problem> {
+    let args = &serve.listening;
     let dir = state.path().join("identity");
     let clock = Arc::new(SystemClock);
-    let authority = Authority::open_or_create(&dir, &Names::default(), Timestamp::now());
-    let authority = Arc::new(authority.map_err(|error| Problem::from(&error))?);
+    let authority = authority::open(&dir, catalog, serve.adopt_authority).await?;
+    let authority = Arc::new(authority);
     let fingerprint = authority.fingerprint();
     let own = OwnCertificate::new(Arc::clone(&authority), names(args)?, clock.clone());
     let own = own.map_err(|error| Problem::from(&error))?;

@@ -5,6 +5,7 @@
 )]
 
 mod backup;
+mod catalog;
 mod collect;
 mod copy;
 mod host;
@@ -17,6 +18,7 @@ mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use catalog::{CatalogCommand, NamedVault, RebuildArgs};
 pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use host::{HostArgs, HostsCommand};
@@ -69,6 +71,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "TRESOR_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+
     /// How results are printed
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: OutputFormat,
@@ -80,6 +85,26 @@ pub(crate) struct Global {
     /// Log more to stderr; twice for everything [env: TRESOR_LOG]
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// Where the catalog is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseArgs {
+    /// Keep the catalog in PostgreSQL, which several machines may share: postgres://USER@HOST/NAME. A
+    /// password in it is seen in lists of processes: then use --database-file [default: SQLite in the state
+    /// directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TRESOR_DATABASE",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+
+    /// The same, by a file with the URL that only its owner can read
+    #[arg(long, global = true, value_name = "FILE", env = "TRESOR_DATABASE_FILE")]
+    pub(crate) database_file: Option<PathBuf>,
 }
 
 /// How results are printed on stdout.
@@ -252,6 +277,9 @@ Examples:
   tresor status
   tresor status --check        # for monitoring: exits with an error when the service is down or a VM is at risk")]
     Status(StatusArgs),
+    /// Look after the catalog: what Tresor knows of vaults, VMs and recovery points
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

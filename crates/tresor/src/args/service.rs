@@ -19,6 +19,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) start_gap: Length,
 
+    /// On a shared database, go by this machine's certificate authority from now on, instead of the one that
+    /// the other processes have
+    #[arg(long)]
+    pub(crate) adopt_authority: bool,
+
     /// Where QMP sockets of VMs may be: a path with `*`; may be given several times
     #[arg(
         long,

@@ -35,6 +35,7 @@ impl<'a> Held<'a> {
         args: &BackupArgs,
     ) -> Result<Self, Problem> {
         let vm = open::vm(catalog, &args.vm).await?;
+        session.expect_here(catalog, &vm).await?;
         let state = session.state()?;
         let place = find_vault(catalog, args.access.vault.as_deref(), Some(&vm)).await?;
         let order = order(args, &vm);

@@ -22,6 +22,7 @@ mod points;
 mod points_change;
 mod policies;
 mod protect;
+mod rebuild;
 mod reconcile;
 mod repair;
 mod restore;
@@ -41,7 +42,7 @@ pub(crate) use session::Session;
 use clap::CommandFactory as _;
 use tresor_problem::Problem;
 
-use crate::args::{Cli, Command};
+use crate::args::{CatalogCommand, Cli, Command};
 
 /// Runs a command to its end.
 pub(crate) async fn run(command: Command, session: Session) -> Result<(), Problem> {
@@ -65,6 +66,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Protect(args) => protect::protect(args, &session).await,
         Command::Unprotect(args) => protect::unprotect(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
+        Command::Catalog(CatalogCommand::Rebuild(args)) => rebuild::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

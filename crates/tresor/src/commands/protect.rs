@@ -54,9 +54,9 @@ async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, P
         found => return found,
     };
     let found = found(catalog, &args.vm).await?;
-    let seen = match found.as_slice() {
+    let (seen, host) = match found.as_slice() {
         [] => return Err(missing),
-        [only] => only,
+        [only] => (&only.seen, only.host),
         _ => {
             return Err(usage(&format!(
                 "Several VMs are called {}: give one its UUID instead of a name.",

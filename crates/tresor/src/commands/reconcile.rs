@@ -40,7 +40,9 @@ pub(super) async fn run(args: ReconcileArgs, session: &Session) -> Result<(), Pr
         Some(vm) => vec![open::vm(&catalog, vm).await?.name],
         None => {
             let vms = catalog.vms().await.map_err(|error| Problem::from(&error))?;
-            vms.into_iter().map(|vm| vm.name).collect()
+            let here = session.here(&catalog).await?;
+            let here = vms.into_iter().filter(|vm| vm.host == here);
+            here.map(|vm| vm.name).collect()
         }
     };
     let mut rows = Vec::new();

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use tresor_api::ApiOptions;
 use tresor_host::{Stop, usage};
+use tresor_model::HostId;
 use tresor_policy::Length;
 use tresor_problem::Problem;
 use tresor_service::{Service, ServiceOptions};
@@ -22,7 +23,8 @@ use crate::{
 pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let state = session.state()?;
-    let mut options = ServiceOptions::new(&format!("process {}", std::process::id()));
+    let here = session.here(&catalog).await?;
+    let mut options = ServiceOptions::new(&name(here), here);
     if let Some(zone) = &args.zone {
         options.zone = TimeZone::get(zone).map_err(|error| usage(&format!("{error}.")))?;
     }
@@ -33,7 +35,7 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         ..ApiOptions::default()
     };
     let service = Service::new(Arc::clone(&catalog), state.clone(), options).await?;
-    let server = server::bind(&args.listening, &state, &catalog, service.changed(), api).await?;
+    let server = server::bind(&args, &state, &catalog, service.changed(), api).await?;
     tell(
         session,
         &server,
@@ -50,6 +52,15 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         tracing::error!(%error, "the listening loop panicked");
     }
     Ok(())
+}
+
+/// What this process is called among several.
+fn name(here: Option<HostId>) -> String {
+    let pid = std::process::id();
+    match here {
+        None => format!("process {pid}"),
+        Some(here) => format!("process {pid} of host {here}"),
+    }
 }
 
 fn seconds(length: Length) -> Duration {

@@ -3,14 +3,15 @@
 use std::{io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
-use tresor_catalog::Catalog;
-use tresor_host::StateDir;
+use tresor_catalog::{Catalog, VmRecord};
+use tresor_host::{StateDir, here};
 use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, JobView, NewJob, Warning};
-use tresor_model::{JobId, JobKind, JobState};
+use tresor_model::{HostId, JobId, JobKind, JobState};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
     args::Global,
+    database,
     output::{Output, note},
     progress::Progress,
 };
@@ -37,7 +38,33 @@ impl Session {
     }
 
     pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>, Problem> {
-        Ok(Arc::new(self.state()?.catalog().await?))
+        let state = self.state()?;
+        Ok(Arc::new(
+            database::open(&self.global.database, &state).await?,
+        ))
+    }
+
+    /// Which of several machines on this catalog this one is.
+    pub(crate) async fn here(&self, catalog: &Catalog) -> Result<Option<HostId>, Problem> {
+        here(&self.state()?, catalog).await
+    }
+
+    /// Refuses what is done next to a VM's disks when they are on another machine.
+    pub(crate) async fn expect_here(
+        &self,
+        catalog: &Catalog,
+        vm: &VmRecord,
+    ) -> Result<(), Problem> {
+        let there = match vm.host {
+            host if host == self.here(catalog).await? => return Ok(()),
+            None => "that keeps its catalog to itself".to_owned(),
+            Some(host) => match catalog.host(host).await {
+                Ok(known) => known.name,
+                Err(_) => host.to_string(),
+            },
+        };
+        let vm = vm.name.clone();
+        Err(Kind::VmElsewhere { vm, host: there }.into())
     }
 
     /// Whether stderr is to say nothing of progress.

@@ -1,6 +1,9 @@
 //! `tresor vault …`
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::json;
@@ -129,13 +132,7 @@ async fn add(
     let newcomer = Newcomer::check(session, place, name).await?;
     let place = VaultPlace::at(newcomer.place.clone());
     let vault = open_vault(&place, &VaultAccess { vault: None, key }).await?;
-    let (key_file, key) = newcomer.make_key_file()?;
-    let added = vault.add_key_slot(&key, &newcomer.name).await;
-    added.map_err(|error| {
-        std::fs::remove_file(&key_file).ok();
-        vault_problem(&error, &newcomer.location)
-    })?;
-    newcomer.register(&vault, &key_file).await?;
+    let key_file = newcomer.add_key(&vault).await?;
     let (name, location) = (&newcomer.name, &newcomer.location);
     let result = json!({
         "name": name, "id": vault.id(), "location": location, "key_file": key_file,
@@ -154,17 +151,17 @@ async fn add(
 }
 
 /// A vault that this machine is about to know.
-struct Newcomer {
+pub(super) struct Newcomer {
     state: StateDir,
-    catalog: Catalog,
-    name: String,
+    catalog: Arc<Catalog>,
+    pub(super) name: String,
     place: Location,
     location: String,
 }
 
 impl Newcomer {
     /// Neither its name nor its place may be taken.
-    async fn check(
+    pub(super) async fn check(
         session: &Session,
         place: Location,
         name: Option<String>,
@@ -174,7 +171,7 @@ impl Newcomer {
             .or_else(|| place.short_name())
             .ok_or_else(|| usage("Give the vault a name with --name."))?;
         let state = session.state()?;
-        let catalog = state.catalog().await?;
+        let catalog = session.catalog().await?;
         let known = catalog
             .vaults()
             .await
@@ -195,6 +192,18 @@ impl Newcomer {
         })
     }
 
+    /// Gives this machine a key of its own for a vault that was opened, and registers the vault.
+    pub(super) async fn add_key(&self, vault: &Vault) -> Result<PathBuf, Problem> {
+        let (key_file, key) = self.make_key_file()?;
+        let added = vault.add_key_slot(&key, &self.name).await;
+        added.map_err(|error| {
+            std::fs::remove_file(&key_file).ok();
+            vault_problem(&error, &self.location)
+        })?;
+        self.register(vault, &key_file).await?;
+        Ok(key_file)
+    }
+
     /// Makes a key, and a file that keeps it for this machine.
     fn make_key_file(&self) -> Result<(PathBuf, KeyMaterial), Problem> {
         let key_file = self.state.key_file(&self.name);
@@ -207,7 +216,7 @@ impl Newcomer {
         Ok((key_file, KeyMaterial::KeyFile(key)))
     }
 
-    async fn register(&self, vault: &Vault, key_file: &Path) -> Result<(), Problem> {
+    pub(super) async fn register(&self, vault: &Vault, key_file: &Path) -> Result<(), Problem> {
         let entry = VaultRecord {
             name: self.name.clone(),
             id: vault.id(),

@@ -83,7 +83,7 @@ async fn add(session: &Session, asked: Registration) -> Result<(), Problem> {
         id: VmId::generate(), // until the VM itself has said it
         qmp_socket: absolute(&asked.qmp),
         agent_socket: asked.agent.map(|path| absolute(&path)),
-        host: None, // this machine
+        host: session.here(&catalog).await?,
         excluded_disks: asked.exclude,
         included_disks: asked.include,
         machine: None, // so it must run
@@ -176,6 +176,7 @@ impl From<VmRecord> for Row {
 async fn show(session: &Session, name: &str) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vm = open::vm(&catalog, name).await?;
+    session.expect_here(&catalog, &vm).await?;
     let described = describe(&vm, &session.state()?).await?;
     let agent = match (guest_agent(&vm)?, &described.state) {
         (None, _) => "no socket is registered".to_owned(),

@@ -61,6 +61,7 @@ pub(super) async fn set(session: &Session, args: VmSetArgs) -> Result<(), Proble
             }
             .into());
         }
+        vm.host = session.here(&catalog).await?;
     }
     let changed = catalog.update_vm(&vm).await;
     changed.map_err(|error| Problem::from(&error))?;

@@ -34,7 +34,10 @@ pub(super) async fn remove(session: &Session, args: VmRemoveArgs) -> Result<(), 
     } else {
         None
     };
-    let bitmaps = take_bitmaps_out(session, &vm).await;
+    let bitmaps = match session.expect_here(&catalog, &vm).await {
+        Ok(()) => take_bitmaps_out(session, &vm).await,
+        Err(elsewhere) => Err(elsewhere),
+    };
     let mut expired = Vec::new();
     let mut kept = Vec::new();
     if let Some((vault, points, held)) = expire {

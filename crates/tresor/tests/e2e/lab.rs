@@ -23,6 +23,8 @@ pub(crate) const VM: &str = "vm";
 pub(crate) struct Lab {
     dir: TempDir,
     pub(crate) recovery_key: String,
+    /// URL of a shared database; `None`: the catalog is in the state directory.
+    pub(crate) database: Option<String>,
 }
 
 impl Lab {
@@ -38,6 +40,7 @@ impl Lab {
         Self {
             dir: tempfile::tempdir().unwrap(),
             recovery_key: String::new(),
+            database: None,
         }
     }
 
@@ -91,12 +94,7 @@ impl Lab {
         self.command_printing("text", &self.state(), args)
     }
 
-    /// The program of another machine, which keeps its state there.
-    pub(crate) fn command_of(&self, state: &Path, args: &[&str]) -> Command {
-        self.command_with_state(state, args)
-    }
-
-    fn command_with_state(&self, state: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command_with_state(&self, state: &Path, args: &[&str]) -> Command {
         self.command_printing("json", state, args)
     }
 
@@ -108,6 +106,8 @@ impl Lab {
             .args(args)
             .env_remove("TRESOR_KEY_FILE")
             .env_remove("TRESOR_VAULT")
+            .env_remove("TRESOR_DATABASE")
+            .envs(self.database.as_ref().map(|url| ("TRESOR_DATABASE", url)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

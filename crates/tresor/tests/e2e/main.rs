@@ -21,7 +21,11 @@ mod machines;
 mod namespaces;
 mod object_lock;
 mod old_qemu;
+mod postgres;
+#[path = "../../../catalog/tests/support/postgres_server.rs"]
+mod postgres_server;
 mod problems;
+mod rebuild;
 mod remote_hosts;
 mod restore;
 mod retention;

@@ -126,7 +126,7 @@ impl Site {
             "--discover",
             &pattern,
         ];
-        let command = self.lab.command_of(&state, &[&args[..], more].concat());
+        let command = self.lab.command_with_state(&state, &[&args[..], more].concat());
         let (vault, state) = (self.lab.vault(), self.lab.state());
         let mut command = self.networks.in_host(host, &[&vault, &state], &command);
         let mut child = command
@@ -324,7 +324,7 @@ async fn a_token_lets_one_host_in_once_and_a_host_that_was_revoked_is_sent_away(
             "host", "--server", &server, "--name", name, "--token", token,
         ];
         let elsewhere = tempfile::tempdir().unwrap();
-        let command = site.lab.command_of(elsewhere.path(), &args);
+        let command = site.lab.command_with_state(elsewhere.path(), &args);
         let mut command = site.networks.in_host(0, &[], &command);
         command
             .stdin(Stdio::null())

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Due each minute, and tried again soon.
-const MINUTELY: &str = r#"
+pub(crate) const MINUTELY: &str = r#"
 name = "minutely"
 [[schedules]]
 calendar = "*:*"
@@ -31,7 +31,7 @@ longest_pause = "10s"
 "#;
 
 /// Long enough for a few windows, whatever the machine does.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 const NAMES: [&str; 2] = ["db01", "web01"];
 
@@ -72,7 +72,7 @@ fn told(lab: &Lab) -> String {
     std::fs::read_to_string(lab.path("serve.log")).unwrap_or_default()
 }
 
-async fn points(lab: &Lab, vm: &str) -> Vec<Value> {
+pub(crate) async fn points(lab: &Lab, vm: &str) -> Vec<Value> {
     lab.run(&["points", "list", vm]).await.rows()
 }
 
@@ -209,7 +209,7 @@ async fn a_vm_that_was_found_is_protected_by_its_name_and_followed() {
 }
 
 /// What `serve` says when it listens.
-async fn serving(child: &mut Child) -> Value {
+pub(crate) async fn serving(child: &mut Child) -> Value {
     let stdout = child.stdout.take().unwrap();
     let mut lines = BufReader::new(stdout).lines();
     let line = lines.next_line().await.unwrap().unwrap();
@@ -217,7 +217,7 @@ async fn serving(child: &mut Child) -> Value {
 }
 
 /// A request by another program, which trusts the service's authority: status and body.
-async fn request(lab: &Lab, url: &str, path: &str, more: &[&str]) -> (u16, String) {
+pub(crate) async fn request(lab: &Lab, url: &str, path: &str, more: &[&str]) -> (u16, String) {
     let ca = lab.state().join("identity/ca.crt");
     let output = tokio::process::Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "60", "--cacert"])

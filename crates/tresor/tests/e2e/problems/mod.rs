@@ -3,6 +3,7 @@
 //! `cargo xtask check` counts: a code that no test of this crate raises fails it. Codes that other
 //! files here raise (`Interrupted`, `SnapshotLost`, `ChunkDamaged` and the like) are not repeated.
 
+mod database;
 mod guest;
 mod jobs;
 mod key;

@@ -70,7 +70,7 @@ async fn a_full_vault_can_be_collected() {
 }
 
 /// Fills the file system to its last page.
-fn fill(path: &Path) {
+pub(super) fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 4 << 10] {
         let piece = vec![0; size];
