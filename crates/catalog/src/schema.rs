@@ -15,6 +15,7 @@ const STEPS: &[(i64, &str)] = &[
     (6, include_str!("../migrations/0006_verified.sql")),
     (7, include_str!("../migrations/0007_queue.sql")),
     (8, include_str!("../migrations/0008_service.sql")),
+    (9, include_str!("../migrations/0009_notify.sql")),
 ];
 
 /// The newest version this program knows.
