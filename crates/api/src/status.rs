@@ -19,6 +19,7 @@ pub fn status_of(problem: &Problem) -> StatusCode {
         "ObjectExists" | "VmExists" | "VaultExists" | "ObjectInUse" | "ProtectionStopped" => {
             StatusCode::CONFLICT
         }
+        "NotificationFailed" => StatusCode::BAD_GATEWAY,
         "StateUnusable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => of_class(problem.exit),
     }

@@ -3,14 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tresor_catalog::Catalog;
 use tresor_host::{HostRole, LocalRegistry, RoleOptions, StateDir, Stop};
 use tresor_policy::Policy;
 use tresor_problem::Problem;
 use tresor_schedule::Limits;
 
-use crate::{discovering, scheduling::Scheduling};
+use crate::{
+    Sending, Vitals, discovering,
+    scheduling::{Outside, Scheduling},
+    telling::beat,
+};
 
 /// The lane of the machine that the service runs on.
 pub const LOCAL_LANE: &str = "local";
@@ -28,6 +35,10 @@ pub struct ServiceOptions {
     pub lease_pause: Duration,
     /// Where QMP sockets of this machine's VMs may be: paths with `*` and `?`.
     pub discover: Vec<String>,
+    /// What is called while this process schedules: silence says that it is dead.
+    pub heartbeat: Option<String>,
+    /// How often it is called.
+    pub heartbeat_every: Duration,
     /// How the embedded host role works.
     pub role: RoleOptions,
 }
@@ -42,6 +53,8 @@ impl ServiceOptions {
             limits: Limits::default(),
             lease_pause: Duration::from_secs(5),
             discover: Vec::new(),
+            heartbeat: None,
+            heartbeat_every: Duration::from_secs(60),
             role: RoleOptions::new(LOCAL_LANE),
         }
     }
@@ -53,6 +66,7 @@ pub struct Service {
     state: StateDir,
     options: ServiceOptions,
     changed: Arc<Notify>,
+    vitals: Arc<Vitals>,
 }
 
 impl Service {
@@ -71,7 +85,14 @@ impl Service {
             state,
             options,
             changed: Arc::default(),
+            vitals: Arc::default(),
         })
+    }
+
+    /// What this process says of itself while it works.
+    #[must_use]
+    pub fn vitals(&self) -> Arc<Vitals> {
+        Arc::clone(&self.vitals)
     }
 
     /// To be told when somebody has changed what is protected, so that it counts at once.
@@ -88,6 +109,17 @@ impl Service {
             self.options.discover.clone(),
             stop.drain.child_token(),
         ));
+        let (pulse, pulses) = watch::channel(None);
+        let mut tells = JoinSet::new();
+        if let Some(url) = self.options.heartbeat.clone() {
+            tells.spawn(beat(url, pulses, stop.drain.child_token()));
+        }
+        match Sending::new(Arc::clone(&self.catalog), self.options.zone.clone()) {
+            Ok(sending) => {
+                tells.spawn(sending.run(stop.drain.child_token()));
+            }
+            Err(error) => tracing::error!(%error, "nobody will be told of anything"),
+        }
         let registry = LocalRegistry::new(Arc::clone(&self.catalog), self.state.clone());
         let role = HostRole::new(
             Arc::clone(&self.catalog) as _,
@@ -95,7 +127,12 @@ impl Service {
             self.state,
             self.options.role.clone(),
         );
-        let scheduling = Scheduling::new(self.catalog, self.options, self.changed);
+        let outside = Outside {
+            changed: self.changed,
+            vitals: self.vitals,
+            pulse,
+        };
+        let scheduling = Scheduling::new(self.catalog, self.options, outside);
         let schedules = tokio::spawn(scheduling.run(stop.drain.child_token()));
         Arc::new(role).run(&stop).await;
         stop.drain.cancel();
@@ -105,6 +142,11 @@ impl Service {
         ] {
             if let Err(error) = ended {
                 tracing::error!(%error, what, "a loop panicked");
+            }
+        }
+        while let Some(ended) = tells.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "telling panicked");
             }
         }
     }

@@ -9,6 +9,7 @@ mod collect;
 mod copy;
 mod jobs;
 mod key;
+mod notify;
 mod points;
 mod retention;
 mod service;
@@ -20,6 +21,7 @@ pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
+pub(crate) use notify::{AddCommand, MailArgs, NotifyCommand, TlsArg, WebhookArgs, WhenArgs};
 pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
@@ -78,6 +80,19 @@ pub(crate) struct Global {
     /// Log more to stderr; twice for everything [env: TRESOR_LOG]
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// How the log is written to stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, with the job's trace and span ids
+    Json,
 }
 
 /// How results are printed on stdout.
@@ -237,6 +252,9 @@ Examples:
   tresor status
   tresor status --check        # for monitoring: exits with an error when the service is down or a VM is at risk")]
     Status(StatusArgs),
+    /// Who is told of what happens, by mail or webhook
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

@@ -13,6 +13,7 @@ mod held;
 mod hold;
 mod jobs;
 mod key;
+mod notify;
 mod open;
 mod partial;
 mod points;
@@ -60,6 +61,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Protect(args) => protect::protect(args, &session).await,
         Command::Unprotect(args) => protect::unprotect(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
+        Command::Notify(command) => notify::run(command, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

@@ -18,6 +18,7 @@ mod interrupt;
 mod interrupts;
 mod lab;
 mod machines;
+mod notify;
 mod object_lock;
 mod old_qemu;
 mod problems;
