@@ -64,10 +64,12 @@ fn letter(mail: &Mail, message: &Message) -> Result<Letter, SendError> {
         .subject(subject)
         .header(AutoSubmitted)
         .date_now();
-    if let Some(first) = message.events().first() {
-        // The same each time that it is sent: mail programs show it once.
-        let domain = from.email.domain();
-        letter = letter.message_id(Some(format!("<{}@{domain}>", first.id)));
+    let events = message.events();
+    if let (Some(first), Some(last)) = (events.first(), events.last()) {
+        // The same for the same events each time that they are sent: mail programs show them once.
+        let (domain, number) = (from.email.domain(), events.len());
+        let id = format!("<{}.{}.{number}@{domain}>", first.id, last.id);
+        letter = letter.message_id(Some(id));
     }
     for to in &mail.to {
         letter = letter.to(to.parse().map_err(unfit)?);

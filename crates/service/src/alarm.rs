@@ -96,3 +96,7 @@ pub(crate) async fn open(catalog: &Catalog) -> Result<Vec<AlertRecord>, CatalogE
         all.extend(more);
     }
 }
+
+#[cfg(test)]
+#[path = "alarm_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tresor_catalog::{
-    CatalogErrorKind, Counted, Counts, ItemFilter, ItemRecord, Page as ListPage, Tally,
+    CatalogErrorKind, Counted, Counts, ItemFilter, ItemRecord, ItemState, Page as ListPage, Tally,
 };
 use tresor_service::{Outlook, SCHEDULER_LEASE, Standing};
 
@@ -87,7 +87,9 @@ async fn items(state: &ApiState, page: &mut Page, now: Timestamp) -> Answer<()> 
         counts[place] += 1;
         seen.push(Seen {
             item,
-            gap: outlook.and_then(Outlook::gap),
+            gap: outlook
+                .filter(|_| item.state == ItemState::Protected)
+                .and_then(Outlook::gap),
             due: outlook.and_then(|outlook| Standing::due(item, outlook, now)),
         });
     }
@@ -171,13 +173,11 @@ fn unit(tally: Tally) -> f64 {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has nothing but f64")]
 fn bounds(tally: Tally) -> Vec<f64> {
     let bounds = tally.bounds().iter();
     bounds.map(|bound| *bound as f64 / unit(tally)).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has nothing but f64")]
 fn scaled<'a>(tally: Tally, counted: &'a Counted, bounds: &'a [f64]) -> Histogram<'a> {
     Histogram {
         bounds,
@@ -241,7 +241,6 @@ async fn channels(state: &ApiState, page: &mut Page) -> Answer<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has nothing but f64")]
 fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1e3
 }

@@ -45,7 +45,6 @@ pub(crate) struct Samples<'a> {
 
 impl Samples<'_> {
     /// A value; as many labels as the table has, in its order.
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus has nothing but f64")]
     pub(crate) fn count(&mut self, labels: &[&str], value: u64) {
         self.value(labels, value as f64);
     }
@@ -56,7 +55,6 @@ impl Samples<'_> {
         self.sample("", labels, None, value);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus has nothing but f64")]
     pub(crate) fn histogram(&mut self, labels: &[&str], histogram: Histogram<'_>) {
         for (bound, number) in histogram.bounds.iter().zip(histogram.up_to) {
             let bound = bound.to_string();

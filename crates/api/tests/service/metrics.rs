@@ -55,6 +55,10 @@ async fn scrape(service: &Service) -> String {
     answer.text
 }
 
+fn seconds(at: Timestamp) -> f64 {
+    SignedDuration::from_secs(at.as_second()).as_secs_f64()
+}
+
 /// The value of a sample.
 fn value(text: &str, sample: &str) -> Option<f64> {
     let line = text
@@ -167,29 +171,29 @@ async fn what_is_there_is_told_as_prometheus_reads_it() {
     let text = scrape(&service).await;
     promtool(&["check", "metrics"], &text);
     let count = |sample: &str| value(&text, sample).unwrap_or_else(|| panic!("{sample}: {text}"));
-    assert_eq!(count(r#"tresor_items{standing="late"}"#) as u64, 2);
+    assert_eq!(count(r#"tresor_items{standing="late"}"#), 2.0);
     let labels = r#"{vm="web\"} 1\n\\evil",policy="nightly",vault="main"}"#;
     let gap = count(&format!("tresor_item_allowed_gap_seconds{labels}"));
     assert!(gap > 24.0 * 3600.0, "{gap}");
     let last = count(&format!("tresor_item_last_point_timestamp_seconds{labels}"));
     let due = count(&format!("tresor_item_due_timestamp_seconds{labels}"));
-    assert!(last + gap < due && due < now.as_second() as f64);
+    assert!(last + gap < due && due < seconds(now));
     let ended = r#"tresor_jobs_ended_total{kind="collect",state="completed"}"#;
-    assert_eq!(count(ended) as u64, 1);
-    assert_eq!(count(r#"tresor_jobs_running{kind="collect"}"#) as u64, 1);
-    assert_eq!(count(r#"tresor_jobs_queued{lane="local"}"#) as u64, 1);
+    assert_eq!(count(ended), 1.0);
+    assert_eq!(count(r#"tresor_jobs_running{kind="collect"}"#), 1.0);
+    assert_eq!(count(r#"tresor_jobs_queued{lane="local"}"#), 1.0);
     assert!(count(r#"tresor_jobs_queued_oldest_seconds{lane="local"}"#) >= 3600.0);
     let wait = r#"tresor_job_queue_wait_seconds_sum{kind="collect"}"#;
     assert!((3599.0..3601.0).contains(&count(wait)));
     let bucket =
         r#"tresor_sub_task_duration_seconds_bucket{kind="collect",sub_task="Free space",le="1"}"#;
-    assert_eq!(count(bucket) as u64, 1);
-    assert_eq!(count(r#"tresor_alerts_open{code="VmNotFound"}"#) as u64, 1);
+    assert_eq!(count(bucket), 1.0);
+    assert_eq!(count(r#"tresor_alerts_open{code="VmNotFound"}"#), 1.0);
     let collected = r#"tresor_vault_last_job_timestamp_seconds{vault="main",kind="collect"}"#;
-    assert!((count(collected) - now.as_second() as f64).abs() < 2.0);
+    assert!((count(collected) - seconds(now)).abs() < 2.0);
     let route =
         r#"tresor_http_requests_total{method="GET",route="/api/v1/items/{vm}",status="400"}"#;
-    assert_eq!(count(route) as u64, 1);
+    assert_eq!(count(route), 1.0);
     assert!(count("process_resident_memory_bytes") > 1e6);
 
     let samples: String = text

@@ -167,4 +167,42 @@ mod tests {
             assert_eq!(moment, Some(expected.parse().unwrap()), "{now}");
         }
     }
+
+    #[tokio::test]
+    async fn a_summary_is_kept_once_a_day_for_who_wants_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&directory.path().join("catalog.db")).await;
+        let catalog = catalog.unwrap();
+        let made: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        for (name, digest) in [("daily", Some("07:00")), ("never", None)] {
+            let channel = tresor_catalog::ChannelRecord {
+                name: name.to_owned(),
+                settings: serde_json::json!({
+                    "way": {"webhook": {"url": "https://example.org"}}, "digest": digest,
+                }),
+                secret: None,
+                created_at: made,
+                last_sent_at: None,
+                failing_since: None,
+                failure: None,
+                digest_at: None,
+            };
+            catalog.set_channel(&channel, false).await.unwrap();
+        }
+        let mut counts = Vec::new();
+        for now in [
+            "2026-03-02T12:00:01Z",
+            "2026-03-03T06:59:59Z",
+            "2026-03-03T07:00:00Z",
+            "2026-03-03T07:00:30Z",
+            "2026-03-05T00:00:00Z",
+        ] {
+            let now = now.parse().unwrap();
+            add_due(&catalog, &TimeZone::UTC, now).await.unwrap();
+            let due = catalog.due_notifications(Timestamp::MAX, 10).await.unwrap();
+            assert!(due.iter().all(|waits| waits.channel == "daily"));
+            counts.push(due.len());
+        }
+        assert_eq!(counts, [0, 0, 1, 1, 2], "what was missed is told once");
+    }
 }

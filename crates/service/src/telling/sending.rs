@@ -26,7 +26,7 @@ use super::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const DIGEST_EVERY: Duration = Duration::from_secs(30);
 /// Of one message; the rest goes with the next.
-const TOGETHER: usize = 50;
+const TOGETHER: usize = 100;
 const AT_ONCE: u32 = 500;
 /// A mail server may take its time with each of its answers.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
@@ -250,8 +250,10 @@ async fn send(
     let settings = settings_of(channel).ok_or_else(|| unfit("its settings are not known here"))?;
     let secret = channel.secret.as_ref().map(|secret| secret.reveal());
     let sent = timeout(SEND_LIMIT, sender.send(&settings, secret, message));
-    sent.await
-        .map_err(|_| unfit("it took longer than a minute"))?
+    sent.await.map_err(|_| SendError::Unreachable {
+        server: settings.place(),
+        reason: "it took longer than a minute".to_owned(),
+    })?
 }
 
 fn problem(channel: &str, error: &SendError) -> Problem {

@@ -27,7 +27,7 @@ async fn a_process_killed_between_sending_and_noting_loses_nothing() {
     let directory = tempfile::tempdir().expect("directory");
     let catalog = catalog(directory.path()).await;
     let sink = HttpSink::start().await.expect("sink");
-    channel(&catalog, "ops", sink.url(), json!({})).await;
+    channel(&catalog, "ops", sink.url(), &json!({})).await;
     let id = tell(&catalog, "ops", "web01").await.to_string();
     // It is sent, and the answer never comes: that is when the process dies.
     sink.answer(Answering::Never);

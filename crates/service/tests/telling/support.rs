@@ -21,7 +21,7 @@ pub(crate) fn sending(catalog: &Arc<Catalog>) -> Arc<Sending> {
 }
 
 /// A webhook with more settings.
-pub(crate) async fn channel(catalog: &Catalog, name: &str, url: &str, more: Value) {
+pub(crate) async fn channel(catalog: &Catalog, name: &str, url: &str, more: &Value) {
     let mut settings = json!({"way": {"webhook": {"url": url}}});
     let members = settings.as_object_mut().expect("members");
     members.extend(more.as_object().expect("members").clone());

@@ -14,7 +14,7 @@ async fn a_server_that_is_away_gets_everything_at_once_when_it_is_back() {
     let sink = HttpSink::start().await.expect("sink");
     let (url, port) = (sink.url().to_owned(), sink.port());
     drop(sink);
-    channel(&catalog, "ops", &url, json!({})).await;
+    channel(&catalog, "ops", &url, &json!({})).await;
     let told = [
         tell(&catalog, "ops", "web01").await.to_string(),
         tell(&catalog, "ops", "web02").await.to_string(),
@@ -46,8 +46,8 @@ async fn a_channel_that_stays_away_is_an_alert_told_by_others_and_then_given_up(
         HttpSink::start().await.expect("sink"),
     );
     broken.answer(Answering::Status(500));
-    channel(&catalog, "broken", broken.url(), json!({})).await;
-    channel(&catalog, "good", good.url(), json!({})).await;
+    channel(&catalog, "broken", broken.url(), &json!({})).await;
+    channel(&catalog, "good", good.url(), &json!({})).await;
     tell(&catalog, "broken", "web01").await;
     let sending = sending(&catalog);
     for hour in 0..6 {
@@ -91,7 +91,7 @@ async fn two_processes_send_each_thing_once() {
         catalog(directory.path()).await,
         catalog(directory.path()).await,
     );
-    channel(&one, "ops", sink.url(), json!({})).await;
+    channel(&one, "ops", sink.url(), &json!({})).await;
     let mut told = Vec::new();
     for number in 0..40 {
         told.push(tell(&one, "ops", &format!("vm{number}")).await.to_string());
@@ -118,7 +118,7 @@ async fn what_nobody_understands_is_given_up_and_the_rest_is_sent() {
     let directory = tempfile::tempdir().expect("directory");
     let catalog = catalog(directory.path()).await;
     let sink = HttpSink::start().await.expect("sink");
-    channel(&catalog, "ops", sink.url(), json!({})).await;
+    channel(&catalog, "ops", sink.url(), &json!({})).await;
     tell(&catalog, "gone", "web01").await;
     tell(&catalog, "ops", "web02").await;
     sending(&catalog).send_due(later(0)).await.expect("sent");
