@@ -1,7 +1,5 @@
 //! A server that is away and comes back, one that stays away, and several processes that send.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tresor_testkit::sinks::{Answering, HttpSink};
 
@@ -98,10 +96,7 @@ async fn two_processes_send_each_thing_once() {
     }
     let (first, second) = (sending(&one), sending(&two));
     let at = later(0);
-    let (first, second) = tokio::join!(
-        Arc::clone(&first).send_due(at),
-        Arc::clone(&second).send_due(at)
-    );
+    let (first, second) = tokio::join!(first.send_due(at), second.send_due(at));
     first.and(second).expect("sent");
     let mut heard: Vec<_> = sink
         .heard()
