@@ -480,7 +480,7 @@ problems! {
         cause "{count} VMs are late or have a problem that does not pass by itself: {vms}"
         remedy ["`tresor status` says for each what is wrong and what to do."]
         retry AfterRemedy fault Usage exit Failure;
-RecoveryPointLate { vm, last, due }
+    RecoveryPointLate { vm, last, due }
         title "A VM's next recovery point should be there"
         cause "The last recovery point of {vm} is {last}, and by its policy the next one had to be there at {due}."
         remedy [
@@ -498,7 +498,7 @@ RecoveryPointLate { vm, last, due }
             "If it is set up wrongly, `tresor notify remove {channel}` and add it again.",
         ]
         retry Helps fault Host exit Failure;
-        ObjectNotFound { object, name }
+    ObjectNotFound { object, name }
         title "There is no such object"
         cause "There is no {object} {name}."
         remedy ["Look at the list of what there is: the name may have a slip, or somebody has removed or renamed it."]
