@@ -42,7 +42,7 @@ pub(crate) fn job_span<C: Send>(plan: &JobPlan<C>) -> Span {
 pub(crate) fn sub_task_span(job: JobId, index: usize, name: &str) -> Span {
     tracing::error_span!(
         "sub_task",
-        name,
+        sub_task = name,
         span_id = span_id(job, Some(index)),
         parent_span_id = span_id(job, None),
     )
@@ -52,8 +52,8 @@ pub(crate) fn sub_task_span(job: JobId, index: usize, name: &str) -> Span {
 pub(crate) fn log(event: &JobEvent, view: &JobView) {
     match event {
         JobEvent::Started { sub_task } => {
-            let name = name(view, *sub_task);
-            tracing::debug!(name, "a sub-task began");
+            let sub_task = name(view, *sub_task);
+            tracing::debug!(sub_task, "a sub-task began");
         }
         JobEvent::Succeeded { sub_task, .. } | JobEvent::Failed { sub_task, .. } => {
             let task = view.sub_tasks.get(*sub_task);
@@ -61,7 +61,7 @@ pub(crate) fn log(event: &JobEvent, view: &JobView) {
             let problem = task.and_then(|task| task.problem.as_ref());
             let code = problem.map(|problem| problem.code.as_str());
             tracing::info!(
-                name = name(view, *sub_task),
+                sub_task = name(view, *sub_task),
                 took_ms,
                 code,
                 "a sub-task ended"

@@ -98,7 +98,7 @@ async fn lines_of_a_job_bear_its_ids() {
         assert_eq!(trace["trace_id"], trace_id(job));
         assert_eq!(span["span_id"], span_id(job, Some(0)));
         assert_eq!(span["parent_span_id"], trace["span_id"]);
-        assert_eq!(span["name"], "Say");
+        assert_eq!(span["sub_task"], "Say");
     }
 }
 
@@ -113,7 +113,7 @@ async fn beginnings_and_ends_are_told_with_how_long_they_took() {
     };
     let sub_task = &said("a sub-task ended")["fields"];
     assert_eq!(
-        (&sub_task["name"], &sub_task["code"]),
+        (&sub_task["sub_task"], &sub_task["code"]),
         (&Value::from("Say"), &Value::from("Internal"))
     );
     assert!(sub_task["took_ms"].is_u64());

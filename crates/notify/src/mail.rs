@@ -1,5 +1,7 @@
 //! A mail in plain text.
 
+use std::time::Duration;
+
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message as Letter, Tokio1Executor,
     message::{
@@ -15,6 +17,9 @@ use lettre::{
 use crate::{
     Mail, Message, SendError, Tls, error::chain, sender::LIMIT, text::one_line, webhook::fill,
 };
+
+/// For a mail, from the connection to the server's word that it has it.
+const TALK: Duration = Duration::from_secs(45);
 
 /// Says to mail programs that nobody wrote this: no answer by a machine (RFC 3834).
 #[derive(Debug, Clone)]
@@ -42,7 +47,13 @@ pub(crate) async fn send(
     let letter = letter(mail, message)?;
     let transport = transport(mail, password)?;
     let server = format!("{}:{}", mail.server, mail.port());
-    match transport.send(letter).await {
+    // The library's own limit is for connecting only.
+    let sent = tokio::time::timeout(TALK, transport.send(letter)).await;
+    let Ok(sent) = sent else {
+        let reason = "it says nothing any more".to_owned();
+        return Err(SendError::Unreachable { server, reason });
+    };
+    match sent {
         Ok(_) => Ok(()),
         Err(error) if error.is_permanent() || error.is_transient() => Err(SendError::Refused {
             server,

@@ -29,7 +29,7 @@ class Keep:
 
 def authenticate(server, session, envelope, mechanism, data):
     good = (data.login, data.password) == (b"tresor", b"open sesame")
-    return AuthResult(success=good, auth_data="tresor" if good else None)
+    return AuthResult(success=good, handled=False, auth_data="tresor" if good else None)
 
 
 def certificate(place):
