@@ -54,7 +54,9 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<AlertRecord, CatalogError> {
         let mut change = self.change().await?;
-        let raised = self.upsert_alert(&mut change, (subject, problem), now).await?;
+        let raised = self
+            .upsert_alert(&mut change, (subject, problem), now)
+            .await?;
         self.commit(change).await?;
         Ok(raised)
     }
@@ -73,7 +75,9 @@ impl Catalog {
         let mut change = self.change().await?;
         let mut opened = Vec::new();
         for (subject, problem) in problems {
-            let raised = self.upsert_alert(&mut change, (subject, problem), now).await?;
+            let raised = self
+                .upsert_alert(&mut change, (subject, problem), now)
+                .await?;
             opened.extend((raised.count == 1).then_some(raised));
         }
         self.tell(&mut change, &opened, tell).await?;

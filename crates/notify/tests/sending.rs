@@ -1,5 +1,10 @@
 //! Real servers on the loopback are sent to.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
+
 use serde_json::{Value, json};
 use tresor_model::NotificationId;
 use tresor_notify::{Event, EventKind, Message, SendError, Sender, Settings};

@@ -1,5 +1,10 @@
 //! Alerts and what is told of them, on a real catalog.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tresor_catalog::{ChannelRecord, NotificationRecord};
@@ -53,7 +58,7 @@ async fn a_failure_is_told_once_and_so_is_the_first_success_after_it() {
         raise(&catalog, &ZONE, "web01", &gone).await.unwrap();
     }
     let failed = (json!("backup_failed"), json!("web01"));
-    assert_eq!(told(&catalog).await, [failed.clone()]);
+    assert_eq!(told(&catalog).await, std::slice::from_ref(&failed));
     for _ in 0..3 {
         quiet(&catalog, &ZONE, "web01", None).await.unwrap();
     }

@@ -1,5 +1,10 @@
 //! `/metrics`, what is made of it, and its documents. promtool is Prometheus' own judge.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -305,7 +310,6 @@ fn alert_rules_are_valid_and_fire_when_they_should() {
 /// `cargo nextest run -p tresor-api --run-ignored all --no-capture 10_000`
 #[tokio::test]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "a measurement is for people")]
 async fn scraping_10_000_items() {
     let service = Service::new().await;
     let now = Timestamp::now();

@@ -54,7 +54,10 @@ async fn channels(catalog: &Catalog) {
     let again = catalog.set_channel(&ops, false).await;
     let taken = CatalogErrorKind::AlreadyExists(Object::Channel);
     assert_eq!(kind(again), taken);
-    assert_eq!(catalog.channels().await.expect("list"), [ops.clone()]);
+    assert_eq!(
+        catalog.channels().await.expect("list"),
+        std::slice::from_ref(&ops)
+    );
     assert!(!format!("{ops:?}").contains("hush"));
 
     let (first, second) = (now(), now() + seconds(5));
@@ -76,7 +79,10 @@ async fn channels(catalog: &Catalog) {
     };
     catalog.set_channel(&other, true).await.expect("replace");
     let replaced = catalog.channel("ops").await.expect("show");
-    assert_eq!((replaced.secret, replaced.created_at), (None, ops.created_at));
+    assert_eq!(
+        (replaced.secret, replaced.created_at),
+        (None, ops.created_at)
+    );
     let waits = told("ops", "x");
     catalog.add_notification(&waits).await.expect("add");
     catalog.remove_channel("ops").await.expect("remove");

@@ -78,7 +78,10 @@ pub(super) async fn check(one: &Catalog, two: &Catalog) {
     assert_eq!(of(Tally::JobWait, "").1, 6 * 2 * second);
     let take = of(Tally::SubTaskDuration, "Take it");
     // Up to a second none, up to five all, and so on: each bucket has those before it.
-    assert_eq!((take.1, &take.2[..]), (18 * second, &[0, 6, 6, 6, 6, 6, 6, 6, 6][..]));
+    assert_eq!(
+        (take.1, &take.2[..]),
+        (18 * second, &[0, 6, 6, 6, 6, 6, 6, 6, 6][..])
+    );
     assert_eq!(of(Tally::SubTaskDuration, "Keep it").2[..4], [0, 0, 0, 6]);
     assert_eq!(of(Tally::BackupStored, "").1, 600);
     assert_eq!(of(Tally::BackupRead, "").1, 6 * (3 << 20));

@@ -13,7 +13,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tresor_catalog::{Catalog, CatalogError, CatalogErrorKind, ChannelRecord, NotificationRecord};
+use tresor_catalog::{
+    Catalog, CatalogError, CatalogErrorKind, ChannelRecord, ChannelSecret, NotificationRecord,
+};
 use tresor_model::NotificationId;
 use tresor_notify::{Event, EventKind, Message, SendError, Sender};
 use tresor_problem::{Kind, Problem};
@@ -248,7 +250,7 @@ async fn send(
         reason: reason.to_owned(),
     };
     let settings = settings_of(channel).ok_or_else(|| unfit("its settings are not known here"))?;
-    let secret = channel.secret.as_ref().map(|secret| secret.reveal());
+    let secret = channel.secret.as_ref().map(ChannelSecret::reveal);
     let sent = timeout(SEND_LIMIT, sender.send(&settings, secret, message));
     sent.await.map_err(|_| SendError::Unreachable {
         server: settings.place(),

@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    fn channel(name: &str, more: Value) -> ChannelRecord {
+    fn channel(name: &str, more: &Value) -> ChannelRecord {
         let mut settings = json!({"way": {"webhook": {"url": "https://example.org"}}});
         settings
             .as_object_mut()
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn each_channel_is_told_what_it_wants() {
         let channels = vec![
-            channel("all", json!({})),
-            channel("late", json!({"only": ["vm_late", "vm_on_time"]})),
-            channel("newer", json!({"unheard": "of"})),
+            channel("all", &json!({})),
+            channel("late", &json!({"only": ["vm_late", "vm_on_time"]})),
+            channel("newer", &json!({"unheard": "of"})),
         ];
         let teller = Teller::new(channels, &TimeZone::UTC);
         let now = at("2026-03-02T03:00:00Z");
