@@ -65,6 +65,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     },
     row("DELETE", "/api/v1/tokens/{id}", Action::TokenRevoke),
     row("GET", "/api/v1/status", Action::MetricsView),
+    row("GET", "/api/v1/channels", Action::ConfigView),
+    row("PUT", "/api/v1/channels/{name}", Action::ConfigChange),
+    row("DELETE", "/api/v1/channels/{name}", Action::ConfigChange),
+    row("POST", "/api/v1/channels/{name}/test", Action::ConfigChange),
+    row("GET", "/metrics", Action::MetricsView),
     row("GET", "/api/v1/events", Action::EventView),
     Endpoint {
         needs: Needs::Nothing,

@@ -6,6 +6,7 @@
 //!   a row in one table (`endpoints`); a route without a row is refused to everybody.
 //! - Every failure is a [`tresor_problem::Problem`] as JSON; its status comes from one pure table (`status`).
 //! - Every change has an entry in the audit log, with what was before and what is after.
+//! - What is secret in a channel's settings goes in and never comes out.
 //! - Bodies, pages, waiting and the number of listeners are bounded.
 //!
 //! # Cancellation
@@ -20,6 +21,7 @@ mod events;
 mod failure;
 mod gate;
 mod idempotency;
+mod metrics;
 mod nouns;
 mod openapi;
 mod outlooks;
@@ -34,6 +36,7 @@ mod watcher;
 
 pub use access::{Access, Principal, TokenAccess};
 pub use endpoints::{ENDPOINTS, Endpoint, Needs};
+pub use metrics::{METRICS, Metric, MetricKind, metrics_page};
 pub use openapi::document;
 pub use router::router;
 pub use state::{ApiOptions, ApiState};

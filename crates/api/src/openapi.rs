@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::{ENDPOINTS, events, nouns};
+use crate::{ENDPOINTS, events, metrics, nouns};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,7 +44,12 @@ use crate::{ENDPOINTS, events, nouns};
         nouns::tokens::list,
         nouns::tokens::create,
         nouns::tokens::revoke,
+        nouns::channels::list,
+        nouns::channels::put,
+        nouns::channels::remove,
+        nouns::channels::test,
         nouns::status::show,
+        metrics::show,
         events::follow,
         serve,
     ),

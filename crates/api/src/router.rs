@@ -13,10 +13,10 @@ use tresor_problem::Kind;
 use crate::{
     ApiState, body, events,
     failure::Failure,
-    gate,
+    gate, metrics,
     nouns::{
-        alerts, audit, datasources, hosts, items, jobs, points, policies, problems, status, tokens,
-        vaults,
+        alerts, audit, channels, datasources, hosts, items, jobs, points, policies, problems,
+        status, tokens, vaults,
     },
     openapi, site,
 };
@@ -50,6 +50,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", axum::routing::delete(tokens::revoke))
         .route("/api/v1/status", get(status::show))
+        .route("/api/v1/channels", get(channels::list))
+        .route(
+            "/api/v1/channels/{name}",
+            axum::routing::put(channels::put).delete(channels::remove),
+        )
+        .route("/api/v1/channels/{name}/test", post(channels::test))
+        .route("/metrics", get(metrics::show))
         .route("/api/v1/events", get(events::follow))
         .route("/api/v1/openapi.json", get(openapi::serve))
         .route_layer(from_fn_with_state(state.clone(), gate::gate));
@@ -60,6 +67,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(body::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), gate::in_time))
         .layer(map_response(headers))
+        .layer(from_fn_with_state(state.clone(), metrics::count))
         .with_state(state)
 }
 

@@ -8,10 +8,12 @@ use std::{
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 use tresor_catalog::Catalog;
+use tresor_service::Vitals;
 
 use crate::{
     Access,
     events::Events,
+    metrics::Requests,
     outlooks::Outlooks,
     rate::{Buckets, RateLimit},
 };
@@ -56,6 +58,8 @@ pub struct ApiState {
     pub(crate) outlooks: Arc<Outlooks>,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) events: Arc<Events>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) vitals: Arc<Vitals>,
     /// When old idempotency keys were forgotten last, in seconds since 1970.
     pub(crate) forgotten_at: Arc<AtomicI64>,
 }
@@ -83,7 +87,15 @@ impl ApiState {
             outlooks,
             buckets: Arc::new(Buckets::new(limit)),
             events: Arc::new(events),
+            requests: Arc::default(),
+            vitals: Arc::default(),
             forgotten_at: Arc::default(),
         }
+    }
+
+    /// With what the service of this process says of itself.
+    #[must_use]
+    pub fn with_vitals(self, vitals: Arc<Vitals>) -> Self {
+        Self { vitals, ..self }
     }
 }

@@ -19,6 +19,7 @@ pub fn status_of(problem: &Problem) -> StatusCode {
         "ObjectExists" | "VmExists" | "VaultExists" | "ObjectInUse" | "ProtectionStopped" => {
             StatusCode::CONFLICT
         }
+        "NotificationFailed" => StatusCode::BAD_GATEWAY,
         "StateUnusable" | "DatabaseUnreachable" | "DatabaseRefused" | "DatabaseFull" => {
             StatusCode::SERVICE_UNAVAILABLE
         }

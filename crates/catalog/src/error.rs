@@ -34,6 +34,8 @@ pub enum Object {
     Request,
     /// A notification, by id.
     Notification,
+    /// A way by which notifications go out, by name.
+    Channel,
     /// An entry of the audit log, by id.
     AuditEntry,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Object {
             Self::Enrolment => "enrolment token",
             Self::Request => "request",
             Self::Notification => "notification",
+            Self::Channel => "notification channel",
             Self::AuditEntry => "audit log entry",
         })
     }

@@ -88,6 +88,9 @@ impl JobLog for Catalog {
             .execute(&mut *change)
             .await
             .map_err(failed)?;
+        if state.is_final() {
+            self.tally_end(&mut change, lease.job, state).await?;
+        }
         change.commit().await.map_err(failed)
     }
 
@@ -260,7 +263,7 @@ impl Catalog {
         Ok(row.map(|row| self.columns(&row).id("id")).transpose()?)
     }
 
-    async fn events(
+    pub(crate) async fn events(
         &self,
         connection: &mut AnyConnection,
         job: JobId,

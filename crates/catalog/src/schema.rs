@@ -16,6 +16,7 @@ const STEPS: &[(i64, &str)] = &[
     (7, include_str!("../migrations/0007_queue.sql")),
     (8, include_str!("../migrations/0008_service.sql")),
     (9, include_str!("../migrations/0009_links.sql")),
+    (10, include_str!("../migrations/0010_notify.sql")),
 ];
 
 /// The newest version this program knows.

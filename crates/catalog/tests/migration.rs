@@ -116,6 +116,9 @@ async fn check_version_7(catalog: &Catalog) {
     ];
     assert_eq!(lanes, expected);
     assert_eq!(catalog.load(id(RUNS)).await.expect("load").events.len(), 1);
+    let counts = catalog.tallies().await.expect("tallies");
+    let ended: u64 = counts.values().map(|counted| counted.count).sum();
+    assert_eq!(ended, 1, "what had ended before is counted: {counts:?}");
     let of_the_host = JobFilter {
         lane: Some("host:1".to_owned()),
         kind: Some(JobKind::Backup),

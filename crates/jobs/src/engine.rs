@@ -8,12 +8,15 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use tresor_model::{JobId, JobState, SubTaskState};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
     EngineError, JobEvent, JobFilter, JobHeader, JobLog, JobPlan, JobView, Lease, Liveness,
-    LogError, Moment, Observer, Owner, RecordedEvent, UnwindReason, hold, owner::Proc,
+    LogError, Moment, Observer, Owner, RecordedEvent, UnwindReason, hold,
+    owner::Proc,
+    trace::{self, job_span},
     watch::Watch,
 };
 
@@ -121,8 +124,7 @@ impl Engine {
         let lease = self.log.begin(&job, &self.owner).await?;
         let view = JobView::new(&job.sub_tasks);
         let mut run = Run::new(self, &plan, lease, view, cancel, observer, active);
-        run.take_up().await?;
-        run.forward(ctx).await?;
+        run.begin(ctx).instrument(job_span(&plan)).await?;
         Ok(run.outcome())
     }
 
@@ -255,9 +257,16 @@ impl<'a, C: Send> Run<'a, C> {
         let log = &self.engine.log;
         log.append(&self.lease, &recorded, next.state).await?;
         self.view = next;
+        trace::log(&recorded.event, &self.view);
         self.observer
             .on_event(self.plan.id, &self.view, &recorded.event);
         Ok(())
+    }
+
+    /// From the first event to the last.
+    pub(crate) async fn begin(&mut self, ctx: &mut C) -> Result<(), EngineError> {
+        self.take_up().await?;
+        self.forward(ctx).await
     }
 
     pub(crate) async fn take_up(&mut self) -> Result<(), EngineError> {

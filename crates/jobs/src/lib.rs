@@ -48,6 +48,7 @@ mod supervise;
 mod take_up;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod unwind;
 mod view;
 mod watch;
@@ -63,4 +64,5 @@ pub use owner::{Liveness, Owner, ProcessTable};
 pub use plan::{AfterCrash, JobPlan, SubTask, specs};
 pub use queue::{JobQueue, Ticket, WaitingJob};
 pub use scope::{Observer, Progress, Scope, Silent};
+pub use trace::{span_id, trace_id};
 pub use view::{IllegalTransition, JobView, RecordedWarning, SubTaskView, fold};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use tresor_model::SubTaskState;
 use tresor_problem::{Kind, Problem};
 
 use crate::{
     Engine, EngineError, JobEvent, JobOutcome, JobPlan, LogError, LogErrorKind, Observer, Recovery,
-    UnwindReason, decide_recovery, engine::Run,
+    UnwindReason, decide_recovery, engine::Run, trace::job_span,
 };
 
 impl Engine {
@@ -40,8 +41,11 @@ impl Engine {
             .view()
             .map_err(|source| EngineError::Story { job, source })?;
         let mut run = Run::new(self, &plan, lease, view, cancel, observer, active);
-        run.take_up().await?;
-        run.carry_on(ctx, story.header.cancel_requested).await?;
+        let ends = async {
+            run.take_up().await?;
+            run.carry_on(ctx, story.header.cancel_requested).await
+        };
+        ends.instrument(job_span(&plan)).await?;
         Ok(run.outcome())
     }
 }

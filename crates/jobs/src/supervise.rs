@@ -9,9 +9,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use tresor_problem::{Kind, Problem};
 
-use crate::{EngineError, JobEvent, Scope, engine::Run, hold};
+use crate::{EngineError, JobEvent, Scope, engine::Run, hold, trace::sub_task_span};
 
 /// Why an action is asked to end.
 #[derive(Clone, Copy)]
@@ -51,7 +52,8 @@ impl<C: Send> Run<'_, C> {
         };
         let deadline = scope.deadline;
         let run = hold::during(index, task.run(ctx, &scope));
-        let mut action = pin!(caught(task.name(), run));
+        let span = sub_task_span(plan.id, index, task.name());
+        let mut action = pin!(caught(task.name(), run).instrument(span));
         let mut stop: Option<(Stop, Instant)> = None;
         let result = loop {
             tokio::select! {
@@ -99,7 +101,9 @@ impl<C: Send> Run<'_, C> {
     pub(crate) async fn undo(&self, ctx: &mut C, index: usize) -> Result<(), Problem> {
         let task = &self.plan.sub_tasks[index];
         let output = self.view.sub_tasks[index].output.as_ref();
-        limited(task.name(), task.undo_limit(), task.undo(ctx, output)).await
+        let span = sub_task_span(self.plan.id, index, task.name());
+        let undo = limited(task.name(), task.undo_limit(), task.undo(ctx, output));
+        undo.instrument(span).await
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use tresor_model::JobId;
 use tresor_problem::Problem;
 
 use crate::{
     Engine, EngineError, JobOutcome, JobPlan, JobQueue, JobView, Observer, Silent, UnwindReason,
-    engine::Run,
+    engine::Run, trace::job_span,
 };
 
 impl Engine {
@@ -38,8 +39,7 @@ impl Engine {
         }
         let view = JobView::new(&seen.job.sub_tasks);
         let mut run = Run::new(self, &plan, lease, view, &cancel, observer, active);
-        run.take_up().await?;
-        run.forward(ctx).await?;
+        run.begin(ctx).instrument(job_span(&plan)).await?;
         Ok(run.outcome())
     }
 
@@ -65,8 +65,11 @@ impl Engine {
         let view = JobView::new(&recorded.sub_tasks);
         let (cancel, silent) = (CancellationToken::new(), Arc::new(Silent));
         let mut run = Run::new(self, &plan, lease, view, &cancel, silent, active);
-        run.take_up().await?;
-        run.unwind(&mut (), reason, cause).await?;
+        let ends = async {
+            run.take_up().await?;
+            run.unwind(&mut (), reason, cause).await
+        };
+        ends.instrument(job_span(&plan)).await?;
         Ok(run.outcome())
     }
 }

@@ -496,6 +496,24 @@ problems! {
         cause "{count} VMs are late or have a problem that does not pass by itself: {vms}"
         remedy ["`tresor status` says for each what is wrong and what to do."]
         retry AfterRemedy fault Usage exit Failure;
+    RecoveryPointLate { vm, last, due }
+        title "A VM's next recovery point should be there"
+        cause "The last recovery point of {vm} is {last}, and by its policy the next one had to be there at {due}."
+        remedy [
+            "See why: `tresor jobs list` shows the last backups and `tresor jobs show` what went wrong; `tresor status` shows when the next one starts.",
+            "Make one now with `tresor backup {vm}`.",
+            "If its backups take longer than the policy allows for, give it more time (docs/policies.md).",
+        ]
+        retry Helps fault Host exit Failure;
+    NotificationFailed { channel, reason }
+        title "Notifications do not get through"
+        cause "Nothing can be sent by the channel {channel}: {reason}."
+        remedy [
+            "See to what the reason names: the server, its address, its certificate, the password or the way there.",
+            "Try it with `tresor notify test {channel}`; what waits is sent by itself then.",
+            "If it is set up wrongly, `tresor notify remove {channel}` and add it again.",
+        ]
+        retry Helps fault Host exit Failure;
     ObjectNotFound { object, name }
         title "There is no such object"
         cause "There is no {object} {name}."

@@ -1,19 +1,102 @@
-//! Alerts: problems that somebody should look at, one for each kind of problem of an item.
+//! Alerts: problems that somebody should look at, one for each kind of problem of an item. What is told of them
+//! is kept with them.
 
-use jiff::Timestamp;
-use tresor_catalog::Catalog;
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, tz::TimeZone};
+use tresor_catalog::{AlertFilter, AlertRecord, Catalog, CatalogError, Page};
+use tresor_notify::EventKind;
 use tresor_problem::Problem;
 
-/// An item has a problem that will not pass by itself.
-pub(crate) async fn raise(catalog: &Catalog, subject: &str, problem: &Problem) {
-    if let Err(error) = catalog.raise(subject, problem, Timestamp::now()).await {
-        tracing::warn!(subject, %error, "an alert could not be kept");
+use crate::telling::Teller;
+
+/// Of an item that is late.
+pub(crate) const LATE: &str = "RecoveryPointLate";
+
+/// An item's backup failed, by what will not pass by itself.
+pub(crate) async fn raise(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    subject: &str,
+    problem: &Problem,
+) -> Result<(), CatalogError> {
+    let problems = [(subject.to_owned(), problem.clone())];
+    raise_all(catalog, zone, &problems, EventKind::BackupFailed).await
+}
+
+async fn raise_all(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    problems: &[(String, Problem)],
+    kind: EventKind,
+) -> Result<(), CatalogError> {
+    let now = Timestamp::now();
+    let teller = Teller::read(catalog, zone).await?;
+    let tell = |opened: &[_]| teller.opened(opened, kind, now);
+    catalog.raise_telling(problems, now, &tell).await.map(drop)
+}
+
+/// An item has none any more; with a code, none of that kind.
+pub(crate) async fn quiet(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    subject: &str,
+    code: Option<&str>,
+) -> Result<(), CatalogError> {
+    let now = Timestamp::now();
+    let teller = Teller::read(catalog, zone).await?;
+    let tell = |over: &[_]| teller.over(over, now);
+    let over = catalog.resolve_telling(subject, code, now, &tell);
+    over.await.map(drop)
+}
+
+/// What is late has an alert, and nothing else has one for that.
+pub(crate) async fn note_late(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    late: &[(String, Problem)],
+) -> Result<(), CatalogError> {
+    let open = open(catalog).await?;
+    let open: BTreeSet<_> = open
+        .iter()
+        .filter(|alert| alert.problem.is(LATE))
+        .map(|alert| alert.subject.as_str())
+        .collect();
+    let new: Vec<_> = late
+        .iter()
+        .filter(|(subject, _)| !open.contains(subject.as_str()))
+        .cloned()
+        .collect();
+    if !new.is_empty() {
+        raise_all(catalog, zone, &new, EventKind::VmLate).await?;
+    }
+    let late: BTreeSet<_> = late.iter().map(|(subject, _)| subject.as_str()).collect();
+    for subject in open.difference(&late) {
+        quiet(catalog, zone, subject, Some(LATE)).await?;
+    }
+    Ok(())
+}
+
+/// All alerts that are open.
+pub(crate) async fn open(catalog: &Catalog) -> Result<Vec<AlertRecord>, CatalogError> {
+    let filter = AlertFilter {
+        open: true,
+        ..AlertFilter::default()
+    };
+    let mut all: Vec<AlertRecord> = Vec::new();
+    loop {
+        let page = Page {
+            after: all.last().map(|last| last.id),
+            ..Page::default()
+        };
+        let more = catalog.alerts(&filter, &page).await?;
+        if more.is_empty() {
+            return Ok(all);
+        }
+        all.extend(more);
     }
 }
 
-/// An item has none any more.
-pub(crate) async fn quiet(catalog: &Catalog, subject: &str) {
-    if let Err(error) = catalog.resolve(subject, None, Timestamp::now()).await {
-        tracing::warn!(subject, %error, "an alert could not be closed");
-    }
-}
+#[cfg(test)]
+#[path = "alarm_tests.rs"]
+mod tests;

@@ -11,12 +11,14 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use tresor_catalog::{ItemRecord, ItemState, PolicyRecord, RunEnd};
 use tresor_model::{JobId, VmId};
+use tresor_problem::{Kind, Problem};
 use tresor_schedule::{
     AfterClose, Finished, Limit, Limits, Missed, Offered, Outcome, Resource, ResourceKind,
     Scheduler, StartReason, Window,
 };
 
 use crate::{
+    Standing,
     ended::End,
     outlook::Outlook,
     tracked::{Tracked, place_of},
@@ -298,6 +300,24 @@ impl Fleet {
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (VmId, JobId)> + '_ {
         let jobs = self.items.iter();
         jobs.filter_map(|(vm, tracked)| Some((*vm, tracked.job?)))
+    }
+
+    /// Items whose next recovery point should be there, by name, as problems.
+    pub(crate) fn late(&self, now: Timestamp) -> Vec<(String, Problem)> {
+        let late = self.items.values().filter_map(|tracked| {
+            let record = &tracked.record;
+            let Standing::Late { since } = Standing::of(record, &tracked.outlook, now) else {
+                return None;
+            };
+            let last = record.memory.last_point_at;
+            let problem = Kind::RecoveryPointLate {
+                vm: record.vm_name.clone(),
+                last: last.map_or("none".to_owned(), |last| format!("of {last}")),
+                due: since.to_string(),
+            };
+            Some((record.vm_name.clone(), problem.into()))
+        });
+        late.collect()
     }
 
     /// Items of which a window is being served, with their names.

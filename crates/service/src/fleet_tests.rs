@@ -4,7 +4,6 @@ use jiff::{SignedDuration, tz::TimeZone};
 use tresor_catalog::{ItemRecord, ItemState, Memory, PolicyRecord, RunEnd};
 use tresor_model::{JobId, VmId};
 use tresor_policy::Policy;
-use tresor_problem::{Kind, Problem};
 use tresor_schedule::Limits;
 
 use super::*;

@@ -5,6 +5,7 @@
 //! - Each host takes its jobs from the queue ([`tresor_host::HostRole`]); this machine's is in this process.
 //! - When an item starts is computed from its policy's windows (`outlook`); whether and when one that failed is
 //!   tried again, from its cause (`retry`).
+//! - What lasts is an alert (`alarm`), and people are told (`telling`), by every process.
 
 mod alarm;
 mod discovering;
@@ -18,8 +19,10 @@ mod retry;
 mod scheduling;
 mod service;
 mod standing;
+mod telling;
 mod tracked;
 mod turn;
+mod vitals;
 
 pub use order::order;
 pub use outlook::Outlook;
@@ -28,4 +31,6 @@ pub use retry::pause_after;
 pub use scheduling::SCHEDULER_LEASE;
 pub use service::{LOCAL_LANE, Service, ServiceOptions};
 pub use standing::Standing;
+pub use telling::{Sending, test_channel};
 pub use turn::lane_of;
+pub use vitals::Vitals;

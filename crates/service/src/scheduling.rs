@@ -13,12 +13,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::{Catalog, Fence};
 
 use crate::{
-    ServiceOptions,
+    ServiceOptions, Vitals,
+    telling::Pulse,
     turn::{Turn, TurnError},
 };
 
@@ -38,20 +42,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Scheduling {
     catalog: Arc<Catalog>,
     options: ServiceOptions,
+    outside: Outside,
+}
+
+/// How the loop and what is around it hear of each other.
+pub(crate) struct Outside {
     /// Told when what is protected has changed.
-    changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
+    /// Told that the loop works.
+    pub(crate) vitals: Arc<Vitals>,
+    /// Told what is at risk.
+    pub(crate) pulse: watch::Sender<Option<Pulse>>,
 }
 
 impl Scheduling {
-    pub(crate) fn new(
-        catalog: Arc<Catalog>,
-        options: ServiceOptions,
-        changed: Arc<Notify>,
-    ) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, options: ServiceOptions, outside: Outside) -> Self {
         Self {
             catalog,
             options,
-            changed,
+            outside,
         }
     }
 
@@ -67,9 +76,11 @@ impl Scheduling {
             match got {
                 Ok(Some(fence)) => {
                     tracing::info!(epoch = fence.epoch(), "this process schedules");
+                    self.outside.vitals.lead(true);
                     if let Err(error) = self.turn(&fence, &stop).await {
                         tracing::warn!(error = %chain(&error), "scheduling begins anew");
                     }
+                    self.outside.vitals.lead(false);
                     if let Err(error) = self.catalog.release(&fence).await {
                         tracing::debug!(%error, "the scheduler's lease is another's");
                     }
@@ -91,14 +102,16 @@ impl Scheduling {
         let mut renew_at = Instant::now() + RENEW_EVERY;
         let mut reload_at = Instant::now() + RELOAD_EVERY;
         let mut keep_at = Instant::now();
+        let mut beat_at = Instant::now();
         loop {
             let wake = turn.tick().await?;
+            self.outside.vitals.tick(Timestamp::now());
             let pause = until(wake).min(LOOK_EVERY);
             let mut reload = false;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
-                () = self.changed.notified() => reload = true,
+                () = self.outside.changed.notified() => reload = true,
             }
             if Instant::now() >= renew_at {
                 catalog.renew(fence, Timestamp::now(), LEASE_TIME).await?;
@@ -111,7 +124,13 @@ impl Scheduling {
             turn.look_at_jobs().await?;
             if Instant::now() >= keep_at {
                 turn.look_after_vaults(&self.options).await?;
+                turn.note_late().await?;
                 keep_at = Instant::now() + KEEP_EVERY;
+            }
+            if Instant::now() >= beat_at {
+                let at_risk = turn.at_risk().await?;
+                self.outside.pulse.send_replace(Some(Pulse { at_risk }));
+                beat_at = Instant::now() + self.options.heartbeat_every;
             }
         }
     }

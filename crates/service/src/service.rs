@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tresor_catalog::Catalog;
 use tresor_host::{HostRole, LocalRegistry, RoleOptions, StateDir, Stop};
 use tresor_model::HostId;
@@ -11,7 +14,11 @@ use tresor_policy::Policy;
 use tresor_problem::Problem;
 use tresor_schedule::Limits;
 
-use crate::{discovering, scheduling::Scheduling};
+use crate::{
+    Sending, Vitals, discovering,
+    scheduling::{Outside, Scheduling},
+    telling::beat,
+};
 
 /// The lane of the machine that the service runs on; where several share a catalog, of all of them: each
 /// has a lane of its own for what lies on it.
@@ -32,6 +39,10 @@ pub struct ServiceOptions {
     pub discover: Vec<String>,
     /// Which of several machines on one catalog this one is; `None`: it has a catalog of its own.
     pub host: Option<HostId>,
+    /// What is called while this process schedules: silence says that it is dead.
+    pub heartbeat: Option<String>,
+    /// How often it is called.
+    pub heartbeat_every: Duration,
     /// How the embedded host role works.
     pub role: RoleOptions,
 }
@@ -54,6 +65,8 @@ impl ServiceOptions {
             lease_pause: Duration::from_secs(5),
             discover: Vec::new(),
             host,
+            heartbeat: None,
+            heartbeat_every: Duration::from_secs(60),
             role,
         }
     }
@@ -65,6 +78,7 @@ pub struct Service {
     state: StateDir,
     options: ServiceOptions,
     changed: Arc<Notify>,
+    vitals: Arc<Vitals>,
 }
 
 impl Service {
@@ -83,7 +97,14 @@ impl Service {
             state,
             options,
             changed: Arc::default(),
+            vitals: Arc::default(),
         })
+    }
+
+    /// What this process says of itself while it works.
+    #[must_use]
+    pub fn vitals(&self) -> Arc<Vitals> {
+        Arc::clone(&self.vitals)
     }
 
     /// To be told when somebody has changed what is protected, so that it counts at once.
@@ -100,6 +121,17 @@ impl Service {
             self.options.clone(),
             stop.drain.child_token(),
         ));
+        let (pulse, pulses) = watch::channel(None);
+        let mut tells = JoinSet::new();
+        if let Some(url) = self.options.heartbeat.clone() {
+            tells.spawn(beat(url, pulses, stop.drain.child_token()));
+        }
+        match Sending::new(Arc::clone(&self.catalog), self.options.zone.clone()) {
+            Ok(sending) => {
+                tells.spawn(sending.run(stop.drain.child_token()));
+            }
+            Err(error) => tracing::error!(%error, "nobody will be told of anything"),
+        }
         let registry = LocalRegistry::new(Arc::clone(&self.catalog), self.state.clone());
         let role = HostRole::new(
             Arc::clone(&self.catalog) as _,
@@ -107,7 +139,12 @@ impl Service {
             self.state,
             self.options.role.clone(),
         );
-        let scheduling = Scheduling::new(self.catalog, self.options, self.changed);
+        let outside = Outside {
+            changed: self.changed,
+            vitals: self.vitals,
+            pulse,
+        };
+        let scheduling = Scheduling::new(self.catalog, self.options, outside);
         let schedules = tokio::spawn(scheduling.run(stop.drain.child_token()));
         Arc::new(role).run(&stop).await;
         stop.drain.cancel();
@@ -117,6 +154,11 @@ impl Service {
         ] {
             if let Err(error) = ended {
                 tracing::error!(%error, what, "a loop panicked");
+            }
+        }
+        while let Some(ended) = tells.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "telling panicked");
             }
         }
     }

@@ -34,6 +34,19 @@ impl Standing {
         if item.state == ItemState::StoppedKept {
             return Self::Stopped;
         }
+        match Self::due(item, outlook, now) {
+            Some(since) if since < now => Self::Late { since },
+            _ if item.memory.last_point_at.is_none() => Self::Waiting,
+            _ => Self::Fresh,
+        }
+    }
+
+    /// When an item's next recovery point is late; `None`: it need not be there at any time.
+    #[must_use]
+    pub fn due(item: &ItemRecord, outlook: &Outlook, now: Timestamp) -> Option<Timestamp> {
+        if item.state == ItemState::StoppedKept {
+            return None;
+        }
         let memory = &item.memory;
         let known = memory
             .expected_s
@@ -48,12 +61,7 @@ impl Standing {
                 first.map(|window| window.closes)
             }
         };
-        let late = due.and_then(|due| due.checked_add(takes).ok());
-        match late {
-            Some(since) if since < now => Self::Late { since },
-            _ if memory.last_point_at.is_none() => Self::Waiting,
-            _ => Self::Fresh,
-        }
+        due.and_then(|due| due.checked_add(takes).ok())
     }
 }
 

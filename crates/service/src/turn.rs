@@ -1,8 +1,8 @@
 //! One turn as the scheduler: from getting the lease to losing it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tresor_catalog::{Catalog, CatalogError, ItemFilter, ItemRecord, ItemState};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobQueue as _, LogError, Ticket};
 use tresor_model::{JobId, JobKind, VmId};
@@ -42,6 +42,7 @@ impl TurnError {
 /// What one holder of the lease knows.
 pub(crate) struct Turn<'a> {
     catalog: &'a Catalog,
+    zone: TimeZone,
     fleet: Fleet,
 }
 
@@ -53,6 +54,7 @@ impl<'a> Turn<'a> {
     ) -> Result<Self, TurnError> {
         let mut turn = Self {
             catalog,
+            zone: options.zone.clone(),
             fleet: Fleet::new(options.limits, options.zone.clone()),
         };
         let unfinished = turn.unfinished().await?;
@@ -129,6 +131,21 @@ impl<'a> Turn<'a> {
         look_after_vaults(self.catalog, options, &items, &policies.collect()).await
     }
 
+    /// What is late has an alert.
+    pub(crate) async fn note_late(&self) -> Result<(), TurnError> {
+        let late = self.fleet.late(Timestamp::now());
+        Ok(alarm::note_late(self.catalog, &self.zone, &late).await?)
+    }
+
+    /// What somebody should look at, by name.
+    pub(crate) async fn at_risk(&self) -> Result<Vec<String>, TurnError> {
+        let open = alarm::open(self.catalog).await?;
+        let late = self.fleet.late(Timestamp::now());
+        let late = late.into_iter().map(|(name, _)| name);
+        let names = open.into_iter().map(|alert| alert.subject).chain(late);
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
     /// Starts what is due. When there is more to do.
     pub(crate) async fn tick(&mut self) -> Result<Option<Timestamp>, TurnError> {
         let (effects, wake) = self.fleet.tick(Timestamp::now());
@@ -166,12 +183,13 @@ impl<'a> Turn<'a> {
         };
         let name = &story.header.job.subject;
         match &end {
-            End::Point(_) => alarm::quiet(self.catalog, name).await,
+            End::Point(_) => alarm::quiet(self.catalog, &self.zone, name, None).await?,
             End::Cancelled => {}
             End::Failed { cause, retry_at } => {
                 tracing::warn!(vm = name, %job, %cause, ?retry_at, "the backup failed");
                 if retry_at.is_none() {
-                    alarm::raise(self.catalog, name, cause).await;
+                    // Before the end is noted: cut off here, it is looked at again.
+                    alarm::raise(self.catalog, &self.zone, name, cause).await?;
                 }
             }
         }

@@ -33,6 +33,7 @@ pub mod interrupts;
 mod monitor;
 mod program;
 mod run;
+pub mod sinks;
 mod spawn;
 pub mod stores;
 

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use tresor_problem::Problem;
 
 use crate::{
-    args::{Cli, Command, OutputFormat},
+    args::{Cli, Command, Global, LogFormat, OutputFormat},
     commands::Session,
     output::Output,
     usage::Parsed,
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         // Before a runtime or a thread is started: the guard is a small process of its own.
         return tresor_link::guard::run(args);
     }
-    start_logging(cli.global.verbose);
+    start_logging(&cli.global);
     let output = Output::new(cli.global.output);
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,15 +86,19 @@ async fn cancel_on_signal(cancel: CancellationToken) {
     }
 }
 
-fn start_logging(verbose: u8) {
-    let default = match verbose {
+fn start_logging(global: &Global) {
+    let default = match global.verbose {
         0 => "warn",
         1 => "info",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("TRESOR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => logs.init(),
+        // Each line has the spans it is in, and with them the ids of its job.
+        LogFormat::Json => logs.json().with_current_span(false).init(),
+    }
 }

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tresor_api::{ApiOptions, ApiState, TokenAccess, router};
 use tresor_catalog::{Catalog, Page, TokenRecord, TokenRole};
 use tresor_front::{Front, Limits};
@@ -14,6 +13,7 @@ use tresor_identity::{
 };
 use tresor_model::TokenId;
 use tresor_problem::{Kind, Problem};
+use tresor_service::Service;
 use tresor_uplink::{HostLinks, LinkOptions};
 use zeroize::Zeroizing;
 
@@ -38,7 +38,7 @@ pub(crate) async fn bind(
     serve: &ServeArgs,
     state: &StateDir,
     catalog: &Arc<Catalog>,
-    changed: Arc<Notify>,
+    service: &Service,
     options: ApiOptions,
 ) -> Result<Server, Problem> {
     let args = &serve.listening;
@@ -61,7 +61,8 @@ pub(crate) async fn bind(
     let config = server_config(certificates, &trust, &Alpn::ALL, clock);
     let config = config.map_err(|error| Problem::from(&error))?;
     let access = Arc::new(TokenAccess::new(Arc::clone(catalog)));
-    let api = router(ApiState::new(Arc::clone(catalog), changed, access, options));
+    let api = ApiState::new(Arc::clone(catalog), service.changed(), access, options);
+    let api = router(api.with_vitals(service.vitals()));
     let links = HostLinks::new(Arc::clone(catalog), authority, LinkOptions::default());
     let front = Front::bind(args.listen, config, api, Arc::new(links), Limits::default()).await;
     let front = front.map_err(|error| cannot_listen(args.listen, &error))?;

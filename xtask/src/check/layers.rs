@@ -42,6 +42,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-backend-object", Adapter),
     ("tresor-disk-qemu", Adapter),
     ("tresor-gateway", Adapter),
+    ("tresor-notify", Adapter),
     ("tresor-jobs", Engine),
     ("tresor-transfer", Engine),
     ("tresor-vault", Engine),

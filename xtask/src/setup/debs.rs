@@ -1,5 +1,5 @@
-//! Packages that are only unpacked, into `target/guest`: a kernel, the guest's user land, and
-//! QEMU 7.2 beside the host's. Nothing of the host changes.
+//! Packages that are only unpacked, into `target/guest`: a kernel, the guest's user land, QEMU 7.2
+//! beside the host's, and Prometheus for its promtool. Nothing of the host changes.
 
 use std::{
     fs,
@@ -27,6 +27,11 @@ pub(crate) fn unpack(dir: &Path, apt: &mut LazyApt<'_>) -> Result<Unpacked> {
     let kernel = group(dir, "kernel", apt, kernel_packages)?;
     let userland = group(dir, "userland", apt, userland_packages)?;
     let old_qemu = group(dir, "qemu-7.2", apt, old_qemu_packages)?;
+    let prometheus = group(dir, "prometheus", apt, |_| {
+        Ok(vec!["prometheus".to_owned()])
+    })?;
+    prometheus
+        .context("no package source has Prometheus, whose promtool reads metrics and rules")?;
     Ok(Unpacked {
         kernel: kernel.context("no package source has a kernel for virtual machines")?,
         userland: userland.context("no package source has the guest's user land")?,
@@ -36,7 +41,7 @@ pub(crate) fn unpack(dir: &Path, apt: &mut LazyApt<'_>) -> Result<Unpacked> {
 
 /// Whether everything is unpacked: what `--no-install` asks.
 pub(crate) fn absent(dir: &Path) -> Vec<&'static str> {
-    ["kernel", "userland", "qemu-7.2"]
+    ["kernel", "userland", "qemu-7.2", "prometheus"]
         .into_iter()
         .filter(|name| !stamp_fits(dir, name))
         .collect()

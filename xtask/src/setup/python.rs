@@ -17,6 +17,8 @@ const PACKAGES: &[&str] = &[
     "argon2-cffi==25.1.0",
     "blake3==1.0.11",
     "cryptography==50.0.2",
+    // a mail server for tests
+    "aiosmtpd==1.4.6",
     "zstandard==0.25.0",
 ];
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod channels;
 pub(crate) mod datasources;
 pub(crate) mod hosts;
 pub(crate) mod items;

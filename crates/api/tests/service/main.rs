@@ -2,10 +2,12 @@
 //! its own tests hold that.
 
 mod changes;
+mod channels;
 mod document;
 mod events;
 mod gate;
 mod lists;
+mod metrics;
 mod site;
 mod support;
 mod tokens;

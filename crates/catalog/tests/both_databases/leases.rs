@@ -221,5 +221,6 @@ fn notification(at: Timestamp) -> NotificationRecord {
         attempts: 0,
         not_before: at,
         sent_at: None,
+        given_up_at: None,
     }
 }

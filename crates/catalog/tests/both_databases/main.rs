@@ -1,6 +1,7 @@
 //! The same suite on SQLite and on PostgreSQL: schema, repositories, job log.
 
 mod alerts;
+mod channels;
 mod datasources;
 mod first;
 mod hosts;
@@ -13,6 +14,7 @@ mod policies;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod requests;
+mod tallies;
 mod tokens;
 
 use std::sync::Arc;
@@ -63,6 +65,8 @@ async fn check(one: &Arc<Catalog>, two: &Catalog) {
     tokens::check(one, two).await;
     alerts::check(one, two).await;
     requests::check(one, two).await;
+    channels::check(one).await;
+    tallies::check(one, two).await;
     lists::check(one).await;
 }
 

@@ -73,6 +73,7 @@ async fn notifications(catalog: &Catalog) {
         attempts: 0,
         not_before: at + seconds(wait_s),
         sent_at: None,
+        given_up_at: None,
     };
     let (mut first, later, second) = (new(0), new(60), new(0));
     for each in [&first, &later, &second] {
@@ -90,6 +91,12 @@ async fn notifications(catalog: &Catalog) {
     assert_eq!(due(0, 9).await, [first.clone(), second.clone()]);
     assert_eq!(due(0, 1).await, [first.clone()]);
     let retry = at + seconds(30);
+    let claim = async |seen: &NotificationRecord| {
+        let claimed = catalog.claim_notification(seen, at + seconds(20)).await;
+        claimed.expect("claim")
+    };
+    assert!(claim(&first).await, "it is free");
+    assert!(!claim(&first).await, "somebody else was faster");
     let failed = catalog.note_send_failed(first.id, retry).await;
     failed.expect("failed");
     (first.attempts, first.not_before) = (1, retry);
@@ -109,4 +116,14 @@ async fn notifications(catalog: &Catalog) {
     assert_eq!(forgotten.expect("forget"), 1);
     assert_eq!(kind(catalog.note_sent(second.id, at).await), missing);
     catalog.note_sent(first.id, at).await.expect("it is kept");
+    assert_eq!(
+        kind(catalog.note_given_up(first.id, at).await),
+        missing,
+        "it was sent"
+    );
+    let late = due(60, 9).await;
+    let given_up = catalog.note_given_up(late[0].id, at).await;
+    given_up.expect("give up");
+    assert_eq!(due(60, 9).await, []);
+    assert!(!claim(&late[0]).await, "it was given up");
 }

@@ -54,8 +54,8 @@ async fn send_patiently(request: Request<Bytes>) -> Result<Response<Bytes>> {
 
 /// Serves until dropped.
 #[derive(Debug)]
-pub(super) struct Serving {
-    pub(super) url: String,
+pub(crate) struct Serving {
+    pub(crate) url: String,
     task: AbortHandle,
 }
 
@@ -71,7 +71,16 @@ where
     A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response<Bytes>>> + Send + 'static,
 {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    serve_at(0, answer).await
+}
+
+/// The same on a port that is known; 0: one that the kernel chooses.
+pub(crate) async fn serve_at<A, F>(port: u16, answer: A) -> Result<Serving>
+where
+    A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Bytes>>> + Send + 'static,
+{
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let answer = Arc::new(answer);
     let task = tokio::spawn(async move {

@@ -6,7 +6,7 @@
 //!   process.
 //! - Every wait has a limit.
 
-mod exchange;
+pub(crate) mod exchange;
 mod google;
 mod google_objects;
 mod proxy;

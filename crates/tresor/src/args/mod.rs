@@ -11,6 +11,7 @@ mod copy;
 mod host;
 mod jobs;
 mod key;
+mod notify;
 mod points;
 mod retention;
 mod service;
@@ -24,6 +25,7 @@ pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use host::{HostArgs, HostsCommand};
 pub(crate) use jobs::JobsCommand;
 pub(crate) use key::{KeyAddArgs, KeyCommand, KeyRemoveArgs};
+pub(crate) use notify::{AddCommand, MailArgs, NotifyCommand, TlsArg, WebhookArgs, WhenArgs};
 pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
@@ -85,6 +87,19 @@ pub(crate) struct Global {
     /// Log more to stderr; twice for everything [env: TRESOR_LOG]
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// How the log is written to stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, with the job's trace and span ids
+    Json,
 }
 
 /// Where the catalog is.
@@ -280,6 +295,9 @@ Examples:
     /// Look after the catalog: what Tresor knows of vaults, VMs and recovery points
     #[command(subcommand)]
     Catalog(CatalogCommand),
+    /// Who is told of what happens, by mail or webhook
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),

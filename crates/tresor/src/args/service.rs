@@ -32,6 +32,19 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) discover: Vec<String>,
 
+    /// A URL to call while all is well, with /fail when something is at risk: its silence says that nobody schedules
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRESOR_HEARTBEAT_URL",
+        hide_env_values = true
+    )]
+    pub(crate) heartbeat_url: Option<String>,
+
+    /// How often it is called
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) heartbeat_every: Length,
+
     /// The time zone of schedules that name none [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,

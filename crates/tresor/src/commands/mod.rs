@@ -16,6 +16,7 @@ mod host;
 mod hosts;
 mod jobs;
 mod key;
+mod notify;
 mod open;
 mod partial;
 mod points;
@@ -67,6 +68,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Unprotect(args) => protect::unprotect(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
         Command::Catalog(CatalogCommand::Rebuild(args)) => rebuild::run(args, &session).await,
+        Command::Notify(command) => notify::run(command, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {

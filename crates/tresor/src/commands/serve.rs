@@ -7,6 +7,7 @@ use serde_json::json;
 use tresor_api::ApiOptions;
 use tresor_host::{Stop, usage};
 use tresor_model::HostId;
+use tresor_notify::Webhook;
 use tresor_policy::Length;
 use tresor_problem::Problem;
 use tresor_service::{Service, ServiceOptions};
@@ -30,12 +31,17 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
     }
     options.discover.clone_from(&args.discover);
     options.limits.host.start_gap = seconds(args.start_gap);
+    if let Some(url) = &args.heartbeat_url {
+        heartbeat(url)?;
+    }
+    options.heartbeat.clone_from(&args.heartbeat_url);
+    options.heartbeat_every = seconds(args.heartbeat_every);
     let api = ApiOptions {
         zone: options.zone.clone(),
         ..ApiOptions::default()
     };
     let service = Service::new(Arc::clone(&catalog), state.clone(), options).await?;
-    let server = server::bind(&args, &state, &catalog, service.changed(), api).await?;
+    let server = server::bind(&args, &state, &catalog, &service, api).await?;
     tell(
         session,
         &server,
@@ -60,6 +66,18 @@ fn name(here: Option<HostId>) -> String {
     match here {
         None => format!("process {pid}"),
         Some(here) => format!("process {pid} of host {here}"),
+    }
+}
+
+/// Refuses what can never be called.
+fn heartbeat(url: &str) -> Result<(), Problem> {
+    let webhook = Webhook {
+        url: url.to_owned(),
+        template: None,
+    };
+    match webhook.defects().first() {
+        None => Ok(()),
+        Some(defect) => Err(usage(&format!("--heartbeat-url: {}.", defect.wrong))),
     }
 }
 

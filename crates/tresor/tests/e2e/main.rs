@@ -19,6 +19,7 @@ mod interrupts;
 mod lab;
 mod machines;
 mod namespaces;
+mod notify;
 mod object_lock;
 mod old_qemu;
 mod postgres;
