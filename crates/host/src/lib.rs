@@ -7,6 +7,8 @@
 
 mod agent_socket;
 mod backup;
+mod copies;
+mod copy;
 mod discover;
 mod keeping;
 pub mod keys;
@@ -15,12 +17,18 @@ mod lock;
 mod place;
 mod problems;
 mod registry;
+mod restore;
+mod restore_dirs;
 mod role;
 mod running;
 mod state;
+mod storage;
+mod verified;
+mod verify;
 mod vm;
 mod work;
 
+pub use copies::OtherVaults;
 pub use discover::Discovery;
 pub use keys::KeyChoice;
 pub use location::{Location, stack};
@@ -30,5 +38,7 @@ pub use problems::{internal, usage};
 pub use registry::{LocalRegistry, Registry};
 pub use role::{HostRole, RoleOptions, Stop};
 pub use state::{StateDir, absolute};
+pub use storage::Storage;
+pub use verified::{WholeVault, history, mark_part, mark_points, note_learnt};
 pub use vm::{guest_agent, provider, vm_problem};
 pub use work::VmWork;

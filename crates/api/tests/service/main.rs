@@ -9,3 +9,4 @@ mod lists;
 mod site;
 mod support;
 mod tokens;
+mod vault_jobs;

@@ -14,7 +14,9 @@ use tresor_model::JobId;
 
 use crate::{JobPlan, Owner};
 
-pub use cases::{check_plan, crashes_are_recovered, failures_unwind, sub_tasks_run_twice};
+pub use cases::{
+    cancels_unwind, check_plan, crashes_are_recovered, failures_unwind, sub_tasks_run_twice,
+};
 pub use crash::{CrashPoint, CrashingLog};
 pub use faulty::Fault;
 

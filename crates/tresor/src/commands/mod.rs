@@ -3,7 +3,6 @@
 mod backup;
 mod check;
 mod collect;
-mod copies;
 mod copy;
 mod debug;
 mod doctor;
@@ -19,6 +18,7 @@ mod points;
 mod points_change;
 mod policies;
 mod protect;
+mod queue;
 mod reconcile;
 mod repair;
 mod restore;
@@ -26,6 +26,7 @@ mod serve;
 mod session;
 mod status;
 mod unhide;
+mod unprotect;
 mod vault;
 mod vault_lock;
 mod verify;
@@ -57,8 +58,8 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Collect(args) => collect::run(args, &session).await,
         Command::Serve(args) => serve::run(args, &session).await,
         Command::Policies(command) => policies::run(command, &session).await,
-        Command::Protect(args) => protect::protect(args, &session).await,
-        Command::Unprotect(args) => protect::unprotect(args, &session).await,
+        Command::Protect(args) => protect::run(args, &session).await,
+        Command::Unprotect(args) => unprotect::run(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Debug(command) => debug::run(&command, &session),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tresor_api::ApiOptions;
-use tresor_host::{Stop, usage};
+use tresor_host::{Stop, absolute, usage};
 use tresor_policy::Length;
 use tresor_problem::Problem;
 use tresor_service::{Service, ServiceOptions};
@@ -25,6 +25,7 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         options.zone = TimeZone::get(zone).map_err(|error| usage(&format!("{error}.")))?;
     }
     options.discover.clone_from(&args.discover);
+    options.role.restore_dirs = args.restore_dir.iter().map(|dir| absolute(dir)).collect();
     options.limits.host.start_gap = seconds(args.start_gap);
     let api = ApiOptions {
         zone: options.zone.clone(),
