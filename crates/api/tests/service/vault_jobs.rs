@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_catalog::{ItemState, PointRecord, TokenRole, VaultRecord};
 use tresor_jobs::{JobLog as _, JobQueue as _};
-use tresor_model::{Consistency, JobKind, PointId, VaultId, VmId};
+use tresor_model::{Consistency, JobKind, PointId, SessionId, VaultId, VmId};
 use tresor_service::LOCAL_LANE;
 use tresor_workflows::{
     copy::CopyOrder,
@@ -63,7 +63,7 @@ async fn a_verification_reads_what_was_asked_for() {
     let (service, vm) = with_vaults().await;
     let operator = service.token(TokenRole::Operator).await;
     let path = ("POST", "/api/v1/vaults/main/verify");
-    let point = PointId::generate();
+    let point = PointId::from(SessionId::generate());
     let cases = [
         (json!({}), VerifyWhat::All),
         (json!({ "vm": vm }), VerifyWhat::Vm { vm }),
@@ -179,7 +179,7 @@ async fn a_restore_is_told_where_to_and_what() {
     let operator = service.token(TokenRole::Operator).await;
     let vault = service.catalog.vault("main").await.unwrap();
     let point = PointRecord {
-        id: PointId::generate(),
+        id: PointId::from(SessionId::generate()),
         vault: vault.id,
         vm,
         vm_name: "web01".to_owned(),

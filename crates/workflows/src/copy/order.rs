@@ -177,6 +177,8 @@ const fn limit() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tresor_model::SessionId;
+
     use super::*;
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         let vaults = (VaultId::generate(), VaultId::generate());
         let mut order = CopyOrder::new(("main", vaults.0), ("away", vaults.1));
         order.vms = vec!["web01".to_owned()];
-        order.points = vec![PointId::generate()];
+        order.points = vec![PointId::from(SessionId::generate())];
         order.newest = Some(3);
         order.read_back = CopyReadBack::All;
         order.upload_limit = NonZeroU64::new(1 << 20);

@@ -83,11 +83,17 @@ const fn limit() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tresor_model::SessionId;
+
     use super::*;
 
     #[test]
     fn an_order_comes_back_from_the_log_as_it_was() {
-        let mut order = RestoreOrder::new("main", (PointId::generate(), "web01"), "/r".into());
+        let mut order = RestoreOrder::new(
+            "main",
+            (PointId::from(SessionId::generate()), "web01"),
+            "/r".into(),
+        );
         let bare = super::super::plan(tresor_model::JobId::generate(), &order);
         assert_eq!(RestoreOrder::of_params(&bare.params).unwrap(), order);
         order.only = vec![StreamName::new("vda").unwrap()];

@@ -145,6 +145,8 @@ const fn limit() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tresor_model::SessionId;
+
     use super::*;
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
                 vm: VmId::generate(),
             },
             VerifyWhat::Point {
-                point: PointId::generate(),
+                point: PointId::from(SessionId::generate()),
             },
             VerifyWhat::SinceLast,
             VerifyWhat::Share {
