@@ -29,7 +29,7 @@ async fn with_vaults() -> (Service, VmId) {
         created_at: Timestamp::now(),
         verify_share: None,
     };
-    service.catalog.add_vault(&away).await.unwrap();
+    service.catalog.add_vault(&away).await.expect("works");
     (service, vm)
 }
 
@@ -37,7 +37,7 @@ async fn with_vaults() -> (Service, VmId) {
 async fn waiting(service: &Service, answer: &Answered, kind: JobKind) -> Value {
     let job = answer.ok(202);
     let due = service.catalog.due(LOCAL_LANE, Timestamp::now(), 10).await;
-    let [waiting] = <[_; 1]>::try_from(due.unwrap()).unwrap();
+    let [waiting] = <[_; 1]>::try_from(due.expect("works")).expect("works");
     assert_eq!(waiting.job.kind, kind);
     assert_eq!(job["id"], waiting.job.id.to_string());
     assert_eq!(
@@ -45,7 +45,7 @@ async fn waiting(service: &Service, answer: &Answered, kind: JobKind) -> Value {
         format!("/api/v1/jobs/{}", waiting.job.id).as_str()
     );
     let cancelled = service.catalog.request_cancel(waiting.job.id).await;
-    cancelled.unwrap();
+    cancelled.expect("works");
     let later = tresor_jobs::Ticket {
         not_before: Timestamp::MAX,
         ..waiting.ticket
@@ -54,7 +54,7 @@ async fn waiting(service: &Service, answer: &Answered, kind: JobKind) -> Value {
         .catalog
         .requeue(waiting.job.id, &later)
         .await
-        .unwrap();
+        .expect("works");
     waiting.job.params
 }
 
@@ -110,8 +110,9 @@ async fn a_copy_goes_from_vault_to_vault() {
     let itself = json!({ "to": "main" });
     let refused = service.change(&operator, path, &itself, &[]).await;
     refused.is(400, "RequestMalformed");
-    let nowhere = service.change(&operator, path, &json!({ "to": "none" }), &[]);
-    nowhere.await.is(404, "VaultNotFound");
+    let nowhere = json!({ "to": "none" });
+    let nowhere = service.change(&operator, path, &nowhere, &[]).await;
+    nowhere.is(404, "VaultNotFound");
 }
 
 #[tokio::test]
