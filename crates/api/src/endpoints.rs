@@ -37,6 +37,18 @@ const fn row(method: &'static str, path: &'static str, action: Action) -> Endpoi
 /// All of them.
 pub const ENDPOINTS: &[Endpoint] = &[
     row("GET", "/api/v1/vaults", Action::VaultView),
+    row("POST", "/api/v1/vaults/{vault}/verify", Action::JobStart),
+    row("POST", "/api/v1/vaults/{vault}/copy", Action::JobStart),
+    row(
+        "POST",
+        "/api/v1/vaults/{vault}/expire",
+        Action::JobStartRemoval,
+    ),
+    row(
+        "POST",
+        "/api/v1/vaults/{vault}/collect",
+        Action::JobStartRemoval,
+    ),
     row("GET", "/api/v1/hosts", Action::HostView),
     row("GET", "/api/v1/datasources", Action::DatasourceView),
     row("GET", "/api/v1/items", Action::ItemView),
@@ -44,6 +56,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     // Another policy for one that has one needs ItemChange as well.
     row("PUT", "/api/v1/items/{vm}", Action::ItemProtect),
     row("POST", "/api/v1/items/{vm}/stop", Action::ItemStop),
+    row(
+        "POST",
+        "/api/v1/items/{vm}/delete-data",
+        Action::ItemDeleteData,
+    ),
     row("POST", "/api/v1/items/{vm}/resume", Action::ItemProtect),
     row("POST", "/api/v1/items/{vm}/backup", Action::JobStart),
     row("GET", "/api/v1/policies", Action::PolicyView),
@@ -54,6 +71,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     row("GET", "/api/v1/jobs/{id}", Action::JobView),
     row("POST", "/api/v1/jobs/{id}/cancel", Action::JobCancel),
     row("GET", "/api/v1/points", Action::PointView),
+    // To replace what is there needs RestoreOver.
+    row("POST", "/api/v1/points/{point}/restore", Action::Restore),
     row("GET", "/api/v1/problems", Action::ProblemView),
     row("GET", "/api/v1/problems/{code}", Action::ProblemView),
     row("GET", "/api/v1/alerts", Action::AlertView),

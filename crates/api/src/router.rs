@@ -16,7 +16,7 @@ use crate::{
     gate, metrics,
     nouns::{
         alerts, audit, channels, datasources, hosts, items, jobs, points, policies, problems,
-        status, tokens, vaults,
+        restores, status, tokens, vault_jobs, vaults,
     },
     openapi, site,
 };
@@ -25,11 +25,16 @@ use crate::{
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/api/v1/vaults", get(vaults::list))
+        .route("/api/v1/vaults/{vault}/verify", post(vault_jobs::verify))
+        .route("/api/v1/vaults/{vault}/copy", post(vault_jobs::copy))
+        .route("/api/v1/vaults/{vault}/expire", post(vault_jobs::expire))
+        .route("/api/v1/vaults/{vault}/collect", post(vault_jobs::collect))
         .route("/api/v1/hosts", get(hosts::list))
         .route("/api/v1/datasources", get(datasources::list))
         .route("/api/v1/items", get(items::list))
         .route("/api/v1/items/{vm}", get(items::show).put(items::protect))
         .route("/api/v1/items/{vm}/stop", post(items::stop))
+        .route("/api/v1/items/{vm}/delete-data", post(items::delete_data))
         .route("/api/v1/items/{vm}/resume", post(items::resume))
         .route("/api/v1/items/{vm}/backup", post(items::backup))
         .route("/api/v1/policies", get(policies::list))
@@ -43,6 +48,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/jobs/{id}", get(jobs::show))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/v1/points", get(points::list))
+        .route("/api/v1/points/{point}/restore", post(restores::restore))
         .route("/api/v1/problems", get(problems::list))
         .route("/api/v1/problems/{code}", get(problems::show))
         .route("/api/v1/alerts", get(alerts::list))

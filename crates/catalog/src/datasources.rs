@@ -72,6 +72,8 @@ impl DatasourceRecord {
 /// Which datasources to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DatasourceFilter {
+    /// Only this VM, wherever it was found.
+    pub vm: Option<VmId>,
     /// Only those on this host; `Some(None)`: on this machine.
     pub host: Option<Option<HostId>>,
     /// Only those that are protected items, or only others.
@@ -165,6 +167,7 @@ impl Catalog {
         let is = |wanted, what: Option<bool>| what == Some(wanted);
         let after = page.after.map(|(vm, host)| (vm, key(host)));
         let conditions = Conditions::default()
+            .text("datasources.vm = ", filter.vm)
             .text("datasources.host = ", filter.host.map(key))
             .only(is(true, filter.protected), "protected_items.vm IS NOT NULL")
             .only(is(false, filter.protected), "protected_items.vm IS NULL")

@@ -11,8 +11,9 @@ use crate::{
     row::{Columns, micros, to_word},
 };
 
-const SELECT: &str = "SELECT protected_items.*, vms.name AS vm_name, vms.host, vms.vault \
-     FROM protected_items JOIN vms ON vms.id = protected_items.vm";
+const SELECT: &str = "SELECT protected_items.*, vms.name AS vm_name, vms.host, vms.vault, \
+     datasources.gone_since FROM protected_items JOIN vms ON vms.id = protected_items.vm \
+     LEFT JOIN datasources ON datasources.vm = vms.id AND datasources.host = coalesce(vms.host, '')";
 
 /// A protected item, with what is registered of its VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct ItemRecord {
     pub state: ItemState,
     /// Since when it is in this state.
     pub since: Timestamp,
+    /// Since when its VM is not found any more where it is registered.
+    pub gone_since: Option<Timestamp>,
     /// What the scheduler must remember of it.
     pub memory: Memory,
 }
@@ -43,6 +46,8 @@ pub enum ItemState {
     Protected,
     /// No more. Its recovery points stay.
     StoppedKept,
+    /// No more. Its recovery points go, but for those that a pin or a lock holds, as long as it does.
+    StoppedDeleted,
 }
 
 /// What the scheduler must remember of a protected item when it is started again.
@@ -144,6 +149,15 @@ impl Catalog {
         self.set_item_state(vm, ItemState::StoppedKept, now).await
     }
 
+    /// Makes no more backups of a VM, and wants none of its recovery points any more.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn stop_and_delete(&self, vm: VmId, now: Timestamp) -> Result<(), CatalogError> {
+        self.set_item_state(vm, ItemState::StoppedDeleted, now)
+            .await
+    }
+
     /// Makes backups of a VM again, as if it had not been stopped.
     ///
     /// # Errors
@@ -230,6 +244,7 @@ fn decode(row: &Columns<'_>) -> Result<ItemRecord, CatalogError> {
         policy: row.text("policy")?,
         state: row.word("state")?,
         since: row.time("since")?,
+        gone_since: row.optional_time("gone_since")?,
         memory: Memory {
             slot_s: row.optional_unsigned("slot_s")?,
             last_started_at: row.optional_time("last_started_at")?,

@@ -2,7 +2,6 @@
 
 use tokio_util::sync::CancellationToken;
 use tresor_jobs::NewJob;
-use tresor_model::JobKind;
 use tresor_problem::Problem;
 use tresor_workflows::{
     collect::{self, CollectContext},
@@ -40,23 +39,4 @@ pub(crate) async fn collect(
     let plan = collect::plan(job.id, &name, vault.id());
     let mut ctx = CollectContext::new(vault);
     role.take_up(plan, &mut ctx, cancel).await
-}
-
-/// Ends a job of a dead process: there is nothing to take back, and the next one goes on.
-pub(crate) async fn end(role: &HostRole, job: &NewJob) -> Result<(), Problem> {
-    match job.kind {
-        JobKind::Expire => {
-            let (name, request) = expire::of_params(&job.params)?;
-            let vault = role.registry.vault(&name, None).await?;
-            let plan = expire::plan(job.id, &name, &request);
-            role.recover(plan, &mut ExpireContext::new(vault, request))
-                .await
-        }
-        _ => {
-            let name = collect::of_params(&job.params)?;
-            let vault = role.registry.vault(&name, None).await?;
-            let plan = collect::plan(job.id, &name, vault.id());
-            role.recover(plan, &mut CollectContext::new(vault)).await
-        }
-    }
 }

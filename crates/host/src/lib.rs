@@ -7,6 +7,8 @@
 
 mod backup;
 mod command_line;
+mod copies;
+mod copy;
 mod discover;
 mod found;
 mod here;
@@ -17,13 +19,19 @@ mod lock;
 mod place;
 mod problems;
 mod registry;
+mod restore;
+mod restore_dirs;
 mod role;
 mod running;
 mod state;
+mod storage;
+mod verified;
+mod verify;
 mod vm;
 mod work;
 
 pub use command_line::{agent_of, qmp_of};
+pub use copies::OtherVaults;
 pub use discover::Discovery;
 pub use found::{keep_found, known_on};
 pub use here::{embedded, here};
@@ -35,5 +43,7 @@ pub use problems::{internal, usage};
 pub use registry::{LocalRegistry, Registry};
 pub use role::{HostRole, RoleOptions, Stop};
 pub use state::{StateDir, absolute};
+pub use storage::Storage;
+pub use verified::{WholeVault, history, mark_part, mark_points, note_learnt};
 pub use vm::{guest_agent, provider, vm_problem};
 pub use work::VmWork;

@@ -40,6 +40,11 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// What reaching the registry says.
     async fn note_point(&self, vault: VaultId, point: &RecoveryPoint) -> Result<(), Problem>;
+
+    /// The catalog, where this host has it: vaults as wholes are looked after there only.
+    fn catalog(&self) -> Option<&Catalog> {
+        None
+    }
 }
 
 /// A catalog in this process, with keys where it says that they are.
@@ -85,5 +90,9 @@ impl Registry for LocalRegistry {
             .upsert_point(&PointRecord::of(point, vault))
             .await;
         noted.map_err(|error| Problem::from(&error))
+    }
+
+    fn catalog(&self) -> Option<&Catalog> {
+        Some(&self.catalog)
     }
 }

@@ -12,21 +12,25 @@
 //! The next role of this lane finds the dead process's jobs and unwinds them, before it begins others of the
 //! same VM.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tresor_catalog::Catalog;
 use tresor_jobs::{
     Engine, EngineError, JobPlan, JobQueue, LogError, LogErrorKind, Silent, Ticket, WaitingJob,
 };
 use tresor_model::{JobId, JobKind};
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 
 use crate::{
-    backup, keeping,
+    backup, copy, keeping,
     registry::Registry,
+    restore,
+    restore_dirs::RestoreDirs,
     running::{BUSY_PAUSE, Running},
     state::StateDir,
+    verify,
 };
 
 /// How the role works.
@@ -40,6 +44,8 @@ pub struct RoleOptions {
     pub at_once: usize,
     /// How often the queue is looked at.
     pub poll: Duration,
+    /// The directories below which jobs may restore; empty: `restored` in the state directory.
+    pub restore_dirs: Vec<PathBuf>,
 }
 
 impl RoleOptions {
@@ -51,6 +57,7 @@ impl RoleOptions {
             shared_lane: None,
             at_once: 8,
             poll: Duration::from_secs(1),
+            restore_dirs: Vec::new(),
         }
     }
 }
@@ -97,6 +104,17 @@ impl HostRole {
             state,
             options,
         }
+    }
+
+    /// The catalog, for jobs that look after whole vaults.
+    pub(crate) fn catalog(&self, kind: JobKind) -> Result<&Catalog, Problem> {
+        let job = format!("{kind:?}").to_lowercase();
+        let catalog = self.registry.catalog();
+        catalog.ok_or_else(|| Kind::JobNotHere { job }.into())
+    }
+
+    pub(crate) fn restore_dirs(&self) -> RestoreDirs {
+        RestoreDirs::new(&self.options.restore_dirs, self.state.restored())
     }
 
     /// Works until it is told to stop and nothing runs any more.
@@ -171,9 +189,14 @@ impl HostRole {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
             JobKind::Expire => keeping::expire(self, &waiting.job, cancel).await,
             JobKind::Collect => keeping::collect(self, &waiting.job, cancel).await,
-            kind => Err(crate::internal(format!(
-                "This host does not know how to do {kind:?} jobs."
-            ))),
+            JobKind::Verify => verify::run(self, &waiting.job, cancel).await,
+            JobKind::Copy => copy::run(self, &waiting.job, cancel).await,
+            JobKind::Restore => restore::run(self, &waiting.job, cancel).await,
+            // They are run by whoever asks for them, and never queued.
+            kind @ (JobKind::Check | JobKind::Repair) => Err(Kind::JobNotHere {
+                job: format!("{kind:?}").to_lowercase(),
+            }
+            .into()),
         };
         match begun {
             Ok(Begun::Over) => {}
@@ -267,8 +290,18 @@ impl HostRole {
             let role = Arc::clone(self);
             running.add(job, async move {
                 let ended = match header.job.kind {
-                    JobKind::Expire | JobKind::Collect => keeping::end(&role, &header.job).await,
-                    _ => backup::end(&role, &header.job).await,
+                    JobKind::Backup => backup::end(&role, &header.job).await,
+                    // What they have done stays, and the next one goes on from there.
+                    JobKind::Restore
+                    | JobKind::Verify
+                    | JobKind::Copy
+                    | JobKind::Repair
+                    | JobKind::Check
+                    | JobKind::Expire
+                    | JobKind::Collect => {
+                        let plan = JobPlan::nothing_to_take_back(&header.job);
+                        role.recover(plan, &mut ()).await
+                    }
                 };
                 if let Err(problem) = ended {
                     tracing::warn!(%job, %problem, "a dead process's job could not be ended yet");

@@ -99,6 +99,12 @@ impl StateDir {
         self.0.join("fleecing")
     }
 
+    /// Where jobs restore to unless other directories are allowed.
+    #[must_use]
+    pub fn restored(&self) -> PathBuf {
+        absolute(&self.0.join("restored"))
+    }
+
     /// Tables of what the vaults hold; read again from them when they are lost.
     #[must_use]
     pub fn index_cache(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tresor_model::{JobId, JobKind};
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 
 use crate::{EngineError, NewJob, RecoveryPolicy, Scope, SubTaskSpec};
 
@@ -16,7 +16,7 @@ use crate::{EngineError, NewJob, RecoveryPolicy, Scope, SubTaskSpec};
 pub trait SubTask<C: Send>: Send + Sync {
     /// The name users see ("Take snapshot"). Unique within the plan; recorded, so renaming it
     /// makes recorded jobs of older releases unwindable only by the older release.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// How long the action may run, from its own start. `None`: as long as it takes.
     fn limit(&self) -> Option<Duration> {
@@ -113,6 +113,43 @@ pub struct JobPlan<C> {
     pub recovery: RecoveryPolicy,
     /// The table.
     pub sub_tasks: Vec<Box<dyn SubTask<C>>>,
+}
+
+impl JobPlan<()> {
+    /// A plan with which a dead process's job is ended when none of its sub-tasks leaves anything that would
+    /// have to be taken back: nothing that its actions worked with is asked for.
+    #[must_use]
+    pub fn nothing_to_take_back(recorded: &NewJob) -> Self {
+        let rows = recorded.sub_tasks.iter();
+        let rows = rows.map(|row| Box::new(Recorded(row.clone())) as Box<dyn SubTask<()>>);
+        Self {
+            sub_tasks: rows.collect(),
+            ..Self::without_actions(recorded)
+        }
+    }
+}
+
+/// A row of which only the record is known.
+struct Recorded(SubTaskSpec);
+
+#[async_trait]
+impl SubTask<()> for Recorded {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        self.0.limit_ms.map(Duration::from_millis)
+    }
+
+    fn commits(&self) -> bool {
+        self.0.commits
+    }
+
+    async fn run(&self, _: &mut (), _: &Scope) -> Result<Value, Problem> {
+        let what = format!("\"{}\" is only known by its record.", self.0.name);
+        Err(Kind::Internal { what }.into())
+    }
 }
 
 impl<C: Send> JobPlan<C> {

@@ -122,3 +122,18 @@ async fn a_wish_to_cancel_outlives_the_process() {
     assert_eq!(outcome.state(), JobState::Cancelled);
     assert!(outcome.cause().expect("a cause").is("Interrupted"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_left_nothing_behind_is_ended_by_its_record_alone() {
+    let (log, id) = interrupted().await;
+    let recorded = log.load(id).await.expect("load").header.job;
+    let engine = Engine::new(Arc::clone(&log));
+    let plan = JobPlan::<()>::nothing_to_take_back(&recorded);
+    let cancel = CancellationToken::new();
+    let outcome = engine
+        .recover(plan, &mut (), &cancel, Arc::new(Silent))
+        .await
+        .expect("recovered");
+    assert_eq!(outcome.state(), JobState::Failed);
+    assert!(engine.abandoned().await.expect("list").is_empty());
+}

@@ -24,6 +24,20 @@ pub enum JobKind {
     Collect,
 }
 
+impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Backup,
+        Self::Restore,
+        Self::Verify,
+        Self::Copy,
+        Self::Repair,
+        Self::Check,
+        Self::Expire,
+        Self::Collect,
+    ];
+}
+
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,4 +87,26 @@ pub enum SubTaskState {
     Undone,
     /// Its undo gave up: something of ours may be left; the reconciler goes on.
     UndoFailed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_in_the_list() {
+        // A new kind has a number here, and its place in the list.
+        let number = |kind| match kind {
+            JobKind::Backup => 0,
+            JobKind::Restore => 1,
+            JobKind::Verify => 2,
+            JobKind::Copy => 3,
+            JobKind::Repair => 4,
+            JobKind::Check => 5,
+            JobKind::Expire => 6,
+            JobKind::Collect => 7,
+        };
+        let numbers: Vec<usize> = JobKind::ALL.into_iter().map(number).collect();
+        assert_eq!(numbers, (0..JobKind::ALL.len()).collect::<Vec<_>>());
+    }
 }

@@ -94,6 +94,8 @@ pub enum RemoveReason {
     },
     /// It lies behind everything that the rules count.
     BehindAll,
+    /// Nobody wants its VM's data any more.
+    Unwanted,
     /// It was deleted, and the time to take this back is over: it goes for good.
     GraceOver {
         /// When it was deleted.
@@ -154,7 +156,53 @@ pub fn decide(
     Ok(decisions)
 }
 
+/// Decides about points of VMs whose data nobody wants any more: all go that nothing holds, the newest
+/// too. Decisions are by VM, newest point first.
+#[must_use]
+pub fn let_go(points: &[Point], now: Timestamp) -> Vec<Decision> {
+    let mut points: Vec<_> = points.iter().collect();
+    points.sort_by_key(|point| {
+        let age = std::cmp::Reverse((point.sequence, point.taken_at, point.id));
+        (point.vm, age)
+    });
+    let decisions = points.into_iter().map(|point| Decision {
+        point: point.id,
+        vm: point.vm,
+        verdict: match held(point, now) {
+            Held::Unmarked(reasons) if reasons.is_empty() => {
+                Verdict::Remove(RemoveReason::Unwanted)
+            }
+            Held::Unmarked(reasons) => Verdict::Keep(reasons),
+            Held::Deleted(verdict) => verdict,
+        },
+    });
+    decisions.collect()
+}
+
 fn judge(point: &Point, chosen: &Chosen<'_>, zone: &TimeZone, now: Timestamp) -> Verdict {
+    let mut reasons = match held(point, now) {
+        Held::Deleted(verdict) => return verdict,
+        Held::Unmarked(reasons) => reasons,
+    };
+    if let Some(counted) = chosen.reasons.get(&point.id) {
+        reasons.splice(0..0, counted.iter().cloned());
+    }
+    if reasons.is_empty() {
+        Verdict::Remove(chosen.why_not(point, zone))
+    } else {
+        Verdict::Keep(reasons)
+    }
+}
+
+/// What is marked of a point, whatever rules say.
+enum Held {
+    /// It was deleted: this becomes of it.
+    Deleted(Verdict),
+    /// It was not; it stays for these reasons, if there are any.
+    Unmarked(Vec<KeepReason>),
+}
+
+fn held(point: &Point, now: Timestamp) -> Held {
     let mut reasons = Vec::new();
     if point.pinned {
         reasons.push(KeepReason::Pinned);
@@ -172,21 +220,14 @@ fn judge(point: &Point, chosen: &Chosen<'_>, zone: &TimeZone, now: Timestamp) ->
             });
         }
         if reasons.is_empty() {
-            return Verdict::Remove(RemoveReason::GraceOver {
+            return Held::Deleted(Verdict::Remove(RemoveReason::GraceOver {
                 deleted: deleted.at,
                 since: deleted.until,
-            });
+            }));
         }
-        return Verdict::Keep(reasons);
+        return Held::Deleted(Verdict::Keep(reasons));
     }
-    if let Some(counted) = chosen.reasons.get(&point.id) {
-        reasons.splice(0..0, counted.iter().cloned());
-    }
-    if reasons.is_empty() {
-        Verdict::Remove(chosen.why_not(point, zone))
-    } else {
-        Verdict::Keep(reasons)
-    }
+    Held::Unmarked(reasons)
 }
 
 /// What the rules choose of one VM's points.
@@ -351,6 +392,7 @@ impl fmt::Display for RemoveReason {
                 write!(f, "{rule}: {by} stands for {period}")
             }
             Self::BehindAll => f.write_str("behind everything that the rules keep"),
+            Self::Unwanted => f.write_str("its VM's data is to be deleted"),
             Self::GraceOver { deleted, since } => write!(
                 f,
                 "deleted on {}, could be brought back until {}: goes for good",

@@ -21,7 +21,7 @@ mod length;
 mod rules;
 pub mod windows;
 
-pub use decide::{Decision, Deletion, KeepReason, Point, RemoveReason, Verdict, decide};
+pub use decide::{Decision, Deletion, KeepReason, Point, RemoveReason, Verdict, decide, let_go};
 pub use document::{
     Bandwidth, Blackout, Concurrency, ConsistencyGoal, Policy, PolicyError, PolicyProblem, Retry,
     Schedule, TimeLimits,

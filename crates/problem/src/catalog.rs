@@ -336,6 +336,16 @@ problems! {
         remedy ["Check space and permissions of the target, then run the same command again: it goes on where it stopped."]
         retry AfterRemedy fault Host exit Failure;
 
+    RestoreTargetNotAllowed { path, allowed }
+        title "Jobs may not restore to this place"
+        cause "{path} is not below a directory that the host's administrator allowed for restores: {allowed}."
+        remedy [
+            "Name a directory below one of them; a relative one is below the first.",
+            "Or have the administrator of the host allow it with `--restore-dir DIR`.",
+            "Or restore as that host's administrator: `tresor restore POINT --to DIR`.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
+
     // ---- the service: who is who
     IdentityUnusable { path, reason }
         title "A key or certificate of the service or the host cannot be used"
@@ -463,6 +473,28 @@ problems! {
         cause "No job {job} is recorded."
         remedy ["`tresor jobs list` shows the jobs."]
         retry AfterRemedy fault Usage exit NotFound;
+    VmVanished { vm, since }
+        title "A protected VM is not there any more"
+        cause "VM {vm} has not been found since {since}: nothing answers at its socket, and its images cannot be described."
+        remedy [
+            "If it was moved to another host, let that host find it (`tresor serve --discover`, or `tresor host` there): it is followed by its UUID.",
+            "If it answers at another socket, say so: `tresor vm set {vm} --qmp SOCKET`.",
+            "If it was removed on purpose, stop its protection: `tresor unprotect {vm}`, with `--delete-data` when its recovery points are to go as well.",
+        ]
+        retry AfterRemedy fault Host exit Vm;
+    NothingExpires { vault }
+        title "Nothing says that recovery points go"
+        cause "No policy of a VM with recovery points in vault {vault} has rules of retention, and no VM has rules of its own."
+        remedy [
+            "Give the policy a `[retention]` (docs/policies.md), or the VM rules: `tresor vm set VM --keep-daily 7`.",
+            "To delete single recovery points: `tresor points delete POINT`.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
+    JobNotHere { job }
+        title "This host does not do such jobs"
+        cause "A {job} job was queued for a host that has no catalog of its own, or for nobody who does such jobs."
+        remedy ["Queue it for the machine that `tresor serve` runs on: it has the catalog and the vaults' keys."]
+        retry Never fault Usage exit Usage;
     SubTaskTimedOut { sub_task, limit_s }
         title "A sub-task took too long"
         cause "{sub_task} did not end within its limit of {limit_s} s and was stopped."

@@ -31,6 +31,7 @@ fn item(since: &str, memory: Memory) -> ItemRecord {
         policy: "nightly".to_owned(),
         state: ItemState::Protected,
         since: at(since),
+        gone_since: None,
         memory,
     }
 }

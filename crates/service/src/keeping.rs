@@ -1,160 +1,133 @@
-//! Looking after vaults: what retention does not keep goes, and its space is freed, without anybody asking.
+//! Looking after vaults: what retention does not keep goes, its space is freed, and what is stored is read
+//! back, without anybody asking.
 //!
 //! Only queues: jobs of the local lane do it, wherever the vault can be reached. A run that failed or was missed is made up for by the next.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
-use tresor_catalog::{Catalog, ItemRecord, VaultRecord, VmRecord};
+use tresor_catalog::{Catalog, VaultRecord};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobQueue as _, NewJob, Ticket};
-use tresor_model::{JobId, JobKind, VmId};
-use tresor_policy::{Policy, Rules};
+use tresor_model::{JobId, JobKind, JobState, VerifyShare};
 use tresor_workflows::{
-    collect,
-    expire::{self, Request},
+    Cause, collect, expire,
+    verify::{VerifyOrder, VerifyWhat},
 };
 
-use crate::{LOCAL_LANE, ServiceOptions, turn::TurnError};
+use crate::{LOCAL_LANE, ServiceOptions, retention::Keepers, turn::TurnError};
 
 const EXPIRE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 const COLLECT_EVERY: SignedDuration = SignedDuration::from_hours(24);
-/// After backups: what waits in the same lane and is later than they are.
-const RANK: i64 = 10;
-/// For how long what retention removes can be brought back.
-const GRACE: &str = "7d";
+const VERIFY_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// After a failure; it doubles with each.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
+/// Of a vault that has no share of its own: each byte once in 40 days.
+const VERIFY_MILLIONTHS: u64 = 25_000;
+/// Where a job of the vault's upkeep stands in its lane: after backups.
+const UPKEEP_RANK: i64 = 10;
+/// So many jobs that somebody asked for may lie between two that come by themselves.
+const LOOKED_AT: u32 = 50;
 
 /// Queues what is due for each vault.
 pub(crate) async fn look_after_vaults(
     catalog: &Catalog,
     options: &ServiceOptions,
-    items: &[ItemRecord],
-    policies: &BTreeMap<String, Policy>,
 ) -> Result<(), TurnError> {
     let now = Timestamp::now();
-    let vms = catalog.vms().await?;
+    let keepers = Keepers::read(catalog).await?;
     for vault in catalog.vaults().await? {
-        let rules = rules_of(&vault, &vms, items, policies);
-        if !rules.is_empty()
-            && is_due(
-                last(catalog, &vault, JobKind::Expire).await?,
-                EXPIRE_EVERY,
-                now,
-            )
+        let job = JobId::generate();
+        if let Some(request) = keepers.request(&vault, &options.zone)
+            && is_due(catalog, &vault, JobKind::Expire, EXPIRE_EVERY, now).await?
         {
-            let request = Request {
-                vault: vault.id,
-                rules,
-                zone: options.zone.iana_name().unwrap_or("UTC").to_owned(),
-                grace: GRACE.to_owned(),
-            };
-            let plan = expire::plan(JobId::generate(), &vault.name, &request);
+            let plan = expire::plan(job, &vault.name, &request);
             enqueue(catalog, &plan.new_job(now)).await?;
         }
-        if is_due(
-            last(catalog, &vault, JobKind::Collect).await?,
-            COLLECT_EVERY,
-            now,
-        ) {
-            let plan = collect::plan(JobId::generate(), &vault.name, vault.id);
+        let job = JobId::generate();
+        if is_due(catalog, &vault, JobKind::Collect, COLLECT_EVERY, now).await? {
+            let plan = collect::plan(job, &vault.name, vault.id);
             enqueue(catalog, &plan.new_job(now)).await?;
+        }
+        let job = JobId::generate();
+        if is_due(catalog, &vault, JobKind::Verify, VERIFY_EVERY, now).await?
+            && let Some(order) = share_of(&vault)
+        {
+            enqueue(catalog, &order.new_job(job, now)).await?;
         }
     }
     Ok(())
+}
+
+/// The part of a vault that is read back each day: what waits longest.
+fn share_of(vault: &VaultRecord) -> Option<VerifyOrder> {
+    let usual = || VerifyShare::from_millionths(VERIFY_MILLIONTHS).ok();
+    let share = vault.verify_share.or_else(usual)?;
+    let mut order = VerifyOrder::new(&vault.name, VerifyWhat::Share { share });
+    order.cause = Cause::Routine;
+    Some(order)
 }
 
 async fn enqueue(catalog: &Catalog, job: &NewJob) -> Result<(), TurnError> {
     let ticket = Ticket {
         lane: LOCAL_LANE.to_owned(),
         not_before: job.created_at,
-        rank: RANK,
+        rank: UPKEEP_RANK,
     };
     Ok(catalog.enqueue(job, &ticket).await?)
 }
 
-/// The last job of that kind for a vault.
-async fn last(
+/// Whether it is time.
+async fn is_due(
     catalog: &Catalog,
     vault: &VaultRecord,
     kind: JobKind,
-) -> Result<Option<JobHeader>, TurnError> {
+    every: SignedDuration,
+    now: Timestamp,
+) -> Result<bool, TurnError> {
     let filter = JobFilter {
         subject: Some(vault.name.clone()),
         kind: Some(kind),
-        limit: Some(1),
+        limit: Some(LOOKED_AT),
         ..JobFilter::default()
     };
-    Ok(catalog.list(&filter).await?.into_iter().next())
+    let mut jobs = catalog.list(&filter).await?;
+    jobs.retain(does_all);
+    let ends: Vec<_> = jobs
+        .iter()
+        .map(|header| (header.state, header.job.created_at))
+        .collect();
+    Ok(is_time(&ends, every, now))
 }
 
-/// Whether it is time: the last one has ended and was made so long ago.
-fn is_due(last: Option<JobHeader>, every: SignedDuration, now: Timestamp) -> bool {
-    last.is_none_or(|last| {
-        last.state.is_final() && now.duration_since(last.job.created_at) >= every
-    })
+/// Whether the next job is to begin: `every` so often, and sooner after one that failed. `last` are those
+/// before, newest first.
+fn is_time(last: &[(JobState, Timestamp)], every: SignedDuration, now: Timestamp) -> bool {
+    let Some((state, made)) = last.first() else {
+        return true;
+    };
+    let failed = last
+        .iter()
+        .take_while(|(state, _)| *state == JobState::Failed);
+    let pause = match u32::try_from(failed.count()).unwrap_or(u32::MAX) {
+        0 => every,
+        failed => every.min(RETRY * 2_i32.saturating_pow((failed - 1).min(16))),
+    };
+    state.is_final() && now.duration_since(*made) >= pause
 }
 
-/// What is kept of each VM in a vault: by its policy; of one that has none, by its own rules. One of which
-/// nothing says that something goes is left out, and so is one whose protection was stopped with its data kept.
-fn rules_of(
-    vault: &VaultRecord,
-    vms: &[VmRecord],
-    items: &[ItemRecord],
-    policies: &BTreeMap<String, Policy>,
-) -> BTreeMap<VmId, Rules> {
-    let items: BTreeMap<_, _> = items.iter().map(|item| (item.vm, item)).collect();
-    let here = vms.iter().filter(|vm| vm.vault == vault.name);
-    let rules = here.filter_map(|vm| {
-        let rules = match items.get(&vm.id) {
-            Some(item) if item.state == tresor_catalog::ItemState::StoppedKept => return None,
-            Some(item) => policies.get(&item.policy)?.retention.clone(),
-            None => vm.retention.clone()?,
-        };
-        (rules != Rules::default()).then_some((vm.id, rules))
-    });
-    rules.collect()
+/// Whether a job stands for one that comes by itself: a verification that somebody asked for may have
+/// read one point of a VM.
+fn does_all(header: &JobHeader) -> bool {
+    header.job.kind != JobKind::Verify
+        || VerifyOrder::of_params(&header.job.params)
+            .is_ok_and(|order| order.cause == Cause::Routine)
 }
 
 #[cfg(test)]
 mod tests {
-    use tresor_catalog::{ItemState, Memory};
-
     use super::*;
 
-    fn vm(name: &str, vault: &str, daily: Option<u32>) -> VmRecord {
-        VmRecord {
-            name: name.to_owned(),
-            id: VmId::generate(),
-            qmp_socket: "/run/x".into(),
-            agent_socket: None,
-            excluded_disks: Vec::new(),
-            included_disks: Vec::new(),
-            machine: None,
-            vault: vault.to_owned(),
-            retention: daily.map(|daily| Rules {
-                daily,
-                ..Rules::default()
-            }),
-            created_at: Timestamp::UNIX_EPOCH,
-            host: None,
-        }
-    }
-
-    fn item(vm: &VmRecord, state: ItemState) -> ItemRecord {
-        ItemRecord {
-            vm: vm.id,
-            vm_name: vm.name.clone(),
-            host: None,
-            vault: vm.vault.clone(),
-            policy: "nightly".to_owned(),
-            state,
-            since: Timestamp::UNIX_EPOCH,
-            memory: Memory::default(),
-        }
-    }
-
     #[test]
-    fn the_policy_says_what_stays_else_the_vm_itself_and_what_is_stopped_keeps_all() {
-        let vault = VaultRecord {
+    fn the_vaults_own_share_is_read_else_the_usual_one() {
+        let mut vault = VaultRecord {
             name: "main".to_owned(),
             id: tresor_model::VaultId::generate(),
             location: "/srv/vault".to_owned(),
@@ -163,22 +136,44 @@ mod tests {
             settings: None,
             verify_share: None,
         };
-        let vms = [
-            vm("by policy", "main", Some(3)),
-            vm("by itself", "main", Some(5)),
-            vm("keeps all", "main", None),
-            vm("stopped", "main", Some(3)),
-            vm("elsewhere", "other", Some(3)),
-        ];
-        let items = [
-            item(&vms[0], ItemState::Protected),
-            item(&vms[3], ItemState::StoppedKept),
-        ];
-        let nightly = Policy::nightly();
-        let policies = BTreeMap::from([("nightly".to_owned(), nightly.clone())]);
-        let rules = rules_of(&vault, &vms, &items, &policies);
-        let own = vms[1].retention.clone().unwrap();
-        let expected = BTreeMap::from([(vms[0].id, nightly.retention), (vms[1].id, own)]);
-        assert_eq!(rules, expected);
+        let read = |vault: &VaultRecord| match share_of(vault).map(|order| order.what) {
+            Some(VerifyWhat::Share { share }) => share.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(&vault), "2.5%");
+        vault.verify_share = Some("7%".parse().unwrap());
+        assert_eq!(read(&vault), "7%");
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_soon_and_then_less_often() {
+        let every = SignedDuration::from_hours(24);
+        let at = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let (done, failed) = (JobState::Completed, JobState::Failed);
+        let day = 24 * 60;
+        for (last, now, due) in [
+            (vec![], 0, true),
+            (vec![(done, at(0))], day - 1, false),
+            (vec![(done, at(0))], day, true),
+            (vec![(JobState::InProgress, at(0))], 3 * day, false),
+            (vec![(JobState::Queued, at(0))], 3 * day, false),
+            (vec![(JobState::Cancelled, at(0))], 5, false),
+            (vec![(failed, at(0)), (done, at(0))], 1, true),
+            (
+                vec![(failed, at(5)), (failed, at(4)), (done, at(0))],
+                6,
+                false,
+            ),
+            (
+                vec![(failed, at(5)), (failed, at(4)), (done, at(0))],
+                7,
+                true,
+            ),
+            (vec![(done, at(5)), (failed, at(4))], 7, false),
+            (vec![(failed, at(0)); 50], day - 1, false),
+            (vec![(failed, at(0)); 50], day, true),
+        ] {
+            assert_eq!(is_time(&last, every, at(now)), due, "{last:?} at {now}");
+        }
     }
 }

@@ -15,6 +15,7 @@ pub fn order(vm: &VmRecord, policy: &Policy, cause: BackupCause) -> BackupOrder 
         excluded: vm.excluded_disks.iter().cloned().collect(),
         included: vm.included_disks.iter().cloned().collect(),
         required: policy.consistency.lowest,
+        wanted: Some(policy.consistency.wanted),
         limits: BackupLimits {
             prepare: duration(limits.prepare),
             snapshot: duration(limits.snapshot),

@@ -124,6 +124,7 @@ impl Scheduling {
             turn.look_at_jobs().await?;
             if Instant::now() >= keep_at {
                 turn.look_after_vaults(&self.options).await?;
+                turn.look_for_vms().await?;
                 turn.note_late().await?;
                 keep_at = Instant::now() + KEEP_EVERY;
             }

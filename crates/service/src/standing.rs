@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tresor_catalog::{ItemRecord, ItemState};
 
-use crate::outlook::Outlook;
+use crate::{outlook::Outlook, whereabouts::PATIENCE};
 
 /// A point is there a while after its start: what a transfer may take before it counts as late, where
 /// nothing is known of the item.
@@ -23,6 +23,11 @@ pub enum Standing {
         /// Since then.
         since: Timestamp,
     },
+    /// Its VM is not found any more: no backup can be made.
+    Vanished {
+        /// Since then.
+        since: Timestamp,
+    },
     /// No backups are made of it.
     Stopped,
 }
@@ -31,8 +36,13 @@ impl Standing {
     /// Judges an item at `now`.
     #[must_use]
     pub fn of(item: &ItemRecord, outlook: &Outlook, now: Timestamp) -> Self {
-        if item.state == ItemState::StoppedKept {
+        if item.state != ItemState::Protected {
             return Self::Stopped;
+        }
+        if let Some(since) = item.gone_since
+            && now.duration_since(since) >= PATIENCE
+        {
+            return Self::Vanished { since };
         }
         match Self::due(item, outlook, now) {
             Some(since) if since < now => Self::Late { since },
@@ -44,7 +54,7 @@ impl Standing {
     /// When an item's next recovery point is late; `None`: it need not be there at any time.
     #[must_use]
     pub fn due(item: &ItemRecord, outlook: &Outlook, now: Timestamp) -> Option<Timestamp> {
-        if item.state == ItemState::StoppedKept {
+        if item.state != ItemState::Protected {
             return None;
         }
         let memory = &item.memory;
@@ -126,6 +136,7 @@ mod tests {
                 policy: "nightly".to_owned(),
                 state,
                 since: day,
+                gone_since: None,
                 memory: Memory {
                     last_point_at: point.map(at),
                     ..Memory::default()
@@ -137,23 +148,28 @@ mod tests {
                 "{point:?} at {now}"
             );
         }
-        let old = Standing::of(
-            &ItemRecord {
-                vm: VmId::generate(),
-                vm_name: "web01".to_owned(),
-                host: None,
-                vault: "main".to_owned(),
-                policy: "nightly".to_owned(),
-                state: ItemState::Protected,
-                since: day,
-                memory: Memory {
-                    last_point_at: Some(at("2026-03-02T22:00:00Z")),
-                    ..Memory::default()
-                },
+        let mut item = ItemRecord {
+            vm: VmId::generate(),
+            vm_name: "web01".to_owned(),
+            host: None,
+            vault: "main".to_owned(),
+            policy: "nightly".to_owned(),
+            state: ItemState::Protected,
+            since: day,
+            gone_since: None,
+            memory: Memory {
+                last_point_at: Some(at("2026-03-02T22:00:00Z")),
+                ..Memory::default()
             },
-            &outlook,
-            at("2026-03-04T06:00:00Z"),
-        );
-        assert!(matches!(old, Standing::Late { .. }), "{old:?}");
+        };
+        let stands = |item: &ItemRecord| Standing::of(item, &outlook, at("2026-03-04T06:00:00Z"));
+        assert!(matches!(stands(&item), Standing::Late { .. }));
+        item.gone_since = Some(at("2026-03-04T05:30:00Z"));
+        assert!(matches!(stands(&item), Standing::Late { .. }));
+        let since = at("2026-03-04T05:00:00Z");
+        item.gone_since = Some(since);
+        assert_eq!(stands(&item), Standing::Vanished { since });
+        item.state = ItemState::StoppedDeleted;
+        assert_eq!(stands(&item), Standing::Stopped);
     }
 }

@@ -15,6 +15,8 @@ use crate::{
     fleet::{Effect, Fleet, Start},
     keeping::look_after_vaults,
     order,
+    vault_ends::VaultEnds,
+    whereabouts::follow,
 };
 
 /// What can end a turn as the scheduler. The next one begins anew.
@@ -44,6 +46,7 @@ pub(crate) struct Turn<'a> {
     catalog: &'a Catalog,
     zone: TimeZone,
     fleet: Fleet,
+    vault_ends: VaultEnds,
 }
 
 impl<'a> Turn<'a> {
@@ -56,6 +59,7 @@ impl<'a> Turn<'a> {
             catalog,
             zone: options.zone.clone(),
             fleet: Fleet::new(options.limits, options.zone.clone()),
+            vault_ends: VaultEnds::default(),
         };
         let unfinished = turn.unfinished().await?;
         turn.load().await?;
@@ -120,15 +124,23 @@ impl<'a> Turn<'a> {
         self.carry_out(effects).await
     }
 
-    /// What retention asks for, and what can be freed.
+    /// What retention asks for, what can be freed, what is to be read back, and what came of it.
     pub(crate) async fn look_after_vaults(
-        &self,
+        &mut self,
         options: &ServiceOptions,
     ) -> Result<(), TurnError> {
-        let policies = self.catalog.all_policies().await?.into_iter();
-        let policies = policies.map(|record| (record.policy.name.clone(), record.policy));
-        let items = self.catalog.all_items(&ItemFilter::default()).await?;
-        look_after_vaults(self.catalog, options, &items, &policies.collect()).await
+        look_after_vaults(self.catalog, options).await?;
+        self.vault_ends.take_in(self.catalog).await
+    }
+
+    /// Where the protected VMs are.
+    pub(crate) async fn look_for_vms(&self) -> Result<(), TurnError> {
+        let protected = ItemFilter {
+            state: Some(ItemState::Protected),
+            ..ItemFilter::default()
+        };
+        let items = self.catalog.all_items(&protected).await?;
+        follow(self.catalog, &items).await
     }
 
     /// What is late has an alert.

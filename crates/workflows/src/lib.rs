@@ -22,12 +22,15 @@ pub mod restore;
 pub mod verify;
 
 mod affected;
+mod cause;
 mod describe;
 mod near;
 mod translate;
 mod watch;
+mod written;
 
 pub use affected::Affected;
+pub use cause::Cause;
 pub use describe::last_point_of;
 pub use near::{Near, near_disk};
 pub use translate::{snapshot_problem, storage_problem, vault_problem};

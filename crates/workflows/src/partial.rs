@@ -12,15 +12,18 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_backend::{Backend, ObjectMeta};
-use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
-use tresor_model::{JobId, JobKind, PointId, RecoveryPoint};
+use tresor_jobs::{JobPlan, Scope, SubTask};
+use tresor_model::{JobId, PointId, RecoveryPoint};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{
     Choice, Coverage, ErrorKind, History, Learnt, ObjectsReport, PointReport, Vault, plan_choice,
     points_among, verify_chosen,
 };
 
-use crate::translate::{damage_problem, vault_problem};
+use crate::{
+    translate::{damage_problem, vault_problem},
+    verify::VerifyOrder,
+};
 
 /// What a run has seen, also one that was cut short.
 #[derive(Debug, Clone, Default)]
@@ -121,26 +124,17 @@ impl PartialContext {
     }
 }
 
-/// The table of sub-tasks: the same as that of a verification of recovery points, so that either
-/// ends what the other one left behind.
+/// The table of sub-tasks of an order that reads a part of a vault: the same as that of one that reads
+/// recovery points, so that either ends what the other one left behind.
 #[must_use]
-pub fn plan(job: JobId, location: &str, choice: Choice) -> JobPlan<PartialContext> {
-    let params = match choice {
-        Choice::Share(share) => json!({ "share": share.to_string() }),
-        Choice::SinceLast => json!({ "since_last": true }),
-    };
-    JobPlan {
-        id: job,
-        kind: JobKind::Verify,
-        subject: location.to_owned(),
-        lock: None,
-        recovery: RecoveryPolicy::Unwind,
-        params,
-        sub_tasks: vec![Box::new(ReadBack)],
-    }
+pub fn plan(job: JobId, order: &VerifyOrder) -> JobPlan<PartialContext> {
+    let limit = order.limit;
+    order.plan(job, Box::new(ReadBack { limit }))
 }
 
-struct ReadBack;
+struct ReadBack {
+    limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<PartialContext> for ReadBack {
@@ -149,7 +143,7 @@ impl SubTask<PartialContext> for ReadBack {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(crate::verify::LIMIT)
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut PartialContext, scope: &Scope) -> Result<Value, Problem> {
@@ -173,7 +167,10 @@ impl SubTask<PartialContext> for ReadBack {
         }
         match ctx.first_problem() {
             Some(problem) => Err(problem),
-            None => Ok(json!({ "objects": ctx.report.objects, "bytes": ctx.report.bytes })),
+            None => Ok(json!({
+                "objects": ctx.report.objects, "bytes": ctx.report.bytes,
+                "marked": ctx.report.marked.len(),
+            })),
         }
     }
 }

@@ -88,6 +88,7 @@ pub(crate) async fn list(
 ) -> Answer<Json<Paged<DatasourceView>>> {
     let bounds = Bounds::<Key>::new("datasources", asked.limit, asked.cursor.as_deref())?;
     let filter = DatasourceFilter {
+        vm: None,
         host: super::items::host(asked.host.as_deref())?,
         protected: asked.protected,
         gone: asked.gone,

@@ -1,23 +1,24 @@
 //! Protected items: how they stand, and what can be done with them.
 
-use axum::{
-    Json,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tresor_catalog::{ItemFilter, ItemRecord, ItemState, Page};
 use tresor_identity::{Action, may};
-use tresor_jobs::{JobFilter, JobLog as _, JobQueue as _, Ticket};
+use tresor_jobs::{JobFilter, JobLog as _};
 use tresor_model::{HostId, JobId, JobKind, JobState, VmId};
 use tresor_problem::Kind;
-use tresor_service::{Outlook, Standing, lane_of, order};
-use tresor_workflows::backup::{self, BackupCause};
+use tresor_service::{Outlook, Standing, lane_of, order, unwanted};
+use tresor_workflows::{
+    backup::{self, BackupCause},
+    expire,
+};
 use utoipa::{IntoParams, ToSchema};
 
-use super::jobs::JobView;
+use super::{
+    jobs::JobView,
+    queued::{enqueue, lane},
+};
 use crate::{
     ApiState, Principal,
     body::{Asked, JsonBody, Named},
@@ -43,16 +44,19 @@ pub(crate) struct ItemView {
     pub(crate) vault: String,
     /// Name of its policy.
     pub(crate) policy: String,
-    /// `protected`, or `stopped-kept`: no backups are made, and the recovery points stay.
+    /// `protected`; `stopped-kept`: no backups are made, and the recovery points stay; `stopped-deleted`: no
+    /// backups are made, and the recovery points go.
     #[schema(value_type = String)]
     pub(crate) state: ItemState,
     /// Since when it is in this state.
     pub(crate) since: Timestamp,
-    /// How it stands: `fresh`, `waiting` (for its first recovery point), `late`, `stopped`; `null`: its
-    /// policy cannot be asked on this machine.
+    /// How it stands: `fresh`, `waiting` (for its first recovery point), `late`, `vanished` (its VM is not
+    /// found any more), `stopped`; `null`: its policy cannot be asked on this machine.
     pub(crate) standing: Option<&'static str>,
     /// Since when it is late.
     pub(crate) late_since: Option<Timestamp>,
+    /// Since when its VM is not found any more where it is registered.
+    pub(crate) gone_since: Option<Timestamp>,
     /// When its last scheduled backup started.
     pub(crate) last_started_at: Option<Timestamp>,
     /// The moment whose data its last recovery point has.
@@ -74,7 +78,7 @@ pub(crate) struct ItemQuery {
     vault: Option<String>,
     /// Only those with this policy, by name.
     policy: Option<String>,
-    /// Only those in this state: `protected` or `stopped-kept`.
+    /// Only those in this state: `protected`, `stopped-kept` or `stopped-deleted`.
     #[param(value_type = Option<String>)]
     state: Option<ItemState>,
     /// At most so many, 1 to 500. Default: 100.
@@ -181,6 +185,28 @@ pub(crate) async fn stop(
     changed(&state, &who, Action::ItemStop, vm, Some(before)).await
 }
 
+/// Makes no more backups of a VM, and deletes its recovery points in its vault: to be brought back for 7
+/// days, as by retention. Those that a pin or a lock holds go when it does not any more.
+#[utoipa::path(post, path = "/api/v1/items/{vm}/delete-data", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
+    (status = 202, description = "The job that deletes them, which waits. `Location` is where to ask for it.", body = JobView),
+    (status = "4XX", description = "The problem.", body = FailureBody),
+))]
+pub(crate) async fn delete_data(
+    State(state): State<ApiState>,
+    Who(who): Who,
+    Named(vm): Named<VmId>,
+) -> Answer<Response> {
+    let item = state.catalog.item(vm).await?;
+    let vault = state.catalog.vault(&item.vault).await?;
+    let now = Timestamp::now();
+    state.catalog.stop_and_delete(vm, now).await?;
+    state.changed.notify_one();
+    let request = unwanted(&vault, vm, &state.options.zone);
+    let job = expire::plan(JobId::generate(), &vault.name, &request).new_job(now);
+    let action = (Action::ItemDeleteData, format!("item:{vm}"));
+    enqueue(&state, &who, action, (job, lane(None))).await
+}
+
 /// Makes backups of a VM again.
 #[utoipa::path(post, path = "/api/v1/items/{vm}/resume", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), responses(
     (status = 200, description = "The protected item as it is now.", body = ItemView),
@@ -208,36 +234,20 @@ pub(crate) async fn backup(
     Named(vm): Named<VmId>,
 ) -> Answer<Response> {
     let item = state.catalog.item(vm).await?;
-    if item.state == ItemState::StoppedKept {
+    if item.state != ItemState::Protected {
         let vm = item.vm_name;
         return Err(Kind::ProtectionStopped { vm }.into());
     }
     refuse_second(&state, &item).await?;
     let policy = state.catalog.policy(&item.policy).await?.policy;
     let registered = state.catalog.vm_by_id(vm).await?;
-    let now = Timestamp::now();
-    let job = JobId::generate();
-    let ticket = Ticket {
-        lane: lane_of(&item),
-        not_before: now,
-        rank: 0,
-    };
-    let plan = backup::plan(job, &order(&registered, &policy, BackupCause::Asked));
-    state.catalog.enqueue(&plan.new_job(now), &ticket).await?;
-    let view = JobView::of(state.catalog.load(job).await?.header);
-    let after = Some(&view);
-    let object = format!("item:{vm}");
-    trail::note(
-        &state,
-        &who,
-        Action::JobStart,
-        object,
-        (trail::NOTHING, after),
-    )
-    .await?;
-    let location = format!("/api/v1/jobs/{job}");
-    let headers = [(header::LOCATION, location)];
-    Ok((StatusCode::ACCEPTED, headers, Json(view)).into_response())
+    let plan = backup::plan(
+        JobId::generate(),
+        &order(&registered, &policy, BackupCause::Asked),
+    );
+    let job = plan.new_job(Timestamp::now());
+    let action = (Action::JobStart, format!("item:{vm}"));
+    enqueue(&state, &who, action, (job, lane_of(&item))).await
 }
 
 /// One that waits will do what a second one would.
@@ -291,6 +301,7 @@ pub(crate) fn view(item: &ItemRecord, seen: &Seen, now: Timestamp) -> ItemView {
         Some(Standing::Fresh) => (Some("fresh"), None),
         Some(Standing::Waiting) => (Some("waiting"), None),
         Some(Standing::Late { since }) => (Some("late"), Some(since)),
+        Some(Standing::Vanished { .. }) => (Some("vanished"), None),
         Some(Standing::Stopped) => (Some("stopped"), None),
     };
     ItemView {
@@ -303,6 +314,7 @@ pub(crate) fn view(item: &ItemRecord, seen: &Seen, now: Timestamp) -> ItemView {
         since: item.since,
         standing,
         late_since,
+        gone_since: item.gone_since,
         last_started_at: item.memory.last_started_at,
         last_point_at: item.memory.last_point_at,
         next_start_at: outlook.and_then(|outlook| outlook.next_start(item, now)),

@@ -24,10 +24,10 @@ pub(crate) struct JobView {
     /// Its id.
     #[schema(value_type = String, format = Uuid)]
     pub(crate) id: JobId,
-    /// What it does: `backup`, `restore`, `verify`, `copy`, `repair`, `check`.
+    /// What it does: `backup`, `restore`, `verify`, `copy`, `repair`, `check`, `expire`, `collect`.
     #[schema(value_type = String)]
     pub(crate) kind: JobKind,
-    /// What it is about: the VM's or the vault's name.
+    /// What it is about: the VM's or the vault's name; of a copy, `FROM to TO`.
     pub(crate) subject: String,
     /// `queued`, `in_progress`, `completed`, `completed_with_warnings`, `failed`, `cancelling`, `cancelled`.
     #[schema(value_type = String)]

@@ -89,7 +89,7 @@ pub(super) fn time(at: Option<Timestamp>) -> Markup {
 pub(super) fn state(word: &str) -> Markup {
     let mark = match word {
         "fresh" | "completed" | "succeeded" => "good",
-        "late" | "failed" | "undo_failed" => "bad",
+        "late" | "vanished" | "failed" | "undo_failed" => "bad",
         "completed_with_warnings" | "cancelled" | "cancelling" | "stopped" => "warn",
         _ => "plain",
     };

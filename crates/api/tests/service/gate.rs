@@ -65,7 +65,7 @@ async fn every_endpoint_is_open_to_whom_the_matrix_says() {
 async fn ask(service: &Service, endpoint: &Endpoint, token: Option<&str>) -> u16 {
     use tower::ServiceExt as _;
     let nobody = uuid::Uuid::nil().to_string();
-    let path = ["{vm}", "{id}", "{name}", "{code}"]
+    let path = ["{vm}", "{id}", "{name}", "{code}", "{vault}", "{point}"]
         .iter()
         .fold(endpoint.path.to_owned(), |path, place| {
             path.replace(place, &nobody)

@@ -11,3 +11,4 @@ mod metrics;
 mod site;
 mod support;
 mod tokens;
+mod vault_jobs;

@@ -152,12 +152,17 @@ async fn filters_and_pages(catalog: &Catalog, one: HostId) {
         host: Some(None),
         ..DatasourceFilter::default()
     };
+    let of_vm = DatasourceFilter {
+        vm: Some(protected.vm),
+        ..DatasourceFilter::default()
+    };
     for (filter, names) in [
         (is(Some(true), None), vec!["found"]),
         (is(Some(false), Some(false)), vec!["new"]),
         (is(None, Some(false)), vec!["found", "new"]),
         (is(None, Some(true)), vec!["a", "b", "old"]),
         (on_it, vec!["a", "b", "found", "new", "old"]),
+        (of_vm, vec!["found"]),
         (here, vec!["local"]),
     ] {
         let list = catalog.datasources(&filter, &Page::default()).await;

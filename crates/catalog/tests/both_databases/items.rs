@@ -44,6 +44,7 @@ async fn are_protected_and_stopped(catalog: &Catalog, vm: &VmRecord) -> ItemReco
         policy: "first".to_owned(),
         state: ItemState::Protected,
         since: begun,
+        gone_since: None,
         memory: Memory::default(),
     };
     assert_eq!(item(catalog, vm.id).await, expected);
@@ -54,6 +55,11 @@ async fn are_protected_and_stopped(catalog: &Catalog, vm: &VmRecord) -> ItemReco
         catalog.stop_protection(vm.id, at).await.expect("stop");
     }
     (expected.state, expected.since) = (ItemState::StoppedKept, second);
+    assert_eq!(item(catalog, vm.id).await, expected);
+    for at in [third, begun + seconds(3)] {
+        catalog.stop_and_delete(vm.id, at).await.expect("stop");
+    }
+    (expected.state, expected.since) = (ItemState::StoppedDeleted, third);
     assert_eq!(item(catalog, vm.id).await, expected);
     for at in [third, begun + seconds(3)] {
         catalog.resume_protection(vm.id, at).await.expect("resume");

@@ -1,4 +1,4 @@
-//! The cases: repeat every sub-task, fail each and unwind, crash at every record.
+//! The cases: repeat every sub-task, fail each and unwind, cancel at each, crash at every record.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::{
 pub async fn check_plan<F: PlanFixture>(fixture: &F) {
     sub_tasks_run_twice(fixture).await;
     failures_unwind(fixture).await;
+    cancels_unwind(fixture).await;
     crashes_are_recovered(fixture).await;
 }
 
@@ -64,6 +65,28 @@ pub async fn failures_unwind<F: PlanFixture>(fixture: &F) {
             let left = fixture.probe().await;
             assert_eq!(left, initial, "{fault:?} in \"{name}\" is not taken back");
         }
+    }
+}
+
+/// Whichever action runs when somebody cancels, the job ends as cancelled and leaves the world as it was; or
+/// it is done, when nothing was left to do or its effect is final.
+pub async fn cancels_unwind<F: PlanFixture>(fixture: &F) {
+    let goal = state_when_done(fixture).await;
+    for index in 0..table_length(fixture).await {
+        fixture.reset().await;
+        let initial = fixture.probe().await;
+        let view = run(fixture, Some((index, Fault::Cancel))).await.view;
+        let name = &view.sub_tasks[index].name;
+        let left = fixture.probe().await;
+        if is_done(&view) {
+            let last = index + 1 == view.sub_tasks.len();
+            assert!(last || view.is_committed(), "\"{name}\" went on: {view:?}");
+            assert_eq!(left, goal, "cancelled in \"{name}\"");
+            continue;
+        }
+        assert_eq!(view.state, JobState::Cancelled, "in \"{name}\": {view:?}");
+        assert_unwound(&view);
+        assert_eq!(left, initial, "cancelled in \"{name}\": something is left");
     }
 }
 
@@ -202,9 +225,9 @@ async fn recover_with<F: PlanFixture>(
     job: JobId,
     script: Script,
 ) -> Result<(), EngineError> {
-    let plan = scripted(fixture.plan(job).await, script);
-    let mut ctx = fixture.context(job).await;
     let cancel = CancellationToken::new();
+    let plan = scripted(fixture.plan(job).await, script, &cancel);
+    let mut ctx = fixture.context(job).await;
     engine
         .recover(plan, &mut ctx, &cancel, Arc::new(Silent))
         .await
@@ -229,18 +252,27 @@ async fn run_on<F: PlanFixture>(
     job: JobId,
     script: Script,
 ) -> Result<JobOutcome, EngineError> {
-    let plan = scripted(fixture.plan(job).await, script);
-    let mut ctx = fixture.context(job).await;
     let cancel = CancellationToken::new();
+    let plan = scripted(fixture.plan(job).await, script, &cancel);
+    let mut ctx = fixture.context(job).await;
     engine(log, owner)
         .run(plan, &mut ctx, &cancel, Arc::new(Silent))
         .await
 }
 
-fn scripted<C: Send + 'static>(mut plan: JobPlan<C>, script: Script) -> JobPlan<C> {
+fn scripted<C: Send + 'static>(
+    mut plan: JobPlan<C>,
+    script: Script,
+    cancel: &CancellationToken,
+) -> JobPlan<C> {
     if let Some((index, fault)) = script {
         let inner = plan.sub_tasks.remove(index);
-        let faulty = Box::new(Faulty { inner, fault });
+        let cancel = cancel.clone();
+        let faulty = Box::new(Faulty {
+            inner,
+            fault,
+            cancel,
+        });
         plan.sub_tasks.insert(index, faulty);
     }
     plan

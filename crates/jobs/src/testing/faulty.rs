@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tresor_problem::{Kind, Problem};
 
 use crate::{AfterCrash, Scope, SubTask};
@@ -19,6 +20,8 @@ pub enum Fault {
     Panic,
     /// It is carried out twice.
     Twice,
+    /// Somebody cancels the job when it begins.
+    Cancel,
 }
 
 impl Fault {
@@ -32,11 +35,13 @@ pub(super) const INJECTED: &str = "injected by a test";
 pub(super) struct Faulty<C> {
     pub(super) inner: Box<dyn SubTask<C>>,
     pub(super) fault: Fault,
+    /// Cancels the job.
+    pub(super) cancel: CancellationToken,
 }
 
 #[async_trait]
 impl<C: Send> SubTask<C> for Faulty<C> {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.inner.name()
     }
     fn limit(&self) -> Option<Duration> {
@@ -60,12 +65,15 @@ impl<C: Send> SubTask<C> for Faulty<C> {
         if self.fault == Fault::BeforeEffect {
             return Err(failure.into());
         }
+        if self.fault == Fault::Cancel {
+            self.cancel.cancel();
+        }
         let output = self.inner.run(ctx, scope).await?;
         match self.fault {
             Fault::Twice => self.inner.run(ctx, scope).await,
             Fault::AfterEffect => Err(failure.into()),
             Fault::Panic => panic!("{INJECTED}"),
-            Fault::BeforeEffect => Ok(output),
+            Fault::BeforeEffect | Fault::Cancel => Ok(output),
         }
     }
 

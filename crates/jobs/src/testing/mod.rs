@@ -16,7 +16,9 @@ use tresor_model::JobId;
 
 use crate::{JobLog, JobPlan, MemoryJobLog, Owner};
 
-pub use cases::{check_plan, crashes_are_recovered, failures_unwind, sub_tasks_run_twice};
+pub use cases::{
+    cancels_unwind, check_plan, crashes_are_recovered, failures_unwind, sub_tasks_run_twice,
+};
 pub use crash::{CrashPoint, CrashingLog};
 pub use faulty::Fault;
 

@@ -61,6 +61,10 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) upload_limit: Option<u32>,
 
+    /// Let `tresor serve` do it, and do not wait for the end
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) queue: bool,
+
     /// Only show what would be copied
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -132,6 +132,11 @@ pub(crate) struct RestoreArgs {
     /// Replace images that are there (never one that is in use)
     #[arg(long)]
     pub(crate) overwrite: bool,
+
+    /// Let `tresor serve` do it, below a directory that it was given for this (`--restore-dir`), and do
+    /// not wait for the end
+    #[arg(long)]
+    pub(crate) queue: bool,
 }
 
 /// Formats of restored images.
@@ -157,6 +162,10 @@ pub(crate) struct VerifyArgs {
     /// Only what came since the last verification
     #[arg(long)]
     pub(crate) since_last: bool,
+
+    /// Let `tresor serve` do it, and do not wait for the end
+    #[arg(long)]
+    pub(crate) queue: bool,
 
     #[command(flatten)]
     pub(crate) access: VaultAccess,

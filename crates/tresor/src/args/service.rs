@@ -45,6 +45,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) heartbeat_every: Length,
 
+    /// A directory below which jobs may restore; may be given several times [default: `restored` in the
+    /// state directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) restore_dir: Vec<PathBuf>,
+
     /// The time zone of schedules that name none [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
@@ -118,6 +123,15 @@ pub(crate) struct ProtectArgs {
 pub(crate) struct UnprotectArgs {
     /// A protected VM
     pub(crate) vm: String,
+
+    /// Delete its recovery points too, but for those that a pin or a lock holds; they can be brought
+    /// back for 7 days
+    #[arg(long)]
+    pub(crate) delete_data: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "delete_data")]
+    pub(crate) yes: bool,
 }
 
 /// `tresor status`

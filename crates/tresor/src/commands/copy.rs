@@ -2,22 +2,17 @@
 
 use std::num::NonZeroU64;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_catalog::{Catalog, PointRecord};
 use tresor_host::{Manner, VaultPlace, open_vault_at, usage};
-use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind, PointId};
 use tresor_problem::Problem;
-use tresor_vault::{
-    CopyChoice, CopyStats, PlannedCopy, PointSummary, ReadBack, Vault, plan_copies,
-};
-use tresor_workflows::{
-    copy::{self, CopiedPoint, CopyContext, CopyRequest},
-    vault_problem,
-};
+use tresor_vault::{CopyStats, PlannedCopy, Vault};
+use tresor_workflows::copy::{self, CopiedPoint, CopyContext, CopyOrder, CopyReadBack};
 
 use super::{
-    hold, open,
+    hold, open, queue,
     session::{Session, print_problem},
 };
 use crate::{
@@ -25,28 +20,32 @@ use crate::{
     output::{bytes, note, plain_table},
 };
 
-/// A sixteenth of the parts of 4 MiB is read back.
-const SAMPLE: u64 = 16;
-
 pub(super) async fn run(args: CopyArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
-    let (source, target) = open_both(&catalog, &args).await?;
-    let mut request = request(session, &source, &target, &args).await?;
+    let places = places(&catalog, &args).await?;
+    let (source, target) = open_both(&places, &args).await?;
+    let order = order(&places, (&source, &target), &args).await?;
+    if args.queue {
+        let key = KeyArgs {
+            key_file: args.to_key_file.clone(),
+            passphrase_file: args.to_passphrase_file.clone(),
+        };
+        queue::name_of(&places.0, &args.key)?;
+        queue::name_of(&places.1, &key)?;
+        let job = copy::plan(JobId::generate(), &order).new_job(Timestamp::now());
+        return queue::enqueue(session, &catalog, job).await;
+    }
+    let cache = session.state()?.index_cache();
+    let mut request = order.request(&source, &target, Some(cache)).await?;
     if args.dry_run {
         return print_plan(session, &request.planned);
     }
-    let make = |job: JobId| {
-        (
-            copy::plan(job, (&source, &target), &request),
-            CopyContext::new(source.clone(), target.clone(), request.clone()),
-        )
-    };
     let runner = session.runner(&catalog);
-    let lock = copy::lock_of(&source, &target);
     runner
-        .recover(JobKind::Copy, Some(&lock), |job: &NewJob| Ok(make(job.id)))
+        .end_abandoned(JobKind::Copy, Some(&order.lock()))
         .await?;
-    let (plan, mut ctx) = make(JobId::generate());
+    let plan = copy::plan(JobId::generate(), &order);
+    let mut ctx = CopyContext::new(source, target.clone(), request.clone());
     let ended = runner.run(plan, &mut ctx).await;
     for copied in &ctx.copied {
         remember(&catalog, &target, copied).await;
@@ -62,7 +61,8 @@ pub(super) async fn run(args: CopyArgs, session: &Session) -> Result<(), Problem
     ended.map(|_| ())
 }
 
-async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault), Problem> {
+/// The vault to copy from, and the one to copy to.
+async fn places(catalog: &Catalog, args: &CopyArgs) -> Result<(VaultPlace, VaultPlace), Problem> {
     let to = open::find_named(catalog, &args.to, &args.to_store.store()).await?;
     let from = match &args.from {
         Some(from) => open::find_named(catalog, from, &args.store).await?,
@@ -74,12 +74,18 @@ async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault),
         }
         None => the_other(catalog, &to).await?,
     };
-    let limit = |mib: Option<u32>| mib.and_then(|mib| NonZeroU64::new(u64::from(mib) << 20));
+    Ok((from, to))
+}
+
+async fn open_both(
+    (from, to): &(VaultPlace, VaultPlace),
+    args: &CopyArgs,
+) -> Result<(Vault, Vault), Problem> {
     let manner = Manner {
         read_limit: limit(args.read_limit),
         ..Manner::default()
     };
-    let source = open_vault_at(&from, &args.key.choice(), manner).await?;
+    let source = open_vault_at(from, &args.key.choice(), manner).await?;
     let key = KeyArgs {
         key_file: args.to_key_file.clone(),
         passphrase_file: args.to_passphrase_file.clone(),
@@ -88,13 +94,17 @@ async fn open_both(catalog: &Catalog, args: &CopyArgs) -> Result<(Vault, Vault),
         upload_limit: limit(args.upload_limit),
         ..Manner::default()
     };
-    let target = open_vault_at(&to, &key.choice(), manner).await?;
+    let target = open_vault_at(to, &key.choice(), manner).await?;
     if source.id() == target.id() {
         return Err(usage(
             "A vault is not copied into itself: --from and --to are the same.",
         ));
     }
     Ok((source, target))
+}
+
+fn limit(mib: Option<u32>) -> Option<NonZeroU64> {
+    mib.and_then(|mib| NonZeroU64::new(u64::from(mib) << 20))
 }
 
 async fn the_other(catalog: &Catalog, to: &VaultPlace) -> Result<VaultPlace, Problem> {
@@ -109,50 +119,35 @@ async fn the_other(catalog: &Catalog, to: &VaultPlace) -> Result<VaultPlace, Pro
     }
 }
 
-/// What is to be done, from what both vaults have.
-async fn request(
-    session: &Session,
-    source: &Vault,
-    target: &Vault,
+/// What is asked for.
+async fn order(
+    (from, to): &(VaultPlace, VaultPlace),
+    (source, target): (&Vault, &Vault),
     args: &CopyArgs,
-) -> Result<CopyRequest, Problem> {
-    let here = open::points(source).await?;
-    let ever = target.points_ever().await;
-    let (ever, expired) = ever.map_err(|error| vault_problem(&error, target.location()))?;
-    let choice = choice(args, &here, source)?;
-    let planned = plan_copies(
-        (source.id(), &here),
-        (target.id(), &ever.points, &expired),
-        &choice,
-    );
-    let mut there = ever.points;
-    there.retain(|point| !expired.contains(&point.id));
-    Ok(CopyRequest {
-        planned,
-        there,
-        read_back: match args.read_back {
-            ReadBackArg::None => ReadBack::None,
-            ReadBackArg::Sample => ReadBack::Sample(SAMPLE),
-            ReadBackArg::All => ReadBack::All,
-        },
-        index_cache: Some(session.state()?.index_cache()),
-    })
-}
-
-fn choice(args: &CopyArgs, here: &[PointSummary], source: &Vault) -> Result<CopyChoice, Problem> {
-    let mut choice = CopyChoice {
-        newest: args.newest,
-        older: args.older,
-        ..CopyChoice::default()
+) -> Result<CopyOrder, Problem> {
+    let name = |place: &VaultPlace| {
+        let location = || place.location.to_string();
+        place.name.clone().unwrap_or_else(location)
     };
+    let mut order = CopyOrder::new((&name(from), source.id()), (&name(to), target.id()));
+    order.newest = args.newest;
+    order.older = args.older;
+    order.read_back = match args.read_back {
+        ReadBackArg::None => CopyReadBack::None,
+        ReadBackArg::Sample => CopyReadBack::Sample,
+        ReadBackArg::All => CopyReadBack::All,
+    };
+    order.read_limit = limit(args.read_limit);
+    order.upload_limit = limit(args.upload_limit);
+    let here = open::points(source).await?;
     for what in &args.what {
         if here.iter().any(|point| point.vm_name == *what) {
-            choice.names.push(what.clone());
+            order.vms.push(what.clone());
             continue;
         }
         let id: Option<PointId> = what.parse().ok();
         match id.filter(|id| here.iter().any(|point| point.id == *id)) {
-            Some(id) => choice.points.push(id),
+            Some(id) => order.points.push(id),
             None => {
                 return Err(usage(&format!(
                     "{what} is neither a VM nor a recovery point in {}.",
@@ -161,7 +156,7 @@ fn choice(args: &CopyArgs, here: &[PointSummary], source: &Vault) -> Result<Copy
             }
         }
     }
-    Ok(choice)
+    Ok(order)
 }
 
 async fn remember(catalog: &Catalog, target: &Vault, copied: &CopiedPoint) {

@@ -1,6 +1,6 @@
 //! `tresor expire`: retention.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -99,6 +99,7 @@ async fn request(
     Ok(Request {
         vault: vault.id(),
         rules,
+        unwanted: BTreeSet::new(),
         zone,
         grace: args.grace.clone(),
     })
@@ -115,7 +116,7 @@ struct Row {
     verdict: Option<Verdict>,
 }
 
-fn print(session: &Session, plan: &Plan, list: &PointList) -> Result<(), Problem> {
+pub(super) fn print(session: &Session, plan: &Plan, list: &PointList) -> Result<(), Problem> {
     let all: BTreeMap<PointId, _> = list
         .points
         .iter()
@@ -169,7 +170,7 @@ fn print(session: &Session, plan: &Plan, list: &PointList) -> Result<(), Problem
         .map_err(print_problem)
 }
 
-fn confirm() -> Result<(), Problem> {
+pub(super) fn confirm() -> Result<(), Problem> {
     if !std::io::stdin().is_terminal() {
         return Err(usage(
             "Nothing was changed. To do what the plan says, add --yes.",

@@ -3,7 +3,6 @@
 mod backup;
 mod check;
 mod collect;
-mod copies;
 mod copy;
 mod debug;
 mod doctor;
@@ -23,6 +22,7 @@ mod points;
 mod points_change;
 mod policies;
 mod protect;
+mod queue;
 mod rebuild;
 mod reconcile;
 mod repair;
@@ -31,6 +31,7 @@ mod serve;
 mod session;
 mod status;
 mod unhide;
+mod unprotect;
 mod vault;
 mod vault_lock;
 mod verify;
@@ -64,8 +65,8 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Host(args) => host::run(args, &session).await,
         Command::Hosts(command) => hosts::run(command, &session).await,
         Command::Policies(command) => policies::run(command, &session).await,
-        Command::Protect(args) => protect::protect(args, &session).await,
-        Command::Unprotect(args) => protect::unprotect(args, &session).await,
+        Command::Protect(args) => protect::run(args, &session).await,
+        Command::Unprotect(args) => unprotect::run(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
         Command::Catalog(CatalogCommand::Rebuild(args)) => rebuild::run(args, &session).await,
         Command::Notify(command) => notify::run(command, &session).await,

@@ -1,11 +1,10 @@
 //! Finding and opening what commands name: vaults, VMs, recovery points.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use tresor_backend::Backend;
 use tresor_catalog::{Catalog, VmRecord};
-use tresor_host::{Location, Manner, VaultPlace, keys, open_vault_at, usage};
-use tresor_model::{RecoveryPoint, VaultId};
+use tresor_host::{Location, Manner, Storage, VaultPlace, open_vault_at, usage};
+use tresor_model::RecoveryPoint;
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointList, PointSummary, Vault};
 use tresor_workflows::vault_problem;
@@ -73,39 +72,11 @@ pub(crate) async fn open_vault(place: &VaultPlace, access: &VaultAccess) -> Resu
     open_vault_at(place, &access.key.choice(), Manner::default()).await
 }
 
-/// A vault's storage itself, for whoever looks for damage; and the vault, if it opens.
-pub(crate) struct Storage {
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) id: VaultId,
-    pub(crate) vault: Option<Vault>,
-    /// Why it does not open, where that is damage and no wrong key.
-    pub(crate) unopened: Option<tresor_vault::Error>,
-}
-
-/// Opens a vault as far as there is a key for it: without one its storage can be looked after too.
+/// A vault's storage, for whoever looks for damage; and the vault, if it opens.
 pub(crate) async fn storage(place: &VaultPlace, key: &KeyArgs) -> Result<Storage, Problem> {
-    let location = place.location.to_string();
-    let failed = |error| vault_problem(&error, &location);
-    let backend = place.location.open(None).await?;
-    let id = Vault::identify(backend.clone()).await.map_err(failed)?;
-    let mut storage = Storage {
-        backend,
-        id,
-        vault: None,
-        unopened: None,
-    };
-    let key = match keys::find(&key.choice(), place.key_file.as_deref(), &location) {
-        Ok(key) => key,
-        Err(problem) if problem.is("VaultKeyMissing") => {
-            note("no key was given: what needs none is looked at");
-            return Ok(storage);
-        }
-        Err(problem) => return Err(problem),
-    };
-    match Vault::open(storage.backend.clone(), &key).await {
-        Ok(vault) => storage.vault = Some(vault),
-        Err(error) if error.is_damage() => storage.unopened = Some(error),
-        Err(error) => return Err(failed(error)),
+    let storage = Storage::open(place, &key.choice()).await?;
+    if storage.vault.is_none() && storage.unopened.is_none() {
+        note("no key was given: what needs none is looked at");
     }
     Ok(storage)
 }

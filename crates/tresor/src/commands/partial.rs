@@ -2,20 +2,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tresor_catalog::{Catalog, VerifiedChange};
-use tresor_host::VaultPlace;
-use tresor_jobs::NewJob;
-use tresor_model::{JobId, JobKind, VaultId, VerifyShare};
+use tresor_host::{VaultPlace, history, mark_part, note_learnt};
+use tresor_model::{JobId, JobKind, VerifyShare};
 use tresor_problem::Problem;
-use tresor_vault::{Choice, Coverage, History, Learnt, Seen};
+use tresor_vault::{Choice, Coverage};
 use tresor_workflows::{
     partial::{self, PartialContext},
     vault_problem,
+    verify::VerifyWhat,
 };
 
 use super::{
-    open::{self, Storage},
+    open,
     session::{Session, print_problem},
+    verify::{note_kept, order},
 };
 use crate::{
     args::KeyArgs,
@@ -36,23 +36,25 @@ pub(super) async fn run(
         return Err(vault_problem(error, &location));
     }
     let history = history(&catalog, storage.id).await?;
-    let make = |job: JobId| {
-        let (backend, vault) = (storage.backend.clone(), storage.vault.clone());
-        (
-            partial::plan(job, &location, choice),
-            PartialContext::new(backend, vault, choice, history.clone()),
-        )
-    };
     let runner = session.runner(&catalog);
-    let again = |job: &NewJob| Ok(make(job.id));
-    runner.recover(JobKind::Verify, None, again).await?;
-    let (plan, mut ctx) = make(JobId::generate());
+    runner.end_abandoned(JobKind::Verify, None).await?;
+    let what = match choice {
+        Choice::Share(share) => VerifyWhat::Share { share },
+        Choice::SinceLast => VerifyWhat::SinceLast,
+    };
+    let plan = partial::plan(JobId::generate(), &order(place, what));
+    let (backend, vault) = (storage.backend.clone(), storage.vault.clone());
+    let mut ctx = PartialContext::new(backend, vault, choice, history);
     let verified = runner.run(plan, &mut ctx).await;
     let now = Timestamp::now();
     // Also what a run has read that was interrupted, or found damage elsewhere.
-    note_learnt(&catalog, storage.id, now, &ctx.learnt()).await;
+    note_kept(note_learnt(&catalog, storage.id, now, &ctx.learnt()).await);
     tell(&ctx);
-    mark(&storage, &ctx).await;
+    if let Err(problem) = mark_part(&storage, &ctx).await {
+        note(&format!(
+            "warning: what is damaged could not be marked in the vault: {problem}"
+        ));
+    }
     verified?;
     print(session, &ctx, choice, now)
 }
@@ -71,36 +73,6 @@ pub(super) async fn after_backup(
             text.push_str(&format!("\n  - {remedy}"));
         }
         note(&text);
-    }
-}
-
-/// What is known from earlier runs.
-pub(super) async fn history(catalog: &Catalog, vault: VaultId) -> Result<History, Problem> {
-    let known = catalog.verified(vault).await;
-    let known = known.map_err(|error| Problem::from(&error))?;
-    let seen = |(first, verified)| Seen { first, verified };
-    Ok(known
-        .into_iter()
-        .map(|(object, times)| (object, seen(times)))
-        .collect())
-}
-
-/// Notes what a run learnt. Losing it costs reading again.
-pub(super) async fn note_learnt(
-    catalog: &Catalog,
-    vault: VaultId,
-    now: Timestamp,
-    learnt: &Learnt,
-) {
-    let change = VerifiedChange {
-        new: &learnt.new,
-        gone: &learnt.gone,
-        verified: &learnt.verified,
-    };
-    if let Err(error) = catalog.note_verified(vault, now, change).await {
-        note(&format!(
-            "warning: what was verified could not be noted, and will be read again: {error}"
-        ));
     }
 }
 
@@ -127,20 +99,6 @@ fn tell(ctx: &PartialContext) {
                 damage.chunk, damage.stream, damage.offset, damage.object, damage.reason
             ));
         }
-    }
-}
-
-/// Leaves word of what is damaged, so that the next backup stores it again.
-async fn mark(storage: &Storage, ctx: &PartialContext) {
-    let objects: Vec<&str> = ctx.damaged_objects().collect();
-    if objects.is_empty() {
-        return;
-    }
-    let marked = tresor_vault::mark_damaged(storage.backend.clone(), objects).await;
-    if let Err(error) = marked {
-        note(&format!(
-            "warning: what is damaged could not be marked in the vault: {error}"
-        ));
     }
 }
 

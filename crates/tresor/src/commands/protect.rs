@@ -1,4 +1,4 @@
-//! `tresor protect`, `tresor unprotect`
+//! `tresor protect`
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
@@ -12,9 +12,9 @@ use super::{
     open,
     session::{Session, print_problem},
 };
-use crate::args::{ProtectArgs, UnprotectArgs};
+use crate::args::ProtectArgs;
 
-pub(super) async fn protect(args: ProtectArgs, session: &Session) -> Result<(), Problem> {
+pub(super) async fn run(args: ProtectArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     tresor_service::make_ready(&catalog, &Policy::ready_made()).await?;
     let vm = registered(&catalog, &args).await?;
@@ -98,20 +98,4 @@ async fn found(catalog: &Catalog, name: &str) -> Result<Vec<DatasourceRecord>, P
     let mut found = found.map_err(|error| Problem::from(&error))?;
     found.retain(|it| it.seen.name == name || it.seen.vm.to_string() == name);
     Ok(found)
-}
-
-pub(super) async fn unprotect(args: UnprotectArgs, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    let vm = open::vm(&catalog, &args.vm).await?;
-    let stopped = catalog.stop_protection(vm.id, Timestamp::now()).await;
-    stopped.map_err(|error| Problem::from(&error))?;
-    let result = json!({ "vm": vm.name });
-    let text = || {
-        format!(
-            "VM {} is backed up no more; its recovery points stay as they are. `tresor protect {0}` goes on.",
-            vm.name
-        )
-    };
-    let printed = session.output.result("unprotected", &result, text);
-    printed.map_err(print_problem)
 }

@@ -1,33 +1,33 @@
 //! `tresor repair`
 
 use serde_json::json;
+use tresor_host::OtherVaults;
 use tresor_jobs::NewJob;
 use tresor_model::{JobId, JobKind};
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::repair::{self, Affected, RepairContext};
 
 use super::{
-    copies::OtherVaults,
     open,
     session::{Session, print_problem},
 };
 use crate::{
-    args::{KeyArgs, RepairArgs, VaultAccess},
-    output::{bytes, plain_table},
+    args::{KeyArgs, RepairArgs},
+    output::{bytes, note, plain_table},
 };
 
 pub(super) async fn run(args: RepairArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
     let others = match &args.from {
-        None => OtherVaults::known(&catalog, &vault).await?,
+        None => OtherVaults::known(&catalog, &vault, note).await?,
         Some(from) => {
             let key = KeyArgs {
                 key_file: args.from_key_file.clone(),
                 passphrase_file: None,
             };
             let place = open::find_vault(&catalog, Some(from), None).await?;
-            OtherVaults::only(place, VaultAccess { vault: None, key })
+            OtherVaults::only(place, key.choice(), note)
         }
     };
     let make = |job: JobId| {

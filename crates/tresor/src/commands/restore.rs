@@ -1,63 +1,63 @@
 //! `tresor restore`
 
+use jiff::Timestamp;
 use serde_json::json;
-use tresor_host::absolute;
-use tresor_jobs::NewJob;
+use tresor_host::{OtherVaults, absolute};
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 use tresor_transfer::restore::ImageFormat;
-use tresor_workflows::restore::{self, RestoreContext, RestoreRequest};
+use tresor_workflows::restore::{self, RestoreContext, RestoreOrder};
 
 use super::{
-    copies::OtherVaults,
-    open,
+    open, queue,
     session::{Session, print_problem},
 };
 use crate::{
     args::{self, RestoreArgs},
-    output::{bytes, note_around, plain_table},
+    output::{bytes, note, note_around, plain_table},
 };
 
 pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
-    let vault = open::vault(&catalog, &args.access).await?;
-    let others = OtherVaults::known(&catalog, &vault).await?;
-    let request = RestoreRequest {
-        point: open::point(&catalog, &vault, &args.point).await?,
-        to: absolute(&args.to),
-        only: args.disk,
-        format: args.format.map(|format| match format {
-            args::ImageFormat::Raw => ImageFormat::Raw,
-            args::ImageFormat::Qcow2 => ImageFormat::Qcow2,
-        }),
-        overwrite: args.overwrite,
-    };
-    let vault = vault.with_copies(others.copies(vault.id(), &request.point));
-    let make = |job: JobId| {
-        (
-            restore::plan(job, &request),
-            RestoreContext::new(vault.clone(), request.clone()),
-        )
-    };
+    let place = open::find_vault(&catalog, args.access.vault.as_deref(), None).await?;
+    let vault = open::open_vault(&place, &args.access).await?;
+    let others = OtherVaults::known(&catalog, &vault, note).await?;
+    let point = open::point(&catalog, &vault, &args.point).await?;
+    let name = place.name.clone();
+    let name = name.unwrap_or_else(|| place.location.to_string());
+    let mut order = RestoreOrder::new(&name, (point.id, &point.vm_name), absolute(&args.to));
+    order.only = args.disk;
+    order.format = args.format.map(|format| match format {
+        args::ImageFormat::Raw => ImageFormat::Raw,
+        args::ImageFormat::Qcow2 => ImageFormat::Qcow2,
+    });
+    order.overwrite = args.overwrite;
+    if args.queue {
+        order.vault = queue::name_of(&place, &args.access.key)?;
+        let job = restore::plan(JobId::generate(), &order).new_job(Timestamp::now());
+        return queue::enqueue(session, &catalog, job).await;
+    }
+    let copies = others.copies(vault.id(), &point);
+    let vault = vault.with_copies(copies);
     let runner = session.runner(&catalog);
-    let lock = restore::lock_of(&request);
-    let again = |job: &NewJob| Ok(make(job.id));
-    runner.recover(JobKind::Restore, Some(&lock), again).await?;
-    let (plan, mut ctx) = make(JobId::generate());
+    let lock = order.lock();
+    runner.end_abandoned(JobKind::Restore, Some(&lock)).await?;
+    let plan = restore::plan(JobId::generate(), &order);
+    let mut ctx = RestoreContext::new(vault.clone(), point, order.clone());
     runner.run(plan, &mut ctx).await?;
 
     let around = vault.read_around();
     note_around(&around);
     let result = json!({
-        "point": request.point.id, "to": request.to, "files": ctx.restored, "read_around": around,
+        "point": order.point, "to": order.to, "files": ctx.restored, "read_around": around,
     });
     session
         .output
-        .result("restore", &result, || text(&request, &ctx))
+        .result("restore", &result, || text(&order, &ctx))
         .map_err(print_problem)
 }
 
-fn text(request: &RestoreRequest, ctx: &RestoreContext) -> String {
+fn text(order: &RestoreOrder, ctx: &RestoreContext) -> String {
     let mut table = plain_table(&["restored", "size", "written", "file"]);
     for file in &ctx.restored {
         table.add_row([
@@ -67,17 +67,17 @@ fn text(request: &RestoreRequest, ctx: &RestoreContext) -> String {
             file.path.display().to_string(),
         ]);
     }
-    let boot = request.to.join("boot.sh");
+    let boot = order.to.join("boot.sh");
     let how = if boot.exists() {
         format!("Boot it with {}", boot.display())
     } else {
         format!(
             "The machine definition is in {}",
-            request.to.join("machine.json").display()
+            order.to.join("machine.json").display()
         )
     };
     format!(
         "Recovery point {} of {}\n{table}\n{how}",
-        request.point.id, request.point.vm_name
+        order.point, order.vm_name
     )
 }

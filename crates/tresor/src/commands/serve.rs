@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use tresor_api::ApiOptions;
-use tresor_host::{Stop, usage};
+use tresor_host::{Stop, absolute, usage};
 use tresor_model::HostId;
 use tresor_notify::Webhook;
 use tresor_policy::Length;
@@ -30,6 +30,7 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         options.zone = TimeZone::get(zone).map_err(|error| usage(&format!("{error}.")))?;
     }
     options.discover.clone_from(&args.discover);
+    options.role.restore_dirs = args.restore_dir.iter().map(|dir| absolute(dir)).collect();
     options.limits.host.start_gap = seconds(args.start_gap);
     if let Some(url) = &args.heartbeat_url {
         heartbeat(url)?;

@@ -160,6 +160,16 @@ impl Runner<'_> {
         }
     }
 
+    /// Ends the jobs of this kind and lock that dead processes left: there is nothing to take back of them.
+    pub(crate) async fn end_abandoned(
+        &self,
+        kind: JobKind,
+        lock: Option<&str>,
+    ) -> Result<(), Problem> {
+        let make = |job: &NewJob| Ok((JobPlan::nothing_to_take_back(job), ()));
+        self.recover(kind, lock, make).await
+    }
+
     /// Brings the jobs of this kind and lock that dead processes left to their end, each with a
     /// plan and a context made anew.
     pub(crate) async fn recover<C: Send>(

@@ -70,8 +70,11 @@ impl Status {
         self.serves_until.is_some_and(|until| until > now)
     }
 
+    /// Those whose next recovery point should be there.
     fn late(&self) -> impl Iterator<Item = &ItemRecord> {
-        let late = |(_, standing, _): &&(_, Standing, _)| matches!(standing, Standing::Late { .. });
+        let late = |(_, standing, _): &&(_, Standing, _)| {
+            matches!(standing, Standing::Late { .. } | Standing::Vanished { .. })
+        };
         self.items.iter().filter(late).map(|(item, ..)| item)
     }
 
@@ -173,6 +176,7 @@ fn row(
             Standing::Fresh => "fresh".to_owned(),
             Standing::Waiting => "waits for its first".to_owned(),
             Standing::Late { since } => format!("LATE by {}", ago(*since, now)),
+            Standing::Vanished { since } => format!("VANISHED {} ago", ago(*since, now)),
             Standing::Stopped => "stopped".to_owned(),
         },
         next.map_or("-".to_owned(), |next| {

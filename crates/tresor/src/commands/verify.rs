@@ -1,23 +1,16 @@
 //! `tresor verify`
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde_json::json;
-use tresor_backend::ObjectMeta;
 use tresor_catalog::Catalog;
-use tresor_host::{VaultPlace, absolute};
-use tresor_jobs::{JobOutcome, NewJob};
+use tresor_host::{VaultPlace, WholeVault, absolute, mark_points};
 use tresor_model::{JobId, JobKind};
-use tresor_problem::{ExitClass, Problem};
-use tresor_vault::{Choice, Learnt, PointList, Vault};
-use tresor_workflows::{
-    storage_problem,
-    verify::{self, VerifyContext},
-};
+use tresor_problem::Problem;
+use tresor_vault::Choice;
+use tresor_workflows::verify::{self, VerifyContext, VerifyOrder, VerifyWhat};
 
 use super::{
-    open, partial,
+    open, partial, queue,
     session::{Session, print_problem},
 };
 use crate::{
@@ -28,31 +21,33 @@ use crate::{
 pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     let place = open::find_vault(&catalog, args.access.vault.as_deref(), None).await?;
+    if args.queue {
+        let name = queue::name_of(&place, &args.access.key)?;
+        let order = VerifyOrder::new(&name, asked(&args, &catalog, &place).await?);
+        let job = order.new_job(JobId::generate(), Timestamp::now());
+        return queue::enqueue(session, &catalog, job).await;
+    }
     let choice = args.sample.map(Choice::Share);
     if let Some(choice) = choice.or(args.since_last.then_some(Choice::SinceLast)) {
         return partial::run(session, &place, &args.access.key, choice).await;
     }
     let vault = open::open_vault(&place, &args.access).await?;
-    let whole = Whole::before(&place).await?;
-    let (points, is_all) = match &args.point {
-        Some(selector) => (
-            vec![open::point(&catalog, &vault, selector).await?.id],
-            false,
-        ),
-        None => {
-            let list = open::list(&vault).await?;
-            let is_all = is_all(&list);
-            (list.points.iter().map(|point| point.id).collect(), is_all)
-        }
+    let list = open::list(&vault).await?;
+    let what = match &args.point {
+        Some(selector) => VerifyWhat::Point {
+            point: open::point(&catalog, &vault, selector).await?.id,
+        },
+        None => VerifyWhat::All,
     };
-    let make = |job: JobId| {
-        let plan = verify::plan(job, &points, vault.location());
-        (plan, VerifyContext::new(vault.clone(), points.clone()))
+    let whole = match what {
+        VerifyWhat::All => Some(WholeVault::before(&place, &list).await?),
+        _ => None,
     };
+    let points = what.points(&list)?;
     let runner = session.runner(&catalog);
-    let again = |job: &NewJob| Ok(make(job.id));
-    runner.recover(JobKind::Verify, None, again).await?;
-    let (plan, mut ctx) = make(JobId::generate());
+    runner.end_abandoned(JobKind::Verify, None).await?;
+    let plan = verify::plan(JobId::generate(), &order(&place, what));
+    let mut ctx = VerifyContext::new(vault.clone(), points.clone());
     let cache = absolute(&session.state()?.index_cache());
     if let Err(error) = vault.watch_verified(&cache).await {
         tracing::warn!(%error, "the next backup looks again at what is verified now");
@@ -70,9 +65,14 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
             ));
         }
     }
-    mark(&vault, &ctx).await;
-    if args.point.is_none() && was_read(&verified) {
-        whole.note(&catalog, &vault, &ctx, is_all).await?;
+    // A vault that cannot be written to now is told by the next verification.
+    if let Err(problem) = mark_points(&vault, &ctx).await {
+        note(&format!(
+            "warning: what is damaged could not be marked in the vault: {problem}"
+        ));
+    }
+    if let Some(whole) = whole {
+        note_kept(whole.note(&catalog, &vault, &ctx).await);
     }
     let around = vault.read_around();
     note_around(&around);
@@ -97,70 +97,35 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
         .map_err(print_problem)
 }
 
-/// Whether the list is of all that is in the vault, so that what no point in it refers to is needed
-/// by nobody.
-fn is_all(list: &PointList) -> bool {
-    list.deleted.is_empty() && list.unreadable.is_empty() && list.elsewhere == 0
-}
-
-/// Whether the job came to its end: all points were read, whatever was found.
-fn was_read(verified: &Result<JobOutcome, Problem>) -> bool {
-    match verified {
-        Ok(_) => true,
-        Err(problem) => problem.exit == ExitClass::Damage,
-    }
-}
-
-/// The objects that are there when a verification of the whole vault begins.
-struct Whole(Vec<ObjectMeta>);
-
-impl Whole {
-    async fn before(place: &VaultPlace) -> Result<Self, Problem> {
-        let backend = place.location.open(None).await?;
-        let listed = backend.list("").await;
-        let failed = |error| storage_problem(&error, &place.location.to_string());
-        listed.map(Self).map_err(failed)
-    }
-
-    /// Partial verifications go on behind this one. Of all points every pack was read in which there
-    /// is anything.
-    async fn note(
-        &self,
-        catalog: &Catalog,
-        vault: &Vault,
-        ctx: &VerifyContext,
-        is_all: bool,
-    ) -> Result<(), Problem> {
-        let history = partial::history(catalog, vault.id()).await?;
-        let mut learnt = Learnt::from_list(&self.0, &history);
-        if is_all {
-            let around = vault.read_around();
-            let reports = ctx.reports.iter().map(|(_, report)| report);
-            let damaged: BTreeSet<&str> = reports
-                .flat_map(|report| &report.damaged_objects)
-                .chain(around.iter().map(|around| &around.object))
-                .map(String::as_str)
-                .collect();
-            let names = self.0.iter().map(|meta| meta.name.as_str());
-            let packs = names.filter(|name| name.starts_with("packs/"));
-            let right = packs.filter(|name| !damaged.contains(name));
-            learnt.verified = right.map(str::to_owned).collect();
+/// What is asked for. `latest:VM` is the latest now.
+async fn asked(
+    args: &VerifyArgs,
+    catalog: &Catalog,
+    place: &VaultPlace,
+) -> Result<VerifyWhat, Problem> {
+    Ok(match (&args.point, args.sample, args.since_last) {
+        (Some(selector), ..) => {
+            let vault = open::open_vault(place, &args.access).await?;
+            let point = open::point(catalog, &vault, selector).await?.id;
+            VerifyWhat::Point { point }
         }
-        partial::note_learnt(catalog, vault.id(), Timestamp::now(), &learnt).await;
-        Ok(())
-    }
+        (None, Some(share), _) => VerifyWhat::Share { share },
+        (None, None, true) => VerifyWhat::SinceLast,
+        (None, None, false) => VerifyWhat::All,
+    })
 }
 
-/// Leaves word of what is damaged, so that the next backup stores it again. A vault that cannot be
-/// written to now is told by the next verification.
-async fn mark(vault: &Vault, ctx: &VerifyContext) {
-    let reports = ctx.reports.iter().map(|(_, report)| report);
-    let lost = reports.flat_map(|report| &report.damaged_objects);
-    let around = vault.read_around();
-    let objects = lost.chain(around.iter().map(|around| &around.object));
-    if let Err(error) = vault.mark_damaged(objects.map(String::as_str)).await {
+/// What is asked for of a vault, by its name where it has one here.
+pub(super) fn order(place: &VaultPlace, what: VerifyWhat) -> VerifyOrder {
+    let location = place.location.to_string();
+    VerifyOrder::new(place.name.as_deref().unwrap_or(&location), what)
+}
+
+/// Losing what was noted costs reading again.
+pub(super) fn note_kept(kept: Result<(), Problem>) {
+    if let Err(problem) = kept {
         note(&format!(
-            "warning: what is damaged could not be marked in the vault: {error}"
+            "warning: what was verified could not be noted, and will be read again: {problem}"
         ));
     }
 }

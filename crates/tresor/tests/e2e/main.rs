@@ -32,6 +32,7 @@ mod restore;
 mod retention;
 mod running;
 mod service;
+mod service_jobs;
 mod stopped;
 mod store_copies;
 mod stores;

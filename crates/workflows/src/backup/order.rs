@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use tresor_model::{Consistency, RereadFraction, StreamName, VmId};
 use tresor_problem::{Kind, Problem};
 
+use crate::written::{seconds, text};
+
 /// How long a transfer may take unless asked otherwise: a day.
 pub const DEFAULT_TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,6 +33,9 @@ pub struct BackupOrder {
     pub fleecing_limit: Option<u64>,
     /// The lowest consistency that is accepted.
     pub required: Consistency,
+    /// What is tried for; `None`: the best that can be had.
+    #[serde(default)]
+    pub wanted: Option<Consistency>,
     /// How long the guest may take to freeze.
     #[serde(default = "freeze_limit", rename = "freeze_limit_s", with = "seconds")]
     pub freeze_limit: Duration,
@@ -118,6 +123,7 @@ impl BackupOrder {
             included: BTreeSet::new(),
             fleecing_limit: None,
             required: Consistency::Crash,
+            wanted: None,
             freeze_limit: freeze_limit(),
             limits: BackupLimits::default(),
             read_limit: None,
@@ -175,47 +181,6 @@ const fn release() -> Duration {
     Duration::from_secs(120)
 }
 
-/// Durations as whole seconds.
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(duration.as_secs())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_secs)
-    }
-}
-
-/// What has a text of its own.
-mod text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use tresor_model::RereadFraction;
-
-    pub(super) fn serialize<S: Serializer>(
-        fraction: &RereadFraction,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(fraction)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<RereadFraction, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +191,7 @@ mod tests {
         order.limits.transfer = Duration::from_secs(77);
         order.read_limit = NonZeroU64::new(1 << 20);
         order.reread = "all".parse().unwrap();
+        order.wanted = Some(Consistency::Application);
         order.cause = BackupCause::Scheduled {
             window: jiff::Timestamp::UNIX_EPOCH,
             attempt: 2,

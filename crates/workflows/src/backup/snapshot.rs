@@ -7,7 +7,7 @@ use serde_json::Value;
 use tresor_disk::{PauseMode, SnapshotProvider, VmState};
 use tresor_jobs::{Scope, SubTask};
 use tresor_link::{Freeze, FreezeRequest, QuiesceError, QuiesceErrorKind};
-use tresor_model::{ConsistencyReport, Fact, Rung};
+use tresor_model::{Consistency, ConsistencyReport, Fact, Rung};
 use tresor_problem::{Kind, Problem};
 
 use super::{
@@ -47,6 +47,9 @@ impl SubTask<BackupContext> for TakeSnapshot {
             None => take_paused(ctx, ladder).await?,
         };
         check_required(&ctx.request, &report)?;
+        if let Some(text) = below_wanted(ctx.request.order.wanted, &report) {
+            ctx.warn(scope, text);
+        }
         for attempt in &report.attempts {
             if let Some(failure) = &attempt.failure {
                 let text = format!("only {}: {failure}", report.achieved);
@@ -85,6 +88,9 @@ async fn freeze(ctx: &mut BackupContext, ladder: &mut Ladder) -> Result<Option<F
     let state = ctx.described.as_ref().map(|vm| &vm.state);
     if matches!(state, Some(VmState::Stopped)) {
         return Ok(None); // there is no guest to ask
+    }
+    if ctx.request.order.wanted == Some(Consistency::Crash) {
+        return Ok(None); // the guest is not to be disturbed
     }
     if let Some(VmState::Paused(state)) = state {
         ladder.failed(
@@ -204,6 +210,22 @@ async fn take_paused(
     Ok(report)
 }
 
+/// What is to be told when a rung held that is lower than what was wanted. Where a higher one was tried,
+/// that is told already; a VM that does not run has nothing to be quiesced.
+fn below_wanted(wanted: Option<Consistency>, report: &ConsistencyReport) -> Option<String> {
+    let wanted = wanted.filter(|wanted| report.achieved < *wanted)?;
+    let told = report
+        .attempts
+        .iter()
+        .any(|attempt| attempt.failure.is_some() || attempt.rung == Rung::Stopped);
+    (!told).then(|| {
+        format!(
+            "only {}, and {wanted} was wanted: {}",
+            report.achieved, report.proof
+        )
+    })
+}
+
 fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result<(), Problem> {
     if report.achieved >= request.order.required {
         return Ok(());
@@ -224,4 +246,43 @@ fn check_required(request: &BackupRequest, report: &ConsistencyReport) -> Result
         },
     }
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tresor_model::RungAttempt;
+
+    use super::*;
+
+    #[test]
+    fn a_lower_rung_than_was_wanted_is_told_once() {
+        let report = |achieved, rung, failure: Option<&str>| ConsistencyReport {
+            achieved,
+            proof: "the proof".to_owned(),
+            attempts: vec![RungAttempt {
+                rung,
+                failure: failure.map(str::to_owned),
+            }],
+            file_systems_frozen: None,
+            file_systems_thawed: None,
+            frozen_us: None,
+        };
+        let (application, crash) = (Some(Consistency::Application), Some(Consistency::Crash));
+        let agent = Rung::QemuGuestAgent;
+        let frozen = report(Consistency::FileSystem, agent, None);
+        let told = below_wanted(application, &frozen).unwrap();
+        assert!(told.contains("the proof"), "{told}");
+        let failed = report(Consistency::Crash, agent, Some("no agent"));
+        let stopped = report(Consistency::Crash, Rung::Stopped, None);
+        let paused = report(Consistency::Crash, Rung::PausedVm, None);
+        for (wanted, report) in [
+            (None, &frozen),
+            (Some(Consistency::FileSystem), &frozen),
+            (application, &failed),
+            (application, &stopped),
+            (crash, &paused),
+        ] {
+            assert_eq!(below_wanted(wanted, report), None, "{wanted:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tresor_model::{PointId, VaultId, VmId};
 use tresor_policy::{
-    Decision, KeepReason, Point, RemoveReason, Rules, Verdict, decide, parse_duration,
+    Decision, KeepReason, Point, RemoveReason, Rules, Verdict, decide, let_go, parse_duration,
 };
 use tresor_problem::{Kind, Problem};
 use tresor_vault::PointList;
@@ -18,6 +18,9 @@ pub struct Request {
     pub vault: VaultId,
     /// The VMs, each with its rules.
     pub rules: BTreeMap<VmId, Rules>,
+    /// VMs whose data nobody wants any more, whatever the rules.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unwanted: BTreeSet<VmId>,
     /// Name of the time zone.
     pub zone: String,
     /// For how long deletions can be taken back.
@@ -49,8 +52,11 @@ impl Plan {
         let zone = TimeZone::get(&request.zone)
             .map_err(|error| usage(format!("No such time zone: {error}.")))?;
         let points = points(&request, list, lost);
-        let decisions = decide(&points, &request.rules, &zone, now)
+        let of_unwanted = |point: &Point| request.unwanted.contains(&point.vm);
+        let (unwanted, wanted): (Vec<_>, Vec<_>) = points.iter().cloned().partition(of_unwanted);
+        let mut decisions = decide(&wanted, &request.rules, &zone, now)
             .map_err(|error| usage(error.to_string()))?;
+        decisions.extend(let_go(&unwanted, now));
         let whole = serde_json::to_vec(&(&request, &points, &decisions));
         let whole = whole.map_err(|error| {
             Problem::from(Kind::Internal {
@@ -104,7 +110,9 @@ impl Plan {
 /// The points of the VMs that are asked for, deleted ones too.
 fn points(request: &Request, list: &PointList, lost: &BTreeSet<PointId>) -> Vec<Point> {
     let all = list.points.iter().chain(&list.deleted);
-    let wanted = all.filter(|point| request.rules.contains_key(&point.vm));
+    let wanted = all.filter(|point| {
+        request.rules.contains_key(&point.vm) || request.unwanted.contains(&point.vm)
+    });
     let mut points: Vec<_> = wanted
         .map(|point| {
             let marks = list.marks.get(&point.id).copied().unwrap_or_default();

@@ -23,25 +23,17 @@ impl SubTask<RestoreContext> for CheckTarget {
     }
 
     async fn run(&self, ctx: &mut RestoreContext, _scope: &Scope) -> Result<Value, Problem> {
-        for name in &ctx.request.only {
-            if !ctx
-                .request
-                .point
-                .disks
-                .iter()
-                .any(|disk| disk.stream.name == *name)
-            {
-                let known: Vec<_> = ctx
-                    .request
-                    .point
-                    .disks
-                    .iter()
-                    .map(|disk| disk.stream.name.as_str())
-                    .collect();
-                let known = known.join(", ");
-                let what = format!("The recovery point has no disk {name}; it has {known}.");
-                return Err(Kind::UsageError { what }.into());
-            }
+        let known: Vec<_> = ctx
+            .point
+            .disks
+            .iter()
+            .map(|disk| &disk.stream.name)
+            .collect();
+        if let Some(name) = ctx.order.only.iter().find(|name| !known.contains(name)) {
+            let known: Vec<_> = known.iter().map(|name| name.as_str()).collect();
+            let known = known.join(", ");
+            let what = format!("The recovery point has no disk {name}; it has {known}.");
+            return Err(Kind::UsageError { what }.into());
         }
         let targets = ctx.targets();
         for (_, target) in &targets {

@@ -13,7 +13,9 @@ use tresor_transfer::restore::{RestoreProgress, Target, restore_stream};
 use super::{RestoreContext, RestoredFile};
 use crate::{translate::restore_problem, watch::watched};
 
-pub(super) struct RestoreDisks;
+pub(super) struct RestoreDisks {
+    pub(super) limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<RestoreContext> for RestoreDisks {
@@ -22,7 +24,7 @@ impl SubTask<RestoreContext> for RestoreDisks {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(24 * 3600))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut RestoreContext, scope: &Scope) -> Result<Value, Problem> {

@@ -29,8 +29,8 @@ impl SubTask<RestoreContext> for WriteMachine {
     }
 
     async fn run(&self, ctx: &mut RestoreContext, scope: &Scope) -> Result<Value, Problem> {
-        let to = &ctx.request.to;
-        let machine = &ctx.request.point.machine;
+        let to = &ctx.order.to;
+        let machine = &ctx.point.machine;
         let failed = |error: io::Error| -> Problem {
             Kind::RestoreTargetFailed {
                 path: to.display().to_string(),
@@ -67,7 +67,7 @@ impl SubTask<RestoreContext> for WriteMachine {
 fn replacements(ctx: &RestoreContext) -> Vec<Replacement> {
     let MachineDefinition {
         disks, attachments, ..
-    } = &ctx.request.point.machine;
+    } = &ctx.point.machine;
     let disks = disks.iter().filter_map(|disk| {
         let file = ctx.restored.iter().find(|file| file.name == disk.name)?;
         let same = file.path.extension()?.to_str()? == disk.format;

@@ -10,33 +10,21 @@ mod boot;
 mod check;
 mod disks;
 mod machine;
+mod order;
 mod tpm;
 
 pub use boot::{Replacement, boot_script, plan_boot};
+pub use order::RestoreOrder;
 pub use tpm::TpmEmulator;
+/// Format of restored images.
+pub use tresor_transfer::restore::ImageFormat as RestoreFormat;
 
 use std::path::PathBuf;
 
-use serde_json::json;
 use tresor_jobs::{JobPlan, RecoveryPolicy};
 use tresor_model::{JobId, JobKind, RecoveryPoint, StreamName, StreamRecord};
 use tresor_transfer::restore::{ImageFormat, Target};
 use tresor_vault::Vault;
-
-/// What is wanted.
-#[derive(Debug, Clone)]
-pub struct RestoreRequest {
-    /// The point.
-    pub point: RecoveryPoint,
-    /// The directory.
-    pub to: PathBuf,
-    /// Only these disks; empty: all.
-    pub only: Vec<StreamName>,
-    /// Format of the images; `None`: as each was.
-    pub format: Option<ImageFormat>,
-    /// Whether images that are there may be replaced.
-    pub overwrite: bool,
-}
 
 /// A file that a restore made.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -56,49 +44,45 @@ pub struct RestoredFile {
 /// A restore's services, request and result.
 pub struct RestoreContext {
     pub(super) vault: Vault,
-    pub(super) request: RestoreRequest,
+    pub(super) point: RecoveryPoint,
+    pub(super) order: RestoreOrder,
     /// The files, once they are there.
     pub restored: Vec<RestoredFile>,
 }
 
 impl RestoreContext {
-    /// A context for a run that has not begun.
+    /// A context for a run that has not begun. `point` is the order's, read from the vault.
     #[must_use]
-    pub fn new(vault: Vault, request: RestoreRequest) -> Self {
+    pub fn new(vault: Vault, point: RecoveryPoint, order: RestoreOrder) -> Self {
         Self {
             vault,
-            request,
+            point,
+            order,
             restored: Vec::new(),
         }
     }
 
     /// The streams to restore, each with its file.
     fn targets(&self) -> Vec<(StreamRecord, Target)> {
-        let request = &self.request;
-        let wanted = |name: &StreamName| request.only.is_empty() || request.only.contains(name);
+        let order = &self.order;
+        let wanted = |name: &StreamName| order.only.is_empty() || order.only.contains(name);
         let target = |path: PathBuf, format| Target {
             path,
             format,
-            overwrite: request.overwrite,
+            overwrite: order.overwrite,
         };
-        let disks = request
-            .point
-            .disks
-            .iter()
-            .filter(|disk| wanted(&disk.stream.name));
+        let disks = self.point.disks.iter();
+        let disks = disks.filter(|disk| wanted(&disk.stream.name));
         let disks = disks.map(|disk| {
             let name = &disk.stream.name;
-            let format = request.format.unwrap_or_else(|| self.original_format(name));
+            let format = order.format.unwrap_or_else(|| self.original_format(name));
             (
                 disk.stream.clone(),
-                target(request.to.join(format!("{name}.{format}")), format),
+                target(order.to.join(format!("{name}.{format}")), format),
             )
         });
-        let attachments = request
-            .point
-            .attachments
-            .iter()
-            .filter(|_| request.only.is_empty());
+        let attachments = self.point.attachments.iter();
+        let attachments = attachments.filter(|_| order.only.is_empty());
         let attachments = attachments.map(|stream| {
             let path = self.attachment_path(&stream.name);
             (stream.clone(), target(path, ImageFormat::Raw))
@@ -107,8 +91,8 @@ impl RestoreContext {
     }
 
     fn attachment_path(&self, name: &StreamName) -> PathBuf {
-        let to = &self.request.to;
-        let described = &self.request.point.machine.attachments;
+        let to = &self.order.to;
+        let described = &self.point.machine.attachments;
         let attachment = described.iter().find(|attachment| attachment.name == *name);
         attachment
             .and_then(|attachment| tpm::state_file(to, attachment))
@@ -117,7 +101,7 @@ impl RestoreContext {
 
     /// The format a disk had; raw when it had one that cannot be written.
     fn original_format(&self, name: &StreamName) -> ImageFormat {
-        let disks = &self.request.point.machine.disks;
+        let disks = &self.point.machine.disks;
         let original = disks.iter().find(|disk| disk.name == *name);
         original
             .and_then(|disk| disk.format.parse().ok())
@@ -125,25 +109,20 @@ impl RestoreContext {
     }
 }
 
-/// What restores into one directory exclude each other by.
-#[must_use]
-pub fn lock_of(request: &RestoreRequest) -> String {
-    format!("target:{}", request.to.display())
-}
-
 /// The table of sub-tasks.
 #[must_use]
-pub fn plan(job: JobId, request: &RestoreRequest) -> JobPlan<RestoreContext> {
+pub fn plan(job: JobId, order: &RestoreOrder) -> JobPlan<RestoreContext> {
     JobPlan {
         id: job,
         kind: JobKind::Restore,
-        subject: request.point.vm_name.clone(),
-        lock: Some(lock_of(request)),
+        subject: order.vm_name.clone(),
+        lock: Some(order.lock()),
         recovery: RecoveryPolicy::Unwind,
-        params: json!({ "point": request.point.id, "to": request.to }),
+        // Strings, numbers and lists of them: nothing that JSON refuses.
+        params: serde_json::to_value(order).unwrap_or_default(),
         sub_tasks: vec![
             Box::new(check::CheckTarget),
-            Box::new(disks::RestoreDisks),
+            Box::new(disks::RestoreDisks { limit: order.limit }),
             Box::new(machine::WriteMachine),
         ],
     }

@@ -1,4 +1,5 @@
-//! Copies of recovery points in other vaults that this machine can open.
+//! Copies of recovery points in other vaults that this machine can open: where a vault has lost something,
+//! a reader goes on with them.
 //!
 //! Nothing is opened before a copy is asked for. A vault that cannot be opened has none.
 
@@ -7,51 +8,61 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::OnceCell;
 use tresor_catalog::Catalog;
-use tresor_host::VaultPlace;
 use tresor_model::{PointId, RecoveryPoint, StreamName, VaultId};
 use tresor_problem::Problem;
 use tresor_vault::{Copies, StreamReader, Vault};
+use tresor_workflows::vault_problem;
 
-use super::open::open_vault;
 use crate::{
-    args::{KeyArgs, VaultAccess},
-    output::note,
+    keys::KeyChoice,
+    place::{Manner, VaultPlace, open_vault_at},
 };
+
+/// Who hears of vaults that are of no help.
+type Tell = fn(&str);
 
 /// The first backup that a point is or is a copy of.
 type Origin = (VaultId, PointId);
 
 /// Other vaults than the one that is read, and what they have copies of.
-pub(crate) struct OtherVaults {
-    places: Vec<(VaultPlace, VaultAccess)>,
+pub struct OtherVaults {
+    places: Vec<(VaultPlace, KeyChoice)>,
+    tell: Tell,
     opened: OnceCell<Vec<(Vault, HashMap<Origin, PointId>)>>,
 }
 
 impl OtherVaults {
     /// All that this machine knows, but this one.
-    pub(crate) async fn known(catalog: &Catalog, but: &Vault) -> Result<Arc<Self>, Problem> {
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn known(catalog: &Catalog, but: &Vault, tell: Tell) -> Result<Arc<Self>, Problem> {
         let vaults = catalog.vaults().await;
         let vaults = vaults.map_err(|error| Problem::from(&error))?;
         let others = vaults.iter().filter(|vault| vault.id != but.id());
         let places: Result<Vec<_>, Problem> = others
-            .map(|vault| Ok((VaultPlace::of(vault)?, no_options())))
+            .map(|vault| Ok((VaultPlace::of(vault)?, KeyChoice::default())))
             .collect();
         Ok(Arc::new(Self {
             places: places?,
+            tell,
             opened: OnceCell::new(),
         }))
     }
 
     /// This one alone.
-    pub(crate) fn only(place: VaultPlace, access: VaultAccess) -> Arc<Self> {
+    #[must_use]
+    pub fn only(place: VaultPlace, key: KeyChoice, tell: Tell) -> Arc<Self> {
         Arc::new(Self {
-            places: vec![(place, access)],
+            places: vec![(place, key)],
+            tell,
             opened: OnceCell::new(),
         })
     }
 
     /// The copies of a point of that vault.
-    pub(crate) fn copies(self: &Arc<Self>, of: VaultId, point: &RecoveryPoint) -> Arc<dyn Copies> {
+    #[must_use]
+    pub fn copies(self: &Arc<Self>, of: VaultId, point: &RecoveryPoint) -> Arc<dyn Copies> {
         let copied = point.copied_from.map(|from| (from.vault, from.point));
         Arc::new(CopiesOf {
             others: Arc::clone(self),
@@ -64,10 +75,10 @@ impl OtherVaults {
         self.opened
             .get_or_init(|| async {
                 let mut opened = Vec::new();
-                for (place, access) in &self.places {
-                    match open_one(place, access).await {
+                for (place, key) in &self.places {
+                    match open_one(place, key).await {
                         Ok(vault) => opened.push(vault),
-                        Err(problem) => note(&format!(
+                        Err(problem) => (self.tell)(&format!(
                             "warning: {} is not looked into for copies: {problem}",
                             place.location
                         )),
@@ -81,26 +92,17 @@ impl OtherVaults {
 
 async fn open_one(
     place: &VaultPlace,
-    access: &VaultAccess,
+    key: &KeyChoice,
 ) -> Result<(Vault, HashMap<Origin, PointId>), Problem> {
-    let vault = open_vault(place, access).await?;
-    let points = super::open::points(&vault).await?;
-    let origins = points
+    let vault = open_vault_at(place, key, Manner::default()).await?;
+    let list = vault.points().await;
+    let list = list.map_err(|error| vault_problem(&error, vault.location()))?;
+    let origins = list
+        .points
         .iter()
         .map(|point| (point.origin(vault.id()), point.id));
     let origins = origins.collect();
     Ok((vault, origins))
-}
-
-/// For vaults whose keys are where the catalog says.
-fn no_options() -> VaultAccess {
-    VaultAccess {
-        vault: None,
-        key: KeyArgs {
-            key_file: None,
-            passphrase_file: None,
-        },
-    }
 }
 
 struct CopiesOf {
@@ -120,7 +122,7 @@ impl CopiesOf {
                     };
                     match vault.point(*id).await {
                         Ok(point) => points.push((vault.clone(), point)),
-                        Err(error) => note(&format!(
+                        Err(error) => (self.others.tell)(&format!(
                             "warning: the copy in {} cannot be read: {error}",
                             vault.location()
                         )),

@@ -2,6 +2,14 @@
 //!
 //! Points that are damaged are left out, and named; the others are copied. What a job that was cut
 //! off has sent is in the other vault, and not sent again by the next one.
+//!
+//! | sub-task | action | undo |
+//! | --- | --- | --- |
+//! | Copy recovery points | each point for itself: read, store what is not there, commit | none: points that were copied stay |
+
+mod order;
+
+pub use order::{CopyOrder, CopyReadBack};
 
 use std::{collections::HashMap, time::Duration};
 
@@ -74,32 +82,24 @@ impl CopyContext {
 
 type Origin = (tresor_model::VaultId, PointId);
 
-/// What copies between two vaults exclude each other by.
-#[must_use]
-pub fn lock_of(source: &Vault, target: &Vault) -> String {
-    format!("copy:{}:{}", source.id(), target.id())
-}
-
 /// The table of sub-tasks.
 #[must_use]
-pub fn plan(
-    job: JobId,
-    (source, target): (&Vault, &Vault),
-    request: &CopyRequest,
-) -> JobPlan<CopyContext> {
-    let points: Vec<_> = request.planned.iter().map(|copy| copy.point.id).collect();
+pub fn plan(job: JobId, order: &CopyOrder) -> JobPlan<CopyContext> {
     JobPlan {
         id: job,
         kind: JobKind::Copy,
-        subject: format!("{} to {}", source.location(), target.location()),
-        lock: Some(lock_of(source, target)),
+        subject: order.subject(),
+        lock: Some(order.lock()),
         recovery: RecoveryPolicy::Unwind,
-        params: json!({ "points": points, "to": target.location() }),
-        sub_tasks: vec![Box::new(CopyPoints)],
+        // Strings, numbers and lists of them: nothing that JSON refuses.
+        params: serde_json::to_value(order).unwrap_or_default(),
+        sub_tasks: vec![Box::new(CopyPoints { limit: order.limit })],
     }
 }
 
-struct CopyPoints;
+struct CopyPoints {
+    limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<CopyContext> for CopyPoints {
@@ -108,7 +108,7 @@ impl SubTask<CopyContext> for CopyPoints {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(Duration::from_secs(7 * 24 * 3600))
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut CopyContext, scope: &Scope) -> Result<Value, Problem> {

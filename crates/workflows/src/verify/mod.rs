@@ -1,11 +1,19 @@
 //! A verification: the key rings opened, every chunk of recovery points read back and checked.
+//!
+//! | sub-task | action | undo |
+//! | --- | --- | --- |
+//! | Read back | read what the order says, compare it with its hashes | none: changes nothing |
+
+mod order;
+
+pub use order::{VerifyOrder, VerifyWhat};
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tresor_jobs::{JobPlan, RecoveryPolicy, Scope, SubTask};
-use tresor_model::{JobId, JobKind, PointId};
+use tresor_jobs::{JobPlan, Scope, SubTask};
+use tresor_model::{JobId, PointId};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{PointReport, Vault};
 
@@ -19,6 +27,8 @@ pub struct VerifyContext {
     pub keys: Vec<tresor_vault::Error>,
     /// One report for each point that was read.
     pub reports: Vec<(PointId, PointReport)>,
+    /// Whether all were read, whatever was found.
+    pub read_all: bool,
 }
 
 impl VerifyContext {
@@ -30,29 +40,24 @@ impl VerifyContext {
             points,
             keys: Vec::new(),
             reports: Vec::new(),
+            read_all: false,
         }
     }
 }
 
-/// The table of sub-tasks.
+/// The table of sub-tasks of an order that reads recovery points.
 #[must_use]
-pub fn plan(job: JobId, points: &[PointId], location: &str) -> JobPlan<VerifyContext> {
-    JobPlan {
-        id: job,
-        kind: JobKind::Verify,
-        subject: location.to_owned(),
-        lock: None,
-        recovery: RecoveryPolicy::Unwind,
-        params: json!({ "points": points }),
-        sub_tasks: vec![Box::new(ReadBack)],
-    }
+pub fn plan(job: JobId, order: &VerifyOrder) -> JobPlan<VerifyContext> {
+    let limit = order.limit;
+    order.plan(job, Box::new(ReadBack { limit }))
 }
 
 /// Its only sub-task, which a [partial](crate::partial) verification has as well.
 pub(crate) const READ_BACK: &str = "Read back";
-pub(crate) const LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-struct ReadBack;
+struct ReadBack {
+    limit: Duration,
+}
 
 #[async_trait]
 impl SubTask<VerifyContext> for ReadBack {
@@ -61,7 +66,7 @@ impl SubTask<VerifyContext> for ReadBack {
     }
 
     fn limit(&self) -> Option<Duration> {
-        Some(LIMIT)
+        Some(self.limit)
     }
 
     async fn run(&self, ctx: &mut VerifyContext, scope: &Scope) -> Result<Value, Problem> {
@@ -81,6 +86,7 @@ impl SubTask<VerifyContext> for ReadBack {
                 Err(problem) => return Err(problem),
             }
         }
+        ctx.read_all = true;
         match first {
             Some(problem) => Err(problem),
             None => Ok(json!({ "points": ctx.points })),
