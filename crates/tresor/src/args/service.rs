@@ -106,8 +106,12 @@ Examples:
 /// `tresor protect`
 #[derive(Debug, Args)]
 pub(crate) struct ProtectArgs {
-    /// A VM that is registered, or that the service has found
+    /// A VM that is registered, or that the service or a host has found
     pub(crate) vm: String,
+
+    /// What a VM that is not registered yet is called from now on: its own name may be taken [default: its own]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
 
     /// The vault of a VM that is not registered yet [default: the only one]
     #[arg(long, value_name = "VAULT")]

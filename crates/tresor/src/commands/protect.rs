@@ -71,7 +71,7 @@ async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, P
     };
     let (seen, host) = (&seen.seen, seen.host);
     let vm = VmRecord {
-        name: seen.name.clone(),
+        name: args.name.clone().unwrap_or_else(|| seen.name.clone()),
         id: seen.vm,
         qmp_socket: seen.qmp_socket.clone(),
         agent_socket: seen.agent_socket.clone(),

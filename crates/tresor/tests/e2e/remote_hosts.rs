@@ -79,8 +79,8 @@ impl Site {
             site.start_host(host, &["--token-file", file.to_str().unwrap()])
                 .await;
         }
-        for (_, guest) in &site.guests {
-            site.protect(guest).await;
+        for (number, (_, guest)) in site.guests.iter().enumerate() {
+            site.protect(guest, &format!("vm{number}")).await;
         }
         site
     }
@@ -156,14 +156,13 @@ impl Site {
             .join("\n")
     }
 
-    async fn protect(&self, guest: &Guest) {
+    /// All guests of tests have the same name of their own.
+    async fn protect(&self, guest: &Guest, name: &str) {
         let id = guest.uuid().to_string();
         let until = Instant::now() + PATIENCE;
         loop {
-            let protected = self
-                .lab
-                .run(&["protect", &id, "--policy", "often"])
-                .await;
+            let protect = ["protect", &id, "--as", name, "--policy", "often"];
+            let protected = self.lab.run(&protect).await;
             if protected.lines().last().unwrap()["message_type"] == "protected" {
                 return;
             }
