@@ -27,12 +27,12 @@ fn failed(subject: &str) -> Message {
     Message::new(vec![event]).unwrap()
 }
 
-fn settings(way: Value) -> Settings {
+fn settings(way: &Value) -> Settings {
     serde_json::from_value(json!({ "way": way })).unwrap()
 }
 
 fn hook(sink: &HttpSink) -> Settings {
-    settings(json!({"webhook": {"url": format!("{}/services/hush", sink.url())}}))
+    settings(&json!({"webhook": {"url": format!("{}/services/hush", sink.url())}}))
 }
 
 fn mail(port: u16, more: &Value) -> Settings {
@@ -40,7 +40,7 @@ fn mail(port: u16, more: &Value) -> Settings {
         "to": ["ops@example.org", "Two <two@example.org>"], "tls": "none"});
     let members = more.as_object().unwrap().clone();
     mail.as_object_mut().unwrap().extend(members);
-    settings(json!({ "mail": mail }))
+    settings(&json!({ "mail": mail }))
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ impl Place {
 
 async fn vault(dir: &Path, state: &StateDir, catalog: &Catalog, name: &str) -> Vault {
     let location = dir.join(name);
+    fs::create_dir(&location).unwrap();
     let key = state.key_file(name);
     fs::create_dir_all(key.parent().unwrap()).unwrap();
     fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();

@@ -10,7 +10,7 @@ use jiff::civil::Time;
 pub(crate) enum NotifyCommand {
     /// Add a channel, by which notifications go out
     #[command(subcommand)]
-    Add(AddCommand),
+    Add(Box<AddCommand>),
     /// The channels, and whether they work
     List,
     /// Send a test by a channel, now

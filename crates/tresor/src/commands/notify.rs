@@ -18,7 +18,7 @@ const LONGEST: u64 = 16 << 10;
 pub(super) async fn run(command: NotifyCommand, session: &Session) -> Result<(), Problem> {
     let catalog = session.catalog().await?;
     match command {
-        NotifyCommand::Add(command) => add(command, session, &catalog).await,
+        NotifyCommand::Add(command) => add(*command, session, &catalog).await,
         NotifyCommand::List => list(session, &catalog).await,
         NotifyCommand::Test { name } => test(session, &catalog, &name).await,
         NotifyCommand::Remove { name } => remove(session, &catalog, &name).await,
