@@ -24,6 +24,17 @@ pub(crate) async fn raise(
     raise_all(catalog, zone, &problems, EventKind::BackupFailed).await
 }
 
+/// Something that is no backup's failure lasts.
+pub(crate) async fn warn(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    subject: &str,
+    problem: Problem,
+) -> Result<(), CatalogError> {
+    let problems = [(subject.to_owned(), problem)];
+    raise_all(catalog, zone, &problems, EventKind::AlertOpened).await
+}
+
 async fn raise_all(
     catalog: &Catalog,
     zone: &TimeZone,

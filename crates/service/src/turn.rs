@@ -130,7 +130,7 @@ impl<'a> Turn<'a> {
         options: &ServiceOptions,
     ) -> Result<(), TurnError> {
         look_after_vaults(self.catalog, options).await?;
-        self.vault_ends.take_in(self.catalog).await
+        self.vault_ends.take_in(self.catalog, &self.zone).await
     }
 
     /// Where the protected VMs are.
@@ -140,7 +140,7 @@ impl<'a> Turn<'a> {
             ..ItemFilter::default()
         };
         let items = self.catalog.all_items(&protected).await?;
-        follow(self.catalog, &items).await
+        follow(self.catalog, &self.zone, &items).await
     }
 
     /// What is late has an alert.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tresor_catalog::Catalog;
+use jiff::tz::TimeZone;
+use tresor_catalog::{Catalog, CatalogError};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobView, NewJob, UnwindReason};
 use tresor_model::{JobId, JobKind, JobState};
 use tresor_problem::Problem;
@@ -38,7 +39,11 @@ pub(crate) struct VaultEnds(BTreeMap<String, JobId>);
 impl VaultEnds {
     /// Takes in the last end of each kind and subject. After a restart it is taken in once more: an alert
     /// that is open is only counted up by that.
-    pub(crate) async fn take_in(&mut self, catalog: &Catalog) -> Result<(), TurnError> {
+    pub(crate) async fn take_in(
+        &mut self,
+        catalog: &Catalog,
+        zone: &TimeZone,
+    ) -> Result<(), TurnError> {
         for kind in KINDS {
             let filter = JobFilter {
                 kind: Some(kind),
@@ -59,7 +64,7 @@ impl VaultEnds {
                 }
                 // A story that cannot be understood says nothing.
                 match catalog.load(job).await?.view() {
-                    Ok(view) => act(catalog, &subject, meaning(&header.job, &view)).await,
+                    Ok(view) => act(catalog, zone, &subject, meaning(&header.job, &view)).await?,
                     Err(error) => tracing::warn!(%job, %error, "the job's story is none"),
                 }
                 self.0.insert(subject, job);
@@ -69,12 +74,23 @@ impl VaultEnds {
     }
 }
 
-async fn act(catalog: &Catalog, subject: &str, meaning: Meaning) {
+async fn act(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    subject: &str,
+    meaning: Meaning,
+) -> Result<(), CatalogError> {
     match meaning {
-        Meaning::Well => alarm::quiet(catalog, subject).await,
-        Meaning::Wrong(problem) => alarm::raise(catalog, subject, &problem).await,
-        Meaning::Nothing => {}
+        Meaning::Well => alarm::quiet(catalog, zone, subject, None).await,
+        Meaning::Wrong(problem) => alarm::warn(catalog, zone, subject, *problem).await,
+        Meaning::Nothing => Ok(()),
     }
+}
+
+/// Whether an alert of that subject is of such a job.
+pub(crate) fn is_of_vault(subject: &str) -> bool {
+    let first = subject.split_once(' ').map(|(kind, _)| kind);
+    KINDS.iter().any(|kind| first == Some(&format!("{kind:?}").to_lowercase()))
 }
 
 /// What an alert of such a job is about: `verify main`, `copy main to away`.

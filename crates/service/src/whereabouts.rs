@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tresor_catalog::{
-    AlertFilter, Catalog, DatasourceFilter, DatasourceRecord, ItemRecord, ItemState, Page, VmRecord,
+    Catalog, DatasourceFilter, DatasourceRecord, ItemRecord, ItemState, VmRecord,
 };
 use tresor_model::HostId;
 use tresor_problem::{Kind, Problem};
@@ -72,23 +72,21 @@ pub(crate) fn whereabouts(
 }
 
 /// Follows protected VMs that were moved, and tells of those that are nowhere and of those that are back.
-pub(crate) async fn follow(catalog: &Catalog, items: &[ItemRecord]) -> Result<(), TurnError> {
+pub(crate) async fn follow(
+    catalog: &Catalog,
+    zone: &TimeZone,
+    items: &[ItemRecord],
+) -> Result<(), TurnError> {
     let is_missing = |item: &&ItemRecord| item.gone_since.is_some();
     let missing: BTreeSet<_> = items
         .iter()
         .filter(is_missing)
         .map(|item| &item.vm_name)
         .collect();
-    let open = AlertFilter {
-        open: true,
-        ..AlertFilter::default()
-    };
-    for alert in catalog.alerts(&open, &Page::default()).await? {
+    for alert in alarm::open(catalog).await? {
         if alert.problem.is("VmVanished") && !missing.contains(&alert.subject) {
             let code = Some(alert.problem.code.as_str());
-            catalog
-                .resolve(&alert.subject, code, Timestamp::now())
-                .await?;
+            alarm::quiet(catalog, zone, &alert.subject, code).await?;
         }
     }
     for item in items {
@@ -109,7 +107,7 @@ pub(crate) async fn follow(catalog: &Catalog, items: &[ItemRecord]) -> Result<()
                 tracing::warn!(vm = item.vm_name, "several hosts have a VM of this UUID");
             }
             Whereabouts::Vanished { since } => {
-                alarm::raise(catalog, &item.vm_name, &vanished(item, since)).await;
+                alarm::warn(catalog, zone, &item.vm_name, vanished(item, since)).await?;
             }
         }
     }

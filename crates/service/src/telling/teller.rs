@@ -6,7 +6,7 @@ use tresor_model::NotificationId;
 use tresor_notify::{Event, EventKind, Quiet, Settings};
 use tresor_problem::Problem;
 
-use crate::alarm::LATE;
+use crate::{alarm::LATE, vault_ends::is_of_vault};
 
 /// The channels, as they were read.
 pub(crate) struct Teller {
@@ -53,7 +53,10 @@ impl Teller {
         let events = alerts.iter().map(|alert| {
             let kind = match alert.problem.code.as_str() {
                 LATE => EventKind::VmOnTime,
-                _ if alert.subject.starts_with(CHANNEL) => EventKind::AlertResolved,
+                "VmVanished" => EventKind::AlertResolved,
+                _ if alert.subject.starts_with(CHANNEL) || is_of_vault(&alert.subject) => {
+                    EventKind::AlertResolved
+                }
                 _ => EventKind::BackupRecovered,
             };
             event_of(alert, kind, now)
