@@ -181,7 +181,7 @@ mod tests {
             serde_json::json!({ "share": "3%" }),
         ] {
             let problem = VerifyOrder::of_params(&params).unwrap_err();
-            assert!(problem.is("InternalError"), "{problem}");
+            assert!(problem.is("Internal"), "{problem}");
         }
     }
 }

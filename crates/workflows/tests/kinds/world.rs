@@ -26,6 +26,8 @@ pub(crate) struct World {
     /// Two of one VM; the first one is pinned.
     pub(crate) points: Vec<RecoveryPoint>,
     pub(crate) dir: TempDir,
+    /// What the first vault has.
+    initial: Vec<(String, u64)>,
 }
 
 impl World {
@@ -39,6 +41,7 @@ impl World {
         }
         vault.pin(points[0].id).await.unwrap();
         Self {
+            initial: stored(&*backend).await,
             vault,
             backend,
             other,
@@ -47,15 +50,21 @@ impl World {
         }
     }
 
-    /// Everything that is stored in the first vault.
-    pub(crate) async fn stored(&self) -> String {
-        let mut listed = self.backend.list("").await.unwrap();
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        let lines = listed
-            .iter()
-            .map(|meta| format!("{} {}\n", meta.name, meta.size));
-        lines.collect()
+    /// Whether exactly that is stored in the first vault that was there at the beginning.
+    pub(crate) async fn unchanged(&self) -> bool {
+        stored(&*self.backend).await == self.initial
     }
+}
+
+/// Names and sizes.
+async fn stored(backend: &dyn Backend) -> Vec<(String, u64)> {
+    let listed = backend.list("").await.unwrap();
+    let mut listed: Vec<_> = listed
+        .into_iter()
+        .map(|meta| (meta.name.to_string(), meta.size))
+        .collect();
+    listed.sort();
+    listed
 }
 
 /// Whether all points that a vault lists can be read to the last byte.
