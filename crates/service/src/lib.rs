@@ -24,8 +24,8 @@ mod telling;
 mod tracked;
 mod turn;
 mod vault_ends;
-mod whereabouts;
 mod vitals;
+mod whereabouts;
 
 pub use order::order;
 pub use outlook::Outlook;

@@ -90,7 +90,9 @@ async fn act(
 /// Whether an alert of that subject is of such a job.
 pub(crate) fn is_of_vault(subject: &str) -> bool {
     let first = subject.split_once(' ').map(|(kind, _)| kind);
-    KINDS.iter().any(|kind| first == Some(&format!("{kind:?}").to_lowercase()))
+    KINDS
+        .iter()
+        .any(|kind| first == Some(&format!("{kind:?}").to_lowercase()))
 }
 
 /// What an alert of such a job is about: `verify main`, `copy main to away`.

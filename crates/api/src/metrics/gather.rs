@@ -68,11 +68,13 @@ struct Seen<'a> {
     due: Option<Timestamp>,
 }
 
+/// How items stand; the last one: nobody can say.
+const STANDINGS: [&str; 6] = ["fresh", "waiting", "late", "vanished", "stopped", "unknown"];
+
 async fn items(state: &ApiState, page: &mut Page, now: Timestamp) -> Answer<()> {
     let items = state.catalog.all_items(&ItemFilter::default()).await?;
     let outlooks = state.outlooks.seen_by(&items).await?;
-    // In the order of the table below.
-    let mut counts = [0_u64; 5];
+    let mut counts = STANDINGS.map(|_| 0_u64);
     let mut seen = Vec::with_capacity(items.len());
     for item in &items {
         let outlook = outlooks.get(&item.policy).and_then(Option::as_deref);
@@ -81,8 +83,9 @@ async fn items(state: &ApiState, page: &mut Page, now: Timestamp) -> Answer<()> 
             Some(Standing::Fresh) => 0,
             Some(Standing::Waiting) => 1,
             Some(Standing::Late { .. }) => 2,
-            Some(Standing::Stopped) => 3,
-            None => 4,
+            Some(Standing::Vanished { .. }) => 3,
+            Some(Standing::Stopped) => 4,
+            None => 5,
         };
         counts[place] += 1;
         seen.push(Seen {
@@ -94,10 +97,7 @@ async fn items(state: &ApiState, page: &mut Page, now: Timestamp) -> Answer<()> 
         });
     }
     let mut samples = page.metric(ITEMS);
-    for (standing, number) in ["fresh", "waiting", "late", "stopped", "unknown"]
-        .iter()
-        .zip(counts)
-    {
+    for (standing, number) in STANDINGS.into_iter().zip(counts) {
         samples.count(&[standing], number);
     }
     each(page, ITEM_LAST_POINT, &seen, |seen| {

@@ -61,7 +61,7 @@ metrics! {
         "Until when whichever process schedules has said that it lives; in the past: nobody schedules.";
 
     ITEMS "tresor_items" Gauge ["standing"]
-        "Protected items by how they stand: fresh, waiting (for their first recovery point), late, stopped, unknown.";
+        "Protected items by how they stand: fresh, waiting (for their first recovery point), late, vanished, stopped, unknown.";
     ITEM_LAST_POINT "tresor_item_last_point_timestamp_seconds" Gauge ["vm", "policy", "vault"]
         "The moment whose data the item's last recovery point has; missing while it has none.";
     ITEM_DUE "tresor_item_due_timestamp_seconds" Gauge ["vm", "policy", "vault"]

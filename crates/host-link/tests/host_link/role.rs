@@ -1,6 +1,6 @@
 //! A host's role on a log at the service, in a runtime of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,6 +74,7 @@ fn jobs(vault: &Vault) -> [NewJob; 2] {
     let request = expire::Request {
         vault: vault.id(),
         rules: BTreeMap::new(),
+        unwanted: BTreeSet::new(),
         zone: "UTC".to_owned(),
         grace: "7d".to_owned(),
     };

@@ -18,7 +18,7 @@ use tresor_workflows::{
 
 use place::{Place, bytes};
 
-fn now_of<C: Send>(plan: JobPlan<C>) -> NewJob {
+fn now_of<C: Send>(plan: &JobPlan<C>) -> NewJob {
     plan.new_job(Timestamp::now())
 }
 
@@ -28,7 +28,7 @@ fn verify(what: VerifyWhat) -> NewJob {
 
 fn copy_of(place: &Place) -> NewJob {
     let order = CopyOrder::new(("main", place.main), ("away", place.away));
-    now_of(copy::plan(JobId::generate(), &order))
+    now_of(&copy::plan(JobId::generate(), &order))
 }
 
 fn restore_to(place: &Place, to: &Path, overwrite: bool) -> NewJob {
@@ -37,7 +37,7 @@ fn restore_to(place: &Place, to: &Path, overwrite: bool) -> NewJob {
         overwrite,
         ..RestoreOrder::new("main", (place.point, "web01"), to.to_owned())
     };
-    now_of(restore::plan(JobId::generate(), &order))
+    now_of(&restore::plan(JobId::generate(), &order))
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn what_this_host_cannot_do_is_refused_with_its_cause() {
     other.params = serde_json::json!({ "points": [] });
     for (job, code) in [
         (
-            now_of(check::plan(JobId::generate(), "main", false)),
+            now_of(&check::plan(JobId::generate(), "main", false)),
             "JobNotHere",
         ),
         (verify(none), "PointNotFound"),
@@ -142,8 +142,8 @@ async fn jobs_of_a_dead_process_are_ended() {
         verify(VerifyWhat::All),
         copy_of(&place),
         restore_to(&place, Path::new("web"), false),
-        now_of(expire::plan(JobId::generate(), "main", &request)),
-        now_of(collect::plan(JobId::generate(), "main", place.main)),
+        now_of(&expire::plan(JobId::generate(), "main", &request)),
+        now_of(&collect::plan(JobId::generate(), "main", place.main)),
     ];
     for vault in ["main", "away"] {
         fs::remove_dir_all(place.dir.path().join(vault)).unwrap();

@@ -69,7 +69,6 @@ async fn registered(catalog: &Catalog, args: &ProtectArgs) -> Result<VmRecord, P
         let location = place.location.to_string();
         return Err(Kind::VaultNotFound { location }.into());
     };
-    let (seen, host) = (&seen.seen, seen.host);
     let vm = VmRecord {
         name: args.name.clone().unwrap_or_else(|| seen.name.clone()),
         id: seen.vm,

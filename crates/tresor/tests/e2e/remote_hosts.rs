@@ -126,7 +126,9 @@ impl Site {
             "--discover",
             &pattern,
         ];
-        let command = self.lab.command_with_state(&state, &[&args[..], more].concat());
+        let command = self
+            .lab
+            .command_with_state(&state, &[&args[..], more].concat());
         let (vault, state) = (self.lab.vault(), self.lab.state());
         let mut command = self.networks.in_host(host, &[&vault, &state], &command);
         let mut child = command

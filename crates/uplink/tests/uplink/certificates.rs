@@ -76,7 +76,7 @@ async fn a_certificate_is_renewed_before_it_ends_and_calls_go_on() {
     timeout(HANGS, renewed).await.unwrap();
     assert!(linked.identity.until() > until);
     // The next connection takes the first one's place without a gap.
-    let next = connections.wait_for(|next| next.is_some());
+    let next = connections.wait_for(Option::is_some);
     drop(timeout(HANGS, next).await.unwrap().unwrap());
     timeout(HANGS, first.ended()).await.unwrap();
     let next = linked.connection().await;

@@ -71,11 +71,11 @@ async fn a_host_has_one_domain_in_a_vault_of_its_vms_and_no_other_vault() {
     let (main, _other) = (create(&site, "main").await, create(&site, "other").await);
     let host = site.uplink(site.enrol("node1").await.unwrap());
     let mine = vaults(&site, &host, "state1");
-    let refused = mine.open("main", None).await.unwrap_err();
+    let refused = mine.open("main", None).await.err().unwrap();
     assert!(refused.is("VaultNotFound"), "{refused}");
     add_vm(&site, &host, "main").await;
     for name in ["other", "nothing", "../main", "", "a/b"] {
-        let refused = mine.open(name, None).await.unwrap_err();
+        let refused = mine.open(name, None).await.err().unwrap();
         assert!(refused.is("VaultNotFound"), "{name}: {refused}");
     }
 
