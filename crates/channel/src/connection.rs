@@ -48,9 +48,10 @@ impl Connection {
             options.timing,
             close,
         ));
-        let greeted = shared.wait(&shared.changed, |inner| match inner.alive() {
-            Err(error) => Some(Err(error)),
-            Ok(()) => inner.link.peer().cloned().map(Ok),
+        // Who has greeted was there, also if it has left since: its goodbye says why.
+        let greeted = shared.wait(&shared.changed, |inner| {
+            let greeted = inner.link.peer().cloned().map(Ok);
+            greeted.or_else(|| inner.alive().err().map(Err))
         });
         let peer = greeted.await?;
         let owner = Arc::new(Owner {

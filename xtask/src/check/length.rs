@@ -9,6 +9,9 @@ use anyhow::Result;
 
 const MAX_LINES: usize = 600;
 
+/// Tables, with a row for each of what they list: as long as that.
+const TABLES: [&str; 1] = ["crates/problem/src/catalog.rs"];
+
 pub(super) fn complaints(root: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(root.join("crates"))? {
@@ -19,8 +22,9 @@ pub(super) fn complaints(root: &Path) -> Result<Vec<String>> {
     let mut complaints = Vec::new();
     for file in files {
         let lines = without_tests(&fs::read_to_string(&file)?);
-        if lines > MAX_LINES {
-            let file = file.strip_prefix(root).unwrap_or(&file).display();
+        let file = file.strip_prefix(root).unwrap_or(&file);
+        if lines > MAX_LINES && !TABLES.iter().any(|table| file == Path::new(table)) {
+            let file = file.display();
             complaints.push(format!(
                 "{file} has {lines} lines without its tests, more than {MAX_LINES}: split it"
             ));

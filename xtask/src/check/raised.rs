@@ -22,13 +22,13 @@ const EXEMPT: &[(&str, &str)] = &[
     ),
     ("ObjectChanged", NO_COMMAND),
     ("RecoveryPointLate", ONLY_ALERT),
-    ("IdentityUnusable", NO_SERVICE),
-    ("EnrolmentTokenInvalid", NO_SERVICE),
-    ("EnrolmentTokenUsed", NO_SERVICE),
-    ("HostCertificateExpired", NO_SERVICE),
-    ("HostNotEnrolled", NO_SERVICE),
-    ("ServerNotTrusted", NO_SERVICE),
-    ("ServiceUnreachable", NO_SERVICE),
+    ("HostCertificateExpired", ONLY_LOG),
+    ("HostNotEnrolled", ONLY_LOG),
+    ("HostKeysUsedUp", ONLY_LOG),
+    (
+        "HostNameTaken",
+        "two hosts must enrol at the same moment under a name that none had",
+    ),
     ("ApiTokenInvalid", NO_SERVER),
     ("PermissionDenied", NO_SERVER),
     ("RequestMalformed", NO_SERVER),
@@ -54,10 +54,12 @@ const NO_COMMAND: &str = "of objects that only the API changes: its own tests ra
 /// `crates/service` has the table of what is late, and raises it.
 const ONLY_ALERT: &str = "no command ends with it: it is an alert, hours after what led to it";
 
-/// `crates/identity/tests` raises those that are the library's own.
-const NO_SERVICE: &str = "only links of hosts can raise it, and none are served yet";
+/// `crates/uplink/tests` and `crates/identity/tests` raise them.
+const ONLY_LOG: &str =
+    "a host that runs goes on dialling: its log has it, and no command ends with it";
 
-const NO_HOST: &str = "only a host without a catalog refuses a job so, and none are served yet";
+/// `crates/host/tests` raises it.
+const NO_HOST: &str = "the service gives no host a job that only it can do";
 
 /// `crates/api/tests` raises them over HTTP.
 const NO_SERVER: &str = "of requests to the API: its own tests raise it";

@@ -364,3 +364,34 @@ async fn a_token_lets_one_host_in_once_and_a_host_that_was_revoked_is_sent_away(
     site.reach(before + 1).await;
     site.end().await;
 }
+
+#[tokio::test]
+async fn a_host_that_cannot_enrol_says_why() {
+    let lab = Lab::without_vault();
+    let state = lab.path("elsewhere");
+    let token = |authority| tresor_identity::EnrolmentToken::generate(authority).unwrap();
+    let stranger = token(tresor_identity::Fingerprint::from_bytes([7; 32]));
+    let stranger = stranger.to_text();
+    let host = async |server: &str, more: &[&str]| {
+        let args = [&["host", "--server", server], more].concat();
+        lab.run_with_state(&state, &args).await
+    };
+    host("https://127.0.0.1:1", &[]).await.raises("UsageError");
+    host("https://127.0.0.1:1", &["--token", &stranger])
+        .await
+        .raises("ServiceUnreachable");
+    let mut service = lab
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let told = said(&mut service).await.unwrap();
+    let server = format!("https://{}", told["address"].as_str().unwrap());
+    host(&server, &["--token", &stranger])
+        .await
+        .raises("ServerNotTrusted");
+    std::fs::create_dir_all(state.join("identity")).unwrap();
+    std::fs::write(state.join("identity/host.pem"), "nothing").unwrap();
+    host(&server, &[]).await.raises("IdentityUnusable");
+    service.start_kill().unwrap();
+    service.wait().await.unwrap();
+}
