@@ -15,22 +15,8 @@ use crate::{
     lab::{Lab, assert_unharmed},
     namespaces::Networks,
     running::signal,
+    service::MINUTELY,
 };
-
-/// As often as a policy can be due.
-const OFTEN: &str = r#"
-name = "often"
-[[schedules]]
-calendar = "*:*"
-window = "1m"
-[consistency]
-lowest = "file-system"
-[retention]
-daily = 7
-[retry]
-first_pause = "1s"
-longest_pause = "10s"
-"#;
 
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -56,8 +42,8 @@ impl Site {
             service: None,
             hosts: Vec::new(),
         };
-        let policy = site.lab.path("often.toml");
-        std::fs::write(&policy, OFTEN).unwrap();
+        let policy = site.lab.path("minutely.toml");
+        std::fs::write(&policy, MINUTELY).unwrap();
         let set = ["policies", "set", policy.to_str().unwrap()];
         site.lab.run(&set).await.ok();
         site.serve().await;
@@ -163,7 +149,7 @@ impl Site {
         let id = guest.uuid().to_string();
         let until = Instant::now() + PATIENCE;
         loop {
-            let protect = ["protect", &id, "--as", name, "--policy", "often"];
+            let protect = ["protect", &id, "--as", name, "--policy", "minutely"];
             let protected = self.lab.run(&protect).await;
             if protected.lines().last().unwrap()["message_type"] == "protected" {
                 return;

@@ -79,7 +79,7 @@ impl<'a> Served<'a> {
             let (status, text) = request(self.lab, &self.url, &path, &["-H", &self.bearer]).await;
             assert_eq!(status, 200, "{text}");
             let shown: Value = serde_json::from_str(&text).unwrap();
-            if states.iter().any(|state| shown["state"] == *state) {
+            if states.iter().any(|state| shown["job"]["state"] == *state) {
                 return shown;
             }
             assert!(Instant::now() < until, "{shown}: {}", told(self.lab));
@@ -138,7 +138,7 @@ async fn a_killed_service_ends_its_jobs_and_the_next_ones_do_the_work() {
     let second = Served::start(&lab, Some(&token), false).await;
     for job in &cut_off {
         let shown = second.until(job, &["failed", "completed"]).await;
-        assert_eq!(shown["state"], "failed", "{shown}");
+        assert_eq!(shown["job"]["state"], "failed", "{shown}");
     }
     // The same request again is the same job; a new one does the work.
     assert_eq!(ask_all(&second, &point, "first").await, cut_off);
@@ -146,7 +146,7 @@ async fn a_killed_service_ends_its_jobs_and_the_next_ones_do_the_work() {
         let shown = second
             .until(&job, &["failed", "completed", "completed_with_warnings"])
             .await;
-        assert_eq!(shown["state"], "completed", "{shown}");
+        assert_eq!(shown["job"]["state"], "completed", "{shown}");
     }
     let whole = lab.restore_raw(&point, "whole").await;
     let by_service = lab.state().join("restored/web");
@@ -214,7 +214,7 @@ async fn protection_is_stopped_with_the_data_which_a_pin_holds_back() {
         let shown = served
             .until(job.as_str().unwrap(), &["failed", "completed"])
             .await;
-        assert_eq!(shown["state"], "completed", "{shown}");
+        assert_eq!(shown["job"]["state"], "completed", "{shown}");
     }
     let listed = lab.run(&["points", "list"]).await.rows();
     let ids: Vec<_> = listed.iter().map(|point| &point["point"]).collect();
