@@ -54,6 +54,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 fn nextest(leave_out: bool) -> Result<Command> {
     let mut command = cargo()?;
     command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    // What the profile is made for: see `.config/nextest.toml`.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (2 * processors + 2).to_string();
+    command.args(["--profile", "full", "--test-threads", &threads]);
     if leave_out {
         command.args(["-E", &format!("not binary(={SLOW})")]);
     }

@@ -101,7 +101,7 @@ pub(crate) struct MailArgs {
     #[arg(long, value_name = "ADDRESS", required = true)]
     pub(crate) to: Vec<String>,
 
-    /// The subject, with {title}, {subject} and {event} [default: [tresor] {title}]
+    /// The subject, with {title}, {subject} and {event} [default: the title, after "tresor" in brackets]
     #[arg(long, value_name = "TEXT")]
     pub(crate) subject: Option<String>,
 
