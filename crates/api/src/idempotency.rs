@@ -131,10 +131,12 @@ fn fingerprint(parts: &axum::http::request::Parts, body: &[u8]) -> String {
             .get(name)
             .map_or(&b""[..], HeaderValue::as_bytes)
     };
+    // Not the name by which the service was reached: HTTP/2 has it in the URI.
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let mut hasher = blake3::Hasher::new();
     for part in [
         parts.method.as_str().as_bytes(),
-        parts.uri.to_string().as_bytes(),
+        path.as_bytes(),
         condition(header::IF_MATCH),
         condition(header::IF_NONE_MATCH),
         body,

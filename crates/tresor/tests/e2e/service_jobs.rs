@@ -217,7 +217,7 @@ async fn protection_is_stopped_with_the_data_which_a_pin_holds_back() {
         assert_eq!(shown["job"]["state"], "completed", "{shown}");
     }
     let listed = lab.run(&["points", "list"]).await.rows();
-    let ids: Vec<_> = listed.iter().map(|point| &point["point"]).collect();
+    let ids: Vec<_> = listed.iter().map(|point| &point["id"]).collect();
     assert_eq!(ids, [pinned], "{listed:?}");
     lab.run(&["points", "undelete", gone]).await.ok();
     lab.run(&["status", "--check"]).await.ok();
