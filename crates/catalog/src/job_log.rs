@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a refused job looks for the holder of its key, who may end at that very moment.
-pub(crate) const TRIES: u32 = 20;
+const TRIES: u32 = 20;
 
 impl From<CatalogError> for LogError {
     fn from(error: CatalogError) -> Self {

@@ -4,6 +4,8 @@
 //! its owner and its lock key in one transaction; whoever finds no row to delete was too late, and when
 //! the unique index refuses the key, the row stays.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tresor_jobs::{JobQueue, Lease, LogError, LogErrorKind, NewJob, Owner, Ticket, WaitingJob};
@@ -12,10 +14,15 @@ use tresor_model::JobId;
 use crate::{
     Catalog, CatalogError,
     job_list::decode_job,
-    job_log::{TRIES, lease_lost},
+    job_log::lease_lost,
     row::{Columns, to_json},
     write::Written,
 };
+
+/// So often a job is tried to take up that somebody else is at, and the pause in between: others are done in
+/// milliseconds.
+const CLAIMS: u32 = 100;
+const PASSING: Duration = Duration::from_millis(20);
 
 /// What became of one attempt to take a job up.
 enum Claimed {
@@ -23,7 +30,7 @@ enum Claimed {
     Taken,
     /// This job has the key.
     Held(JobId),
-    /// Somebody got the key at this moment.
+    /// Somebody got the key at this moment, or is at this job.
     Passing,
 }
 
@@ -83,14 +90,14 @@ impl JobQueue for Catalog {
     }
 
     async fn claim(&self, job: JobId, owner: &Owner) -> Result<Lease, LogError> {
-        for _ in 0..TRIES {
+        for _ in 0..CLAIMS {
             match self.try_claim(job, owner).await? {
                 Claimed::Taken => return Ok(Lease { job, epoch: 1 }),
                 Claimed::Held(holder) => {
                     let kind = LogErrorKind::Busy { holder };
                     return Err(LogError::new(kind, job.to_string()));
                 }
-                Claimed::Passing => {}
+                Claimed::Passing => tokio::time::sleep(PASSING).await,
             }
         }
         let reason = format!("job {job} could be neither taken up nor refused");
@@ -135,7 +142,12 @@ impl Catalog {
         .map_err(|error| self.failed(error))?;
         let Some(row) = left else {
             self.undo(change).await?;
-            return Err(self.waits_not(job).await);
+            // Somebody is at it, perhaps an earlier try of this very owner whose answer was lost: what comes of
+            // that is not known yet.
+            return match self.waits(job).await? {
+                true => Ok(Claimed::Passing),
+                false => Err(self.waits_not(job).await),
+            };
         };
         let wanted = self.columns(&row).optional_text("wanted_key")?;
         // In the same transaction: with SQLite nobody ends in between. With PostgreSQL somebody may have
@@ -161,6 +173,15 @@ impl Catalog {
             }
         }
         Ok(Claimed::Taken)
+    }
+
+    /// Whether a job waits, whoever is at it.
+    async fn waits(&self, job: JobId) -> Result<bool, LogError> {
+        let found = sqlx::query("SELECT 1 FROM queue WHERE job = $1")
+            .bind(job.to_string())
+            .fetch_optional(&self.pool)
+            .await;
+        Ok(found.map_err(|error| self.failed(error))?.is_some())
     }
 
     /// Why a job does not wait: it was taken up, or it is not there.
