@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tresor_link_proto::{Limits, Link, Misuse, Notice, Own, Peer};
+use tresor_link_proto::{Failure, Limits, Link, Misuse, Notice, Own, Peer, failures};
 
 use crate::body::{BodyWriter, Side};
 use crate::call::{Answer, Call, PendingAnswer};
@@ -131,14 +131,23 @@ impl Connection {
         Ok(Arc::new(Stream::new(Arc::clone(&self.owner), id)))
     }
 
-    /// Says goodbye, waits for what is under way, and closes the stream.
+    /// Says goodbye, refuses requests that nobody has taken yet, waits for what is under way, and closes
+    /// the stream.
     ///
     /// # Errors
     /// When the connection ended in another way, or [`Timing::leave_limit`] has passed: then it is still
     /// there, and ends when it is dropped.
     pub async fn close(&self, notice: Notice) -> Result<()> {
         let shared = &self.owner.shared;
-        shared.with(|inner| inner.link.goodbye(&notice));
+        shared.with(|inner| {
+            inner.link.goodbye(&notice);
+            // Nobody takes them any more: their callers would wait as long as this end does.
+            while let Some(request) = inner.link.accept() {
+                let failure = Failure::new(failures::LEAVING, "this end takes no new requests");
+                inner.link.fail(request.stream, &failure).ok();
+                inner.link.release(request.stream);
+            }
+        });
         let limit = self.timing.leave_limit;
         match timeout(limit, self.ended()).await {
             Ok(error) if error.kind() == ErrorKind::Closed => Ok(()),

@@ -1,10 +1,11 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tresor_channel::{Connection, ErrorKind, Notice, Role, codes};
 
 use crate::calls::give;
-use crate::pair::{HANGS, body, impatient, options, pair, pair_with, serve};
+use crate::pair::{HANGS, body, impatient, options, pair, pair_with, serve, unserved};
 
 #[tokio::test]
 async fn a_goodbye_lets_calls_under_way_end() {
@@ -38,6 +39,45 @@ async fn a_goodbye_lets_calls_under_way_end() {
 }
 
 #[tokio::test]
+async fn a_goodbye_refuses_what_nobody_has_taken() {
+    let (service, host) = unserved().await;
+    let calls = tokio::spawn({
+        let host = host.clone();
+        async move { tokio::join!(host.call("a", b""), host.call("b", b"")) }
+    });
+    // They come in order: with the second, the first is there.
+    let taken = timeout(HANGS, service.accept()).await.unwrap().unwrap();
+    taken.reply.answer(b"taken").unwrap();
+    let notice = Notice::new(codes::DISMISSED, "nobody serves you");
+    service.close(notice).await.unwrap();
+    let (first, second) = timeout(HANGS, calls).await.unwrap().unwrap();
+    assert_eq!(first.unwrap().head, b"taken");
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Leaving);
+}
+
+#[tokio::test]
+async fn a_goodbye_is_known_when_the_connection_breaks_after_it() {
+    let (service, host) = unserved().await;
+    let call = host.call("a", b"");
+    let leave = async {
+        let taken = service.accept().await.unwrap();
+        let notice = Notice::new(codes::DISMISSED, "not welcome");
+        tokio::select! {
+            closed = service.close(notice) => panic!("it waits for what was taken: {closed:?}"),
+            () = async { while host.farewell().is_none() { yield_now().await } } => {}
+        }
+        taken
+    };
+    let taken = tokio::select! {
+        answer = call => panic!("{answer:?}"),
+        taken = timeout(HANGS, leave) => taken.unwrap(),
+    };
+    drop((service, taken));
+    let error = timeout(HANGS, host.ended()).await.unwrap();
+    assert_eq!(host.farewell().unwrap().code, codes::DISMISSED, "{error}");
+}
+
+#[tokio::test]
 async fn both_may_say_goodbye_at_once() {
     for _ in 0..50 {
         let (service, host) = pair().await;
@@ -51,12 +91,7 @@ async fn both_may_say_goodbye_at_once() {
 /// Whatever waits on a connection ends with it, and with its first cause.
 #[tokio::test]
 async fn a_connection_that_dies_ends_everything_on_it() {
-    let (near, far) = UnixStream::pair().unwrap();
-    let (service, host) = tokio::join!(
-        Connection::open(near, options(Role::Service)),
-        Connection::open(far, options(Role::Host))
-    );
-    let (service, host) = (service.unwrap(), host.unwrap());
+    let (service, host) = unserved().await;
     let serving = serve(&service);
     let waiting = tokio::spawn({
         let host = host.clone();

@@ -39,11 +39,20 @@ pub(crate) async fn pair() -> (Connection, Connection) {
 }
 
 pub(crate) async fn pair_with(service: Options, host: Options) -> (Connection, Connection) {
-    let (near, far) = UnixStream::pair().unwrap();
-    let opened = tokio::join!(Connection::open(near, service), Connection::open(far, host));
-    let (service, host) = (opened.0.unwrap(), opened.1.unwrap());
+    let (service, host) = opened(service, host).await;
     serve(&service);
     (service, host)
+}
+
+/// Two ends, neither of which answers.
+pub(crate) async fn unserved() -> (Connection, Connection) {
+    opened(options(Role::Service), options(Role::Host)).await
+}
+
+async fn opened(service: Options, host: Options) -> (Connection, Connection) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let opened = tokio::join!(Connection::open(near, service), Connection::open(far, host));
+    (opened.0.unwrap(), opened.1.unwrap())
 }
 
 pub(crate) fn serve(connection: &Connection) -> JoinHandle<()> {

@@ -55,6 +55,8 @@ pub struct Link {
     state: State,
     /// The last frame of all.
     reset: Option<Frame>,
+    /// The other end's goodbye, once the session that heard it is over.
+    farewell: Option<Notice>,
 }
 
 impl Link {
@@ -67,6 +69,7 @@ impl Link {
             decoder: Decoder::default(),
             state: State::Greeting,
             reset: None,
+            farewell: None,
         }
     }
 
@@ -141,6 +144,7 @@ impl Link {
             self.reset = Some(reset_frame(session, notice));
         }
         if !matches!(self.state, State::Over(_)) {
+            self.farewell = self.farewell().cloned();
             self.state = State::Over(error);
         }
     }
@@ -331,12 +335,12 @@ impl Link {
         }
     }
 
-    /// Why the other end said goodbye, if it has.
+    /// Why the other end said goodbye, if it has; known also when the link is over.
     #[must_use]
     pub fn farewell(&self) -> Option<&Notice> {
         match &self.state {
             State::Open(session) => session.farewell(),
-            _ => None,
+            _ => self.farewell.as_ref(),
         }
     }
 
