@@ -75,6 +75,13 @@ pub(crate) async fn principal(state: &ApiState, token: &str) -> Answer<Principal
     }
 }
 
+impl ApiState {
+    /// One step of a login: the provider is asked for it, by whoever comes.
+    pub(crate) fn take_login(&self) -> Answer<()> {
+        take(self, "somebody who logs in")
+    }
+}
+
 fn take(state: &ApiState, who: &str) -> Answer<()> {
     let taken = state.buckets.take(who, Instant::now());
     taken.map_err(|pause| {

@@ -21,6 +21,7 @@ mod events;
 mod failure;
 mod gate;
 mod idempotency;
+mod logins;
 mod metrics;
 mod nouns;
 mod openapi;
@@ -36,6 +37,7 @@ mod watcher;
 
 pub use access::{Access, Principal, TokenAccess};
 pub use endpoints::{ENDPOINTS, Endpoint, Needs};
+pub use logins::{LoginAccess, Logins};
 pub use metrics::{METRICS, Metric, MetricKind, metrics_page};
 pub use openapi::document;
 pub use router::router;

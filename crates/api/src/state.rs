@@ -11,7 +11,7 @@ use tresor_catalog::Catalog;
 use tresor_service::Vitals;
 
 use crate::{
-    Access,
+    Access, LoginAccess, Logins,
     events::Events,
     metrics::Requests,
     outlooks::Outlooks,
@@ -54,6 +54,7 @@ pub struct ApiState {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) access: Arc<dyn Access>,
+    pub(crate) logins: Option<Arc<Logins>>,
     pub(crate) options: Arc<ApiOptions>,
     pub(crate) outlooks: Arc<Outlooks>,
     pub(crate) buckets: Arc<Buckets>,
@@ -83,6 +84,7 @@ impl ApiState {
             catalog,
             changed,
             access,
+            logins: None,
             options: Arc::new(options),
             outlooks,
             buckets: Arc::new(Buckets::new(limit)),
@@ -97,5 +99,16 @@ impl ApiState {
     #[must_use]
     pub fn with_vitals(self, vitals: Arc<Vitals>) -> Self {
         Self { vitals, ..self }
+    }
+
+    /// With an identity provider: people log in there, and its ID tokens are bearer tokens.
+    #[must_use]
+    pub fn with_logins(self, logins: Arc<Logins>) -> Self {
+        let access = LoginAccess::new(Arc::clone(&logins), self.access);
+        Self {
+            access: Arc::new(access),
+            logins: Some(logins),
+            ..self
+        }
     }
 }

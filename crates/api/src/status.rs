@@ -8,7 +8,7 @@ use tresor_problem::{ExitClass, Problem};
 #[must_use]
 pub fn status_of(problem: &Problem) -> StatusCode {
     match problem.code.as_str() {
-        "ApiTokenInvalid" => StatusCode::UNAUTHORIZED,
+        "ApiTokenInvalid" | "LoginRefused" => StatusCode::UNAUTHORIZED,
         "PermissionDenied" => StatusCode::FORBIDDEN,
         "RequestMalformed" => StatusCode::BAD_REQUEST,
         "RequestTooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
@@ -20,9 +20,11 @@ pub fn status_of(problem: &Problem) -> StatusCode {
             StatusCode::CONFLICT
         }
         "NotificationFailed" => StatusCode::BAD_GATEWAY,
-        "StateUnusable" | "DatabaseUnreachable" | "DatabaseRefused" | "DatabaseFull" => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        "IdentityProviderUnusable"
+        | "StateUnusable"
+        | "DatabaseUnreachable"
+        | "DatabaseRefused"
+        | "DatabaseFull" => StatusCode::SERVICE_UNAVAILABLE,
         _ => of_class(problem.exit),
     }
 }

@@ -132,6 +132,15 @@ impl Catalog {
         let changed = self.write(update).await?;
         changed.one(Object::Token, &id.to_string())
     }
+
+    /// Forgets tokens that have had their end before `before`; the audit log keeps that they were.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn forget_tokens_ended_before(&self, before: Timestamp) -> Result<u64, CatalogError> {
+        let delete = sqlx::query("DELETE FROM tokens WHERE expires_at < $1").bind(micros(before));
+        Ok(self.write(delete).await?.rows())
+    }
 }
 
 fn decode(row: &Columns<'_>) -> Result<TokenRecord, CatalogError> {

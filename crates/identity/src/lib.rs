@@ -43,7 +43,7 @@ pub use files::MAX_FILE;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use host::{HostIdentity, PendingHost};
 pub use peer::{AdmitError, HostPeer, Peer, PeerError, Roll, Serial, SerialError, Standing};
-pub use permissions::{Action, Role, RoleError, matrix, may, may_on};
+pub use permissions::{Action, GroupRoles, Role, RoleError, matrix, may, may_on};
 pub use server::{GivenFiles, OwnCertificate, ServerCertificates};
 pub use tls::{
     Alpn, ApiTrust, HandshakeError, HandshakeErrorKind, Session, api_client_config, client_config,

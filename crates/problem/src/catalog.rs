@@ -419,6 +419,23 @@ problems! {
         cause "The API token cannot be used: {reason}."
         remedy ["Copy the whole token again, as the service showed it when it was made, or have a new one made."]
         retry AfterRemedy fault Usage exit Key;
+    LoginRefused { reason }
+        title "The identity provider's word lets nobody in"
+        cause "The login did not succeed: {reason}."
+        remedy [
+            "Log in again, from the service's own page.",
+            "Where a group is missing: the administrator gives groups their roles with --oidc-admin, --oidc-operator and --oidc-reader (docs/login.md).",
+        ]
+        retry AfterRemedy fault Usage exit Key;
+    IdentityProviderUnusable { issuer, reason }
+        title "The identity provider cannot be used"
+        cause "Nobody can be identified by the OpenID Connect provider: {issuer} cannot be used: {reason}."
+        remedy [
+            "Look whether the service's machine reaches the provider, and trusts its certificate (--oidc-ca-file).",
+            "Compare --oidc-issuer with the `issuer` in the provider's /.well-known/openid-configuration: both must be the same text.",
+            "Until then API tokens open the page as before.",
+        ]
+        retry Helps fault Host exit Failure;
     PermissionDenied { role, action }
         title "The role does not permit this"
         cause "The role {role} may not do `{action}`."

@@ -30,6 +30,7 @@ mod control;
 mod guest;
 mod image;
 pub mod interrupts;
+pub mod login;
 mod monitor;
 mod program;
 mod run;

@@ -5,6 +5,7 @@ mod args;
 mod authority;
 mod commands;
 mod database;
+mod logins;
 mod output;
 mod progress;
 mod recovery;

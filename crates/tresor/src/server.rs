@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     args::{ListenArgs, ServeArgs},
-    authority,
+    authority, logins,
 };
 
 /// How often it is looked whether given certificate files have changed.
@@ -62,6 +62,10 @@ pub(crate) async fn bind(
     let config = config.map_err(|error| Problem::from(&error))?;
     let access = Arc::new(TokenAccess::new(Arc::clone(catalog)));
     let api = ApiState::new(Arc::clone(catalog), service.changed(), access, options);
+    let api = match logins::by(&serve.logins, args.listen)? {
+        Some(logins) => api.with_logins(Arc::new(logins)),
+        None => api,
+    };
     let api = router(api.with_vitals(service.vitals()));
     let links = HostLinks::new(Arc::clone(catalog), authority, LinkOptions::default());
     let front = Front::bind(args.listen, config, api, Arc::new(links), Limits::default()).await;

@@ -43,6 +43,7 @@ const CRATES: &[(&str, Row)] = &[
     ("tresor-disk-qemu", Adapter),
     ("tresor-gateway", Adapter),
     ("tresor-notify", Adapter),
+    ("tresor-oidc", Adapter),
     ("tresor-jobs", Engine),
     ("tresor-transfer", Engine),
     ("tresor-vault", Engine),

@@ -1,4 +1,4 @@
-//! Object stores for tests, installed beneath `target/guest/stores`: moto by pip, Azurite by npm.
+//! Servers for tests, installed beneath `target/guest/stores`: moto by pip, Azurite and oidc-provider by npm.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,6 +13,8 @@ use crate::{
 const MOTO: &str = "moto[server]==5.2.5";
 /// Azurite, Microsoft's own emulator of Azure Blob Storage.
 const AZURITE: &str = "azurite@3.35.0";
+/// oidc-provider, a certified `OpenID` Connect provider.
+const OIDC: &str = "oidc-provider@8.8.1";
 
 /// Installs what is not there yet; `python` has pip.
 pub(crate) fn install(dir: &Path, python: &Path) -> Result<()> {
@@ -30,21 +32,28 @@ pub(crate) fn install(dir: &Path, python: &Path) -> Result<()> {
         ]);
         capture(pip.arg(target).arg(MOTO)).map(drop)
     })?;
-    once(&stores, "azurite", AZURITE, |target| {
-        let mut npm = tool("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
-        capture(npm.arg(target).arg(AZURITE)).map(drop)
-    })
+    for (name, package) in [("azurite", AZURITE), ("oidc-provider", OIDC)] {
+        once(&stores, name, package, |target| {
+            let mut npm = tool("npm");
+            npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
+            capture(npm.arg(target).arg(package)).map(drop)
+        })?;
+    }
+    Ok(())
 }
 
 /// What is not installed: what `--no-install` asks.
 pub(crate) fn absent(dir: &Path) -> Vec<&'static str> {
     let stores = dir.join("stores");
-    [("moto", MOTO), ("azurite", AZURITE)]
-        .into_iter()
-        .filter(|(name, wanted)| !stamp_fits(&stores, name, wanted))
-        .map(|(name, _)| name)
-        .collect()
+    [
+        ("moto", MOTO),
+        ("azurite", AZURITE),
+        ("oidc-provider", OIDC),
+    ]
+    .into_iter()
+    .filter(|(name, wanted)| !stamp_fits(&stores, name, wanted))
+    .map(|(name, _)| name)
+    .collect()
 }
 
 fn stamp_fits(stores: &Path, name: &str, wanted: &str) -> bool {

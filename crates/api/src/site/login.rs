@@ -9,7 +9,7 @@ use axum::{
 use maud::html;
 use serde::Deserialize;
 
-use super::{admit, failed, is_foreign, layout, problem};
+use super::{admit, failed, is_foreign, layout, problem, sign_in};
 use crate::{
     ApiState,
     failure::{Answer, Failure},
@@ -17,7 +17,7 @@ use crate::{
 
 const COOKIE: &str = "tresor_token";
 /// A working day.
-const LASTS_S: u32 = 12 * 3600;
+pub(super) const LASTS_S: u32 = 12 * 3600;
 
 /// What the form sends.
 #[derive(Deserialize)]
@@ -25,8 +25,13 @@ pub(super) struct Entry {
     token: String,
 }
 
-pub(super) async fn show() -> Response {
-    layout::answer(&form(None))
+pub(super) async fn show(State(state): State<ApiState>) -> Response {
+    layout::answer(&form(&state, None))
+}
+
+/// The form again, with why it was not enough.
+pub(super) fn refused(state: &ApiState, failure: &Failure) -> Response {
+    layout::with_status(failure.status, &form(state, Some(failure)))
 }
 
 pub(super) async fn enter(
@@ -46,7 +51,7 @@ pub(super) async fn enter(
             Ok(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
             Err(failure) => failed(&failure),
         },
-        Err(failure) => layout::with_status(failure.status, &form(Some(&failure))),
+        Err(failure) => refused(&state, &failure),
     }
 }
 
@@ -62,31 +67,39 @@ pub(super) async fn leave(State(state): State<ApiState>, headers: HeaderMap) -> 
 
 /// The token of the page's cookie.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(headers, COOKIE)
+}
+
+pub(super) fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).into_iter();
     let pairs = all.filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|value| value.split(';'));
     pairs.find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE && !value.is_empty()).then_some(value)
+        (name == wanted && !value.is_empty()).then_some(value)
     })
 }
 
 /// A token that was accepted has letters, digits and `_` only; anything else would be another cookie.
-fn cookie_header(state: &ApiState, token: &str, lasts_s: u32) -> Answer<String> {
+pub(super) fn cookie_header(state: &ApiState, token: &str, lasts_s: u32) -> Answer<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !token.bytes().all(plain) {
         return Err(Failure::malformed(
             "The token has characters that none has.",
         ));
     }
-    let secure = if state.options.secure_cookie {
-        "; Secure"
-    } else {
-        ""
-    };
+    let secure = secure(state);
     Ok(format!(
         "{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}"
     ))
+}
+
+/// What keeps a cookie from going out in the open.
+pub(super) fn secure(state: &ApiState) -> &'static str {
+    match state.options.secure_cookie {
+        true => "; Secure",
+        false => "",
+    }
 }
 
 fn foreign() -> Failure {
@@ -94,10 +107,11 @@ fn foreign() -> Failure {
     failure.with_status(StatusCode::FORBIDDEN)
 }
 
-fn form(failure: Option<&Failure>) -> maud::Markup {
+fn form(state: &ApiState, failure: Option<&Failure>) -> maud::Markup {
     let body = html! {
         h1 { "Tresor" }
         @if let Some(failure) = failure { (problem(&failure.problem)) }
+        (sign_in::way(state).unwrap_or_default())
         form method="post" action="/login" {
             label for="token" { "API token" }
             input #token name="token" type="password" autocomplete="current-password" required;

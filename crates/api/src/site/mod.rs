@@ -5,6 +5,7 @@ mod home;
 mod job;
 mod layout;
 mod login;
+mod sign_in;
 
 use axum::{
     Router,
@@ -28,6 +29,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/jobs/{id}", get(job::show))
         .route("/login", get(login::show).post(login::enter))
         .route("/logout", post(login::leave))
+        .route("/login/oidc", get(sign_in::begin))
+        .route(tresor_oidc::CALLBACK, get(sign_in::come_back))
 }
 
 /// Somebody with a cookie that opens the page.

@@ -57,6 +57,18 @@ async fn tokens(catalog: &Catalog) {
     for at in [used, used + seconds(5)] {
         catalog.revoke_token(ci.id, at).await.expect("revoke");
     }
+    let forget = catalog.forget_tokens_ended_before(now() + seconds(30));
+    assert_eq!(forget.await.expect("forget"), 0);
+    let past = TokenRecord {
+        expires_at: Some(now() - seconds(60)),
+        ..token("past", 4, TokenRole::Admin)
+    };
+    catalog.add_token(&past).await.expect("add");
+    let forget = catalog.forget_tokens_ended_before(now() - seconds(59));
+    assert_eq!(forget.await.expect("forget"), 1);
+    let gone = CatalogErrorKind::NotFound(Object::Token);
+    assert_eq!(kind(catalog.token(past.id).await), gone);
+
     (ci.last_used_at, ci.revoked_at) = (Some(used), Some(used));
     assert_eq!(catalog.token(ci.id).await.expect("token"), ci);
     assert!(!ci.is_valid(used));

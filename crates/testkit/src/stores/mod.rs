@@ -15,3 +15,4 @@ mod server;
 pub use google::GoogleDouble;
 pub use proxy::{Fault, Proxy};
 pub use server::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite, Moto};
+pub(crate) use server::{Server, installed};

@@ -25,14 +25,14 @@ pub const AZURITE_KEY: &str =
 
 /// A process that listens.
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     child: Child,
     url: String,
 }
 
 impl Server {
     /// Starts it and waits for the line in which it says where it listens, as `http://…`.
-    fn start(mut command: Command, name: &str) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, name: &str) -> Result<Self> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,6 +70,11 @@ impl Server {
             }
         }
         Ok(server)
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -227,7 +232,7 @@ impl Azurite {
     }
 }
 
-fn installed(name: &str) -> Result<std::path::PathBuf> {
+pub(crate) fn installed(name: &str) -> Result<std::path::PathBuf> {
     let dir = Assets::dir().join("stores").join(name);
     if !dir.is_dir() {
         bail!(

@@ -31,7 +31,7 @@ pub(crate) use points::{
 };
 pub(crate) use retention::{ExpireArgs, KeepArgs};
 pub(crate) use service::{
-    ListenArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
+    ListenArgs, LoginArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
 };
 pub(crate) use vault::{KeyArgs, ObjectLockArg, ShareOrNone, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
@@ -265,7 +265,7 @@ Examples:
   tresor serve
   tresor protect web01 --policy nightly
   tresor status")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run a host of a service: back up the VMs of this machine when the service says so
     #[command(after_help = "\
 The host dials the service, and nobody dials the host. It needs no access to the vaults' storage: what it

@@ -11,6 +11,9 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) listening: ListenArgs,
 
+    #[command(flatten)]
+    pub(crate) logins: LoginArgs,
+
     /// How long jobs that run may go on when the service is told to stop; then they are taken back
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) grace: Length,
@@ -74,6 +77,52 @@ pub(crate) struct ListenArgs {
     /// The key of --certificate, readable by its owner only
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub(crate) certificate_key: Option<PathBuf>,
+}
+
+/// People who log in at an identity provider.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging in by OpenID Connect (docs/login.md)")]
+pub(crate) struct LoginArgs {
+    /// The provider, as it calls itself: people log in there, and its ID tokens are taken as API tokens
+    #[arg(long, value_name = "URL", requires = "oidc_client_id")]
+    pub(crate) oidc_issuer: Option<String>,
+
+    /// What the provider calls this service
+    #[arg(long, value_name = "ID", requires = "oidc_issuer")]
+    pub(crate) oidc_client_id: Option<String>,
+
+    /// A file with the secret that the provider gave this service, readable by its owner only
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    pub(crate) oidc_client_secret_file: Option<PathBuf>,
+
+    /// Where browsers reach this service; the provider has to know this, followed by /login/oidc/callback
+    /// [default: https:// and the address of --listen]
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+
+    /// Members of this group are administrators; may be given several times
+    #[arg(long, value_name = "GROUP", requires = "oidc_issuer")]
+    pub(crate) oidc_admin: Vec<String>,
+
+    /// Members of this group are operators; may be given several times
+    #[arg(long, value_name = "GROUP", requires = "oidc_issuer")]
+    pub(crate) oidc_operator: Vec<String>,
+
+    /// Members of this group are readers; may be given several times
+    #[arg(long, value_name = "GROUP", requires = "oidc_issuer")]
+    pub(crate) oidc_reader: Vec<String>,
+
+    /// The claim that has the groups
+    #[arg(long, value_name = "CLAIM", default_value = "groups")]
+    pub(crate) oidc_groups_claim: String,
+
+    /// A scope to ask for, besides `openid`; may be given several times
+    #[arg(long, value_name = "SCOPE", default_values = ["profile", "email"])]
+    pub(crate) oidc_scope: Vec<String>,
+
+    /// Authorities of the provider's certificate (PEM), besides the system's
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    pub(crate) oidc_ca_file: Option<PathBuf>,
 }
 
 /// `tresor policies …`

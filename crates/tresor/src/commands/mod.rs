@@ -61,7 +61,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Check(args) => check::run(args, &session).await,
         Command::Verify(args) => verify::run(args, &session).await,
         Command::Collect(args) => collect::run(args, &session).await,
-        Command::Serve(args) => serve::run(args, &session).await,
+        Command::Serve(args) => serve::run(*args, &session).await,
         Command::Host(args) => host::run(args, &session).await,
         Command::Hosts(command) => hosts::run(command, &session).await,
         Command::Policies(command) => policies::run(command, &session).await,
