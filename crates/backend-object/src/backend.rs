@@ -35,7 +35,7 @@ const FAR: u64 = 1 << 46;
 /// Keeps objects in a bucket.
 pub struct ObjectBackend {
     pub(crate) place: Place,
-    store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) direct: Option<Direct>,
     pub(crate) wire: Arc<Wire>,
     /// How what is to stay is held; `None`: not by the store.
@@ -90,7 +90,7 @@ impl ObjectBackend {
     }
 
     /// Runs a call with a limit on its time, and makes errors ours.
-    async fn call<T: Send>(
+    pub(crate) async fn call<T: Send>(
         &self,
         operation: &'static str,
         object: &str,

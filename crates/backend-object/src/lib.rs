@@ -16,6 +16,7 @@
 //! A PUT that was under way happened whole or not at all. There are no multipart uploads, so
 //! nothing is left to sweep.
 
+mod append_only;
 mod backend;
 mod connect;
 mod direct;
@@ -28,6 +29,7 @@ mod settings;
 mod signer;
 mod wire;
 
+pub use append_only::Powers;
 pub use backend::ObjectBackend;
 pub use connect::ConnectError;
 pub use hidden::Hidden;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tresor_backend::contract::suite;
 use tresor_backend::wrap::{Backoff, Retrying};
 use tresor_backend::{Backend, ErrorKind, ObjectName};
-use tresor_backend_object::LockTrial;
+use tresor_backend_object::{LockTrial, Powers};
 use tresor_testkit::stores::{Fault, GoogleDouble, Moto, Proxy};
 
 fn name(text: &str) -> ObjectName {
@@ -117,6 +117,37 @@ async fn errors_say_what_is_wrong() {
         .await
         .unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Unavailable);
+}
+
+/// What credentials can do is tried, and the object that was tried stays as it was where nothing can be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn powers_are_found_out() {
+    let moto = moto().await;
+    for (fault, powers) in [
+        (Fault::AppendOnly, Powers::AppendOnly),
+        (Fault::ForbidDeletes, Powers::Overwrite),
+        (Fault::None, Powers::Overwrite),
+        // Once replaced, it proves nothing any more.
+        (Fault::AppendOnly, Powers::Overwrite),
+    ] {
+        let said = format!("{fault:?}");
+        let proxy = Proxy::start(moto.url(), fault).await.unwrap();
+        let backend = support::s3(proxy.url(), "s3://bucket");
+        let found = backend.powers(&name("trial")).await.unwrap();
+        assert_eq!(found, powers, "{said}");
+    }
+    let proxy = Proxy::start(moto.url(), Fault::AppendOnly).await.unwrap();
+    let backend = support::s3(proxy.url(), "s3://bucket");
+    for _ in 0..2 {
+        let found = backend.powers(&name("other")).await.unwrap();
+        assert_eq!(found, Powers::AppendOnly);
+    }
+    moto.make_bucket("locked", true).await.unwrap();
+    // What a bucket with Object Lock takes instead is a new version: it hides the one that is there.
+    let found = support::s3(moto.url(), "s3://locked")
+        .powers(&name("trial"))
+        .await;
+    assert_eq!(found.unwrap(), Powers::Overwrite);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,5 +19,5 @@ mod host;
 mod service;
 mod wire;
 
-pub use host::{Address, AddressError, Host, HostVaults, Pause, Uplink, enrol};
+pub use host::{Address, AddressError, Host, HostVaults, Pause, Shortcuts, Uplink, enrol};
 pub use service::{HostLinks, LinkOptions, new_enrolment};

@@ -22,6 +22,8 @@ pub enum Fault {
     SlowDown(u64),
     /// Deletes are forbidden, as with credentials for appending only.
     ForbidDeletes,
+    /// What is there can neither be removed nor replaced: a policy for credentials that only add.
+    AppendOnly,
     /// To hold objects (`?retention`) is accepted and not done.
     IgnoreRetention,
     /// To hold objects is forbidden.
@@ -106,6 +108,9 @@ async fn pass(
         Fault::ForbidDeletes if request.method() == Method::DELETE => {
             return said(StatusCode::FORBIDDEN, "AccessDenied");
         }
+        Fault::AppendOnly if !only_adds(&request) => {
+            return said(StatusCode::FORBIDDEN, "AccessDenied");
+        }
         Fault::IgnoreDeletes if request.method() == Method::DELETE => {
             return Ok(Response::builder()
                 .status(StatusCode::NO_CONTENT)
@@ -162,6 +167,14 @@ async fn pass(
         answer.headers_mut().remove(http::header::CONTENT_LENGTH);
     }
     Ok(answer)
+}
+
+fn only_adds(request: &Request<Bytes>) -> bool {
+    match *request.method() {
+        Method::GET | Method::HEAD => true,
+        Method::PUT => request.headers().contains_key(http::header::IF_NONE_MATCH),
+        _ => false,
+    }
 }
 
 fn is_retention(request: &Request<Bytes>) -> bool {

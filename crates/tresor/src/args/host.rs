@@ -1,10 +1,12 @@
 //! Hosts: how one is run, and what the service knows of them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 use tresor_policy::Length;
 use tresor_uplink::Address;
+
+use super::StoreArgs;
 
 /// `tresor host`
 #[derive(Debug, Args)]
@@ -34,9 +36,39 @@ pub(crate) struct HostArgs {
     )]
     pub(crate) discover: Vec<String>,
 
+    /// A vault in an object store that this host reaches itself, with credentials of its own: the vault's name at
+    /// the service, and where it is. Done only where the store is seen to refuse them to replace and to remove
+    /// what is there; else through the service, as all other vaults. May be given several times
+    #[arg(long, value_name = "VAULT=URL")]
+    pub(crate) direct: Vec<Direct>,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
     /// How long jobs that run may go on when the host is told to stop; then they are taken back
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) grace: Length,
+}
+
+/// `VAULT=URL`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Direct {
+    pub(crate) vault: String,
+    pub(crate) url: String,
+}
+
+impl FromStr for Direct {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((vault, url)) if !vault.is_empty() && url.contains("://") => Ok(Self {
+                vault: vault.to_owned(),
+                url: url.to_owned(),
+            }),
+            _ => Err("this is no VAULT=URL, as in main=s3://bucket/vault"),
+        }
+    }
 }
 
 /// `tresor hosts …`

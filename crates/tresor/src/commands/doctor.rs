@@ -119,6 +119,9 @@ async fn examine(
             let (mut findings, worst) = trial::contract(&backend, area, BIG, &name).await?;
             let (lock, ignored) = locks::examine(&store, &backend, area, &name).await?;
             findings.push(lock);
+            findings.push(report::powers(
+                &store.powers(&trial::object(area, "trial")?).await,
+            ));
             findings.push(report::clock(store.clock_difference()));
             trial::clear_or_hide(&store, &backend, &format!("{area}/")).await;
             Ok((findings, worst.or(ignored)))

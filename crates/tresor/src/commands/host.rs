@@ -4,10 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tresor_host::{Stop, keys, usage};
+use tresor_host::{Location, Stop, keys, usage};
 use tresor_identity::{EnrolmentToken, ErrorKind, HostIdentity, TokenError};
 use tresor_problem::Problem;
-use tresor_uplink::Host;
+use tresor_uplink::{Host, Shortcuts};
 use zeroize::Zeroizing;
 
 use super::{
@@ -21,7 +21,13 @@ pub(super) async fn run(args: HostArgs, session: &Session) -> Result<(), Problem
     let path = state.path().join("identity/host.pem");
     let identity = Arc::new(identity(&args, &path).await?);
     tell(session, &args, &identity)?;
+    let locations = args.direct.iter().map(|direct| {
+        let location = Location::read(Path::new(&direct.url), args.store.settings())?;
+        Ok((direct.vault.clone(), location))
+    });
+    let locations = locations.collect::<Result<Vec<_>, Problem>>()?;
     let host = Host {
+        shortcuts: Shortcuts::new(identity.id(), locations),
         server: args.server,
         identity,
         state,

@@ -92,6 +92,7 @@ async fn each_fault_has_its_row() {
             "note",
             "what these credentials may do",
         ),
+        (Fault::AppendOnly, "good", "hosts may reach it directly"),
     ] {
         let said = format!("{fault:?}");
         let rows = examine(&lab, &moto, fault, LOCKING).await;

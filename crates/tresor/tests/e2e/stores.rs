@@ -24,7 +24,7 @@ pub(crate) async fn run_with_credentials(lab: &Lab, args: &[&str]) -> Run {
     finish(args, with_credentials(lab, args).spawn().unwrap()).await
 }
 
-fn with_credentials(lab: &Lab, args: &[&str]) -> tokio::process::Command {
+pub(crate) fn with_credentials(lab: &Lab, args: &[&str]) -> tokio::process::Command {
     let mut command = lab.command(args);
     command.env("AWS_ACCESS_KEY_ID", "AK");
     command.env("AWS_SECRET_ACCESS_KEY", "hush-hush");

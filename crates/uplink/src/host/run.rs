@@ -11,7 +11,7 @@ use tresor_host::{Discovery, HostRole, RoleOptions, StateDir, Stop};
 use tresor_host_link::{Connections, Options, RemoteLog, RemoteRegistry, Reports};
 use tresor_identity::HostIdentity;
 
-use super::{Address, HostVaults, Pause, Uplink};
+use super::{Address, HostVaults, Pause, Shortcuts, Uplink};
 
 /// How often the service hears from this host, whatever else is said.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -30,6 +30,8 @@ pub struct Host {
     pub state: StateDir,
     /// Where QMP sockets of VMs may be: paths with `*` and `?`.
     pub discover: Vec<String>,
+    /// Vaults that it may reach itself.
+    pub shortcuts: Shortcuts,
     /// How it waits for the service.
     pub options: Options,
 }
@@ -48,7 +50,8 @@ impl Host {
             self.discover,
             told.clone(),
         ));
-        role(&lane, &connections, self.options, self.state)
+        let vaults = HostVaults::new(self.state.clone(), connections.clone(), self.shortcuts);
+        role(&lane, &connections, self.options, self.state, vaults)
             .run(stop)
             .await;
         told.cancel();
@@ -61,8 +64,13 @@ impl Host {
     }
 }
 
-fn role(lane: &str, connections: &Connections, options: Options, state: StateDir) -> Arc<HostRole> {
-    let vaults = HostVaults::new(state.clone(), connections.clone());
+fn role(
+    lane: &str,
+    connections: &Connections,
+    options: Options,
+    state: StateDir,
+    vaults: HostVaults,
+) -> Arc<HostRole> {
     let log = RemoteLog::new(connections.clone(), options);
     let registry = RemoteRegistry::new(connections.clone(), options, Arc::new(vaults));
     let role = HostRole::new(

@@ -1,4 +1,4 @@
-//! The vaults that a host reaches through the service.
+//! The vaults that a host reaches, through the service or past it.
 //!
 //! # Keys
 //! The host makes a key for each vault, and has it on its disk before it tells the service. The service makes
@@ -21,6 +21,7 @@ use tresor_vault::{KeyMaterial, Vault};
 use tresor_workflows::{storage_problem, vault_problem};
 use zeroize::Zeroizing;
 
+use super::Shortcuts;
 use crate::wire;
 
 /// Objects of which copies are kept here: as of vaults that are reached without a service.
@@ -34,13 +35,36 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct HostVaults {
     state: StateDir,
     connections: Connections,
+    shortcuts: Arc<Shortcuts>,
 }
 
 impl HostVaults {
     /// The vaults of a host with that state directory.
     #[must_use]
-    pub fn new(state: StateDir, connections: Connections) -> Self {
-        Self { state, connections }
+    pub fn new(state: StateDir, connections: Connections, shortcuts: Shortcuts) -> Self {
+        Self {
+            state,
+            connections,
+            shortcuts: Arc::new(shortcuts),
+        }
+    }
+
+    /// The vault's storage, past the service where that is proven to be no harm.
+    async fn reach(
+        &self,
+        name: &str,
+        upload_limit: Option<NonZeroU64>,
+        location: &str,
+    ) -> Result<Arc<dyn Backend>, Problem> {
+        if let Some(direct) = self.shortcuts.proven(name).await? {
+            return direct.open(upload_limit).await;
+        }
+        let opened = GatewayBackend::open(self.connections.clone(), name, Default::default()).await;
+        let backend = opened.map_err(|error| storage_problem(&error, location))?;
+        Ok(match upload_limit {
+            Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
+            None => Arc::new(backend),
+        })
     }
 
     /// The key of this host for a vault. One that is not there is made.
@@ -104,12 +128,7 @@ impl Vaults for HostVaults {
         let key = self.key(name)?;
         let id = self.enter(name, &key).await?;
         let location = format!("vault {name} at the service");
-        let opened = GatewayBackend::open(self.connections.clone(), name, Default::default()).await;
-        let backend = opened.map_err(|error| storage_problem(&error, &location))?;
-        let backend: Arc<dyn Backend> = match upload_limit {
-            Some(limit) => Arc::new(Throttled::uploads(backend, limit)),
-            None => Arc::new(backend),
-        };
+        let backend = self.reach(name, upload_limit, &location).await?;
         let copies = self.state.sessions_cache().join(id.to_string());
         let backend = Arc::new(Kept::new(backend, copies, KEPT));
         let vault = Vault::open(backend, &KeyMaterial::KeyFile(key)).await;

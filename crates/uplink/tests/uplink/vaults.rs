@@ -9,7 +9,7 @@ use tresor_channel::Connection;
 use tresor_host::{StateDir, keys};
 use tresor_host_link::Vaults as _;
 use tresor_model::{SessionId, VmId};
-use tresor_uplink::HostVaults;
+use tresor_uplink::{HostVaults, Shortcuts};
 use tresor_vault::{CreateOptions, KeyMaterial, SessionOptions, Vault};
 
 use crate::site::{Linked, Site};
@@ -56,7 +56,11 @@ async fn add_vm(site: &Site, host: &Linked, vault: &str) {
 
 fn vaults(site: &Site, host: &Linked, state: &str) -> HostVaults {
     let state = StateDir::choose(Some(&site.file(state))).unwrap();
-    HostVaults::new(state, host.connections.clone())
+    HostVaults::new(
+        state,
+        host.connections.clone(),
+        Shortcuts::new(host.identity.id(), []),
+    )
 }
 
 /// Slots that are not the owner's own.

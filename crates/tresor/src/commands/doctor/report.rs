@@ -1,7 +1,8 @@
 //! Findings in words.
 
 use jiff::SignedDuration;
-use tresor_backend::contract::Violation;
+use tresor_backend::{Error, contract::Violation};
+use tresor_backend_object::Powers;
 use tresor_problem::{Kind, Problem};
 use tresor_workflows::storage_problem;
 
@@ -22,6 +23,27 @@ pub(super) fn cells(finding: &Finding) -> Vec<String> {
         verdict.to_owned(),
         finding.evidence.clone(),
     ]
+}
+
+/// Whether a host with these credentials may go past the service: as `tresor host --direct` finds out itself.
+pub(super) fn powers(found: &Result<Powers, Error>) -> Finding {
+    const CHECK: &str = "hosts may reach it directly";
+    let (verdict, evidence) = match found {
+        Ok(Powers::AppendOnly) => (
+            Verdict::Good,
+            "to replace and to remove what is there is refused".to_owned(),
+        ),
+        Ok(Powers::Overwrite) => (
+            Verdict::Note,
+            "what is there can be replaced: only through the service".to_owned(),
+        ),
+        Ok(Powers::Delete) => (
+            Verdict::Note,
+            "what is there can be removed: only through the service".to_owned(),
+        ),
+        Err(error) => (Verdict::Note, format!("not found out: {error}")),
+    };
+    Finding::new(CHECK, verdict, evidence)
 }
 
 /// The server's clock minus ours, in whole seconds as servers say it.
