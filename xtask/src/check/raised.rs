@@ -29,6 +29,8 @@ const EXEMPT: &[(&str, &str)] = &[
         "HostNameTaken",
         "two hosts must enrol at the same moment under a name that none had",
     ),
+    ("LoginRefused", ONLY_PAGE),
+    ("IdentityProviderUnusable", ONLY_PAGE),
     ("ApiTokenInvalid", NO_SERVER),
     ("PermissionDenied", NO_SERVER),
     ("RequestMalformed", NO_SERVER),
@@ -57,6 +59,9 @@ const ONLY_ALERT: &str = "no command ends with it: it is an alert, hours after w
 /// `crates/uplink/tests` and `crates/identity/tests` raise them.
 const ONLY_LOG: &str =
     "a host that runs goes on dialling: its log has it, and no command ends with it";
+
+/// `crates/tresor/tests/e2e/logins.rs` reads them from the page.
+const ONLY_PAGE: &str = "no command logs anybody in: browsers do";
 
 /// `crates/host/tests` raises it.
 const NO_HOST: &str = "the service gives no host a job that only it can do";

@@ -163,3 +163,31 @@ async fn people_log_in_with_the_role_of_their_groups() {
     crate::running::signal(child.id().unwrap(), "TERM");
     assert!(child.wait().await.unwrap().success());
 }
+
+#[tokio::test]
+async fn without_the_provider_the_page_says_so_and_tokens_still_open_it() {
+    let lab = Lab::without_vault();
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--oidc-issuer",
+        "http://127.0.0.1:9",
+        "--oidc-client-id",
+        "tresor",
+        "--oidc-admin",
+        "staff",
+    ];
+    let mut child = lab.command(&serve).spawn().unwrap();
+    let started = serving(&mut child).await;
+    let url = started["url"].as_str().unwrap().trim_end_matches('/');
+    let page = Browser::new().unwrap().open(&format!("{url}/login/oidc"));
+    let page = page.unwrap().body;
+    assert!(page.contains("IdentityProviderUnusable"), "{page}");
+    assert!(page.contains("API token"), "{page}");
+    let form = format!("token={}", started["admin_token"].as_str().unwrap());
+    let page = Browser::new().unwrap().send(&format!("{url}/login"), &form);
+    assert!(page.unwrap().body.contains("first administrator"));
+    crate::running::signal(child.id().unwrap(), "TERM");
+    assert!(child.wait().await.unwrap().success());
+}
