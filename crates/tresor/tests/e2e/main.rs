@@ -5,6 +5,7 @@
 
 mod check;
 mod collect;
+mod config;
 mod consistency;
 mod copies;
 mod damage;
@@ -34,6 +35,7 @@ mod running;
 mod service;
 mod service_jobs;
 mod stopped;
+mod stopping;
 mod store_copies;
 mod stores;
 mod tracking;
