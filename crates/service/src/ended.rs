@@ -92,7 +92,38 @@ pub(crate) fn expected(before: Option<u64>, seen: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tresor_jobs::NewJob;
+    use tresor_model::{JobId, JobKind};
+
     use super::*;
+
+    #[test]
+    fn a_stop_is_made_up_for_and_a_cancel_is_not() {
+        let mut header = JobHeader {
+            job: NewJob {
+                id: JobId::generate(),
+                kind: JobKind::Backup,
+                subject: "web01".to_owned(),
+                lock: None,
+                params: serde_json::Value::Null,
+                sub_tasks: Vec::new(),
+                created_at: Timestamp::UNIX_EPOCH,
+            },
+            state: JobState::Cancelled,
+            owner: None,
+            epoch: 1,
+            heartbeat_at: Timestamp::UNIX_EPOCH,
+            cancel_requested: false,
+            progress: None,
+            lane: None,
+        };
+        assert!(was_stopped(&header));
+        header.cancel_requested = true;
+        assert!(!was_stopped(&header));
+        header.cancel_requested = false;
+        header.state = JobState::Failed;
+        assert!(!was_stopped(&header));
+    }
 
     #[test]
     fn one_odd_run_moves_the_guess_by_a_third() {

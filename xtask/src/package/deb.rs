@@ -45,6 +45,8 @@ pub(super) fn make(contents: &Contents, out: &Path) -> Result<PathBuf> {
     tree.write(CONFFILE, 0o644, config)?;
     let hook = fs::read(contents.root.join("guest/fsfreeze-hook"))?;
     tree.write("usr/share/tresor/fsfreeze-hook", 0o755, hook)?;
+    let overrides = fs::read(contents.root.join("packaging/debian/lintian-overrides"))?;
+    tree.write("usr/share/lintian/overrides/tresor", 0o644, overrides)?;
     let depends = depends(&tree.path().join("usr/bin/tresor"))?;
     control(contents, &tree, architecture, &depends)?;
     let deb = out.join(format!("{name}.deb"));

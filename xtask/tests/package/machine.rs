@@ -165,6 +165,10 @@ impl Drop for Machine {
 }
 
 /// Asks until there is an answer.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test runs blocking commands; the guest's tasks have other workers"
+)]
 pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
