@@ -11,7 +11,7 @@ mod term;
 mod test;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -46,11 +46,7 @@ enum Verb {
         write: bool,
     },
     /// Make packages to install
-    Package {
-        /// Where to put them
-        #[arg(long, default_value = "target/package")]
-        out: PathBuf,
-    },
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
@@ -74,7 +70,7 @@ fn run(verb: Verb) -> Result<()> {
             Verb::Bench(options) => bench::run(&options).await,
             Verb::Soak(options) => soak::run(&options).await,
             Verb::Check { write } => check::run(write),
-            Verb::Package { out } => package::run(&out),
+            Verb::Package(options) => package::run(&options),
         }
     })
 }

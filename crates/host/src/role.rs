@@ -24,7 +24,7 @@ use tresor_model::{JobId, JobKind};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    backup, copy, keeping,
+    Stop, backup, copy, keeping,
     registry::Registry,
     restore,
     restore_dirs::RestoreDirs,
@@ -60,15 +60,6 @@ impl RoleOptions {
             restore_dirs: Vec::new(),
         }
     }
-}
-
-/// When the role is to stop.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {
-    /// Nothing new is begun; what runs goes on to its end.
-    pub drain: CancellationToken,
-    /// What runs is taken back.
-    pub cancel: CancellationToken,
 }
 
 /// A host's role.
@@ -119,7 +110,7 @@ impl HostRole {
 
     /// Works until it is told to stop and nothing runs any more.
     pub async fn run(self: Arc<Self>, stop: &Stop) {
-        let mut running = Running::default();
+        let mut running = Running::new(stop.clone());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.options.poll) => {}
@@ -127,8 +118,16 @@ impl HostRole {
                 () = stop.cancel.cancelled() => break,
                 () = running.one_ends() => {}
             }
-            self.end_abandoned(&mut running).await;
-            self.begin_due(&mut running, stop).await;
+            let look = async {
+                self.end_abandoned(&mut running).await;
+                self.begin_due(&mut running, stop).await;
+            };
+            // A queue that is away keeps the end waiting no longer: what is left out is only looked for.
+            tokio::select! {
+                () = look => stop.turn(),
+                () = stop.drain.cancelled() => break,
+                () = stop.cancel.cancelled() => break,
+            }
         }
         running.all_end().await;
     }

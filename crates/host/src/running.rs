@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{Id, JoinSet};
 use tresor_model::JobId;
 
+use crate::Stop;
+
 /// How long a job whose VM is busy waits before it is looked at again.
 pub(crate) const BUSY_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 
@@ -17,6 +19,8 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 /// The jobs that this role works on now.
 #[derive(Default)]
 pub(crate) struct Running {
+    /// Told how many they are.
+    stop: Stop,
     tasks: JoinSet<()>,
     by_task: HashMap<Id, JobId>,
     jobs: HashSet<JobId>,
@@ -27,6 +31,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn new(stop: Stop) -> Self {
+        Self {
+            stop,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.jobs.len()
     }
@@ -55,6 +66,7 @@ impl Running {
         let task = self.tasks.spawn(work);
         self.by_task.insert(task.id(), job);
         self.jobs.insert(job);
+        self.stop.runs(self.jobs.len());
     }
 
     /// Waits until one ends; for ever when there is none.
@@ -76,6 +88,7 @@ impl Running {
         if let Some(job) = self.by_task.remove(&task) {
             self.jobs.remove(&job);
             self.rested.insert(job, now);
+            self.stop.runs(self.jobs.len());
         }
     }
 

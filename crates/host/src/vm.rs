@@ -8,7 +8,7 @@ use tresor_link::{GuardCommand, QemuGuestAgent};
 use tresor_problem::Problem;
 use tresor_workflows::snapshot_problem;
 
-use crate::{internal, state::StateDir};
+use crate::state::StateDir;
 
 /// The provider of a VM, whether it runs or not. `fleecing_dirs` is where snapshots may have left
 /// files.
@@ -29,16 +29,14 @@ pub fn vm_problem(error: &tresor_disk::Error, vm: &VmRecord) -> Problem {
     snapshot_problem(error, &vm.name, &vm.qmp_socket.display().to_string())
 }
 
+/// This program's own file, also when another version has been installed over it meanwhile: a guard must be of the
+/// version that talks to it.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// The VM's guest agent, with this program (`thaw-guard`) as its guard; `None` when the VM has none.
-///
-/// # Errors
-/// `Internal` when this program's own file is not known.
-pub fn guest_agent(vm: &VmRecord) -> Result<Option<QemuGuestAgent>, Problem> {
-    let Some(socket) = &vm.agent_socket else {
-        return Ok(None);
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| internal(format!("This program's own file is not known: {error}.")))?;
-    let guard = GuardCommand::new(program).arg("thaw-guard");
-    Ok(Some(QemuGuestAgent::new(socket, guard)))
+#[must_use]
+pub fn guest_agent(vm: &VmRecord) -> Option<QemuGuestAgent> {
+    let socket = vm.agent_socket.as_ref()?;
+    let guard = GuardCommand::new(THIS_PROGRAM).arg("thaw-guard");
+    Some(QemuGuestAgent::new(socket, guard))
 }

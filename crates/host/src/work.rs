@@ -55,8 +55,6 @@ impl VmWork {
         let usual = absolute(&state.fleecing_dir());
         let fleecing_dir = fleecing_dir.map_or_else(|| usual.clone(), absolute);
         let provider = provider(&vm, state, vec![fleecing_dir.clone(), usual]);
-        // Checked once, so that the jobs below cannot fail by it.
-        guest_agent(&vm)?;
         Ok(Self {
             vm,
             vault,
@@ -84,7 +82,7 @@ impl VmWork {
     /// What a job on this machine works with: one that begins, or one that is to be unwound.
     #[must_use]
     pub fn context(&self, job: JobId, order: BackupOrder) -> BackupContext {
-        let quiescer = guest_agent(&self.vm).ok().flatten();
+        let quiescer = guest_agent(&self.vm);
         let services = BackupServices {
             provider: Arc::new(self.provider.clone()),
             quiescer: quiescer.map(|agent| Box::new(agent) as Box<dyn Quiescer>),

@@ -7,6 +7,16 @@ problems! {
         cause "{what}"
         remedy ["Run the same command with --help: it shows each option and an example."]
         retry AfterRemedy fault Usage exit Usage;
+    ConfigUnreadable { path, reason }
+        title "The configuration file cannot be read"
+        cause "{path} cannot be read: {reason}."
+        remedy ["Check the path that --config or TRESOR_CONFIG gives; an empty one reads no file.", "`tresor config example` prints a file with every option."]
+        retry AfterRemedy fault Usage exit Usage;
+    ConfigInvalid { path, wrong }
+        title "The configuration file cannot be as it is"
+        cause "In {path}, {wrong}"
+        remedy ["Mend the lines that are named; `tresor config example` prints every option with what it may be.", "`tresor config check FILE` says whether all is right."]
+        retry AfterRemedy fault Usage exit Usage;
     Interrupted { what }
         title "Stopped on request"
         cause "{what} was interrupted and unwound."

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tresor_jobs::{JobStory, JobView};
+use tresor_jobs::{JobHeader, JobStory, JobView};
 use tresor_model::JobState;
 use tresor_policy::Retry;
 use tresor_problem::Problem;
@@ -17,6 +17,11 @@ pub(crate) enum End {
     Point(Made),
     /// Somebody ended it.
     Cancelled,
+    /// The program that ran it was told to stop, and took it back.
+    Stopped {
+        /// When it is to be made up for.
+        again_at: Timestamp,
+    },
     /// It failed.
     Failed {
         /// The first cause.
@@ -45,6 +50,7 @@ pub(crate) fn judge(story: &JobStory, attempt: u32, retry: &Retry) -> Option<End
         JobState::Completed | JobState::CompletedWithWarnings => {
             Some(End::Point(made(&view, ended)))
         }
+        JobState::Cancelled if was_stopped(&story.header) => Some(End::Stopped { again_at: ended }),
         JobState::Cancelled => Some(End::Cancelled),
         JobState::Failed => {
             let cause = view.cause?;
@@ -54,6 +60,11 @@ pub(crate) fn judge(story: &JobStory, attempt: u32, retry: &Retry) -> Option<End
         }
         JobState::Queued | JobState::InProgress | JobState::Cancelling => None,
     }
+}
+
+/// Whether a job was taken back by a program that was told to stop, and nobody wanted the job itself to end.
+pub(crate) fn was_stopped(header: &JobHeader) -> bool {
+    header.state == JobState::Cancelled && !header.cancel_requested
 }
 
 fn made(view: &JobView, ended: Timestamp) -> Made {
@@ -81,7 +92,38 @@ pub(crate) fn expected(before: Option<u64>, seen: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tresor_jobs::NewJob;
+    use tresor_model::{JobId, JobKind};
+
     use super::*;
+
+    #[test]
+    fn a_stop_is_made_up_for_and_a_cancel_is_not() {
+        let mut header = JobHeader {
+            job: NewJob {
+                id: JobId::generate(),
+                kind: JobKind::Backup,
+                subject: "web01".to_owned(),
+                lock: None,
+                params: serde_json::Value::Null,
+                sub_tasks: Vec::new(),
+                created_at: Timestamp::UNIX_EPOCH,
+            },
+            state: JobState::Cancelled,
+            owner: None,
+            epoch: 1,
+            heartbeat_at: Timestamp::UNIX_EPOCH,
+            cancel_requested: false,
+            progress: None,
+            lane: None,
+        };
+        assert!(was_stopped(&header));
+        header.cancel_requested = true;
+        assert!(!was_stopped(&header));
+        header.cancel_requested = false;
+        header.state = JobState::Failed;
+        assert!(!was_stopped(&header));
+    }
 
     #[test]
     fn one_odd_run_moves_the_guess_by_a_third() {

@@ -12,7 +12,7 @@ use tresor_workflows::{
     verify::{VerifyOrder, VerifyWhat},
 };
 
-use crate::{LOCAL_LANE, ServiceOptions, retention::Keepers, turn::TurnError};
+use crate::{LOCAL_LANE, ServiceOptions, ended::was_stopped, retention::Keepers, turn::TurnError};
 
 const EXPIRE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 const COLLECT_EVERY: SignedDuration = SignedDuration::from_hours(24);
@@ -89,7 +89,8 @@ async fn is_due(
         ..JobFilter::default()
     };
     let mut jobs = catalog.list(&filter).await?;
-    jobs.retain(does_all);
+    // One that a program took back because it was told to stop is made up for.
+    jobs.retain(|header| does_all(header) && !was_stopped(header));
     let ends: Vec<_> = jobs
         .iter()
         .map(|header| (header.state, header.job.created_at))

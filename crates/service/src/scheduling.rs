@@ -67,6 +67,7 @@ impl Scheduling {
     /// Schedules for as long as this process has the lease, until it is told to stop.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            self.outside.vitals.turn();
             let now = Timestamp::now();
             let owner = &self.options.name;
             let got = self

@@ -94,19 +94,15 @@ impl Tracked {
                 (Outcome::Succeeded, end)
             }
             End::Failed {
-                retry_at: Some(retry_at),
+                retry_at: Some(again),
                 ..
-            } => {
-                memory.not_before = Some(*retry_at);
-                let end = RunEnd::Retries {
-                    not_before: *retry_at,
+            }
+            | End::Stopped { again_at: again } => {
+                memory.not_before = Some(*again);
+                let outcome = Outcome::Failed {
+                    retry_at: Some(*again),
                 };
-                (
-                    Outcome::Failed {
-                        retry_at: Some(*retry_at),
-                    },
-                    end,
-                )
+                (outcome, RunEnd::Retries { not_before: *again })
             }
             End::Cancelled | End::Failed { retry_at: None, .. } => {
                 give_up_window(memory);

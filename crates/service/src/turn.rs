@@ -197,6 +197,7 @@ impl<'a> Turn<'a> {
         match &end {
             End::Point(_) => alarm::quiet(self.catalog, &self.zone, name, None).await?,
             End::Cancelled => {}
+            End::Stopped { .. } => tracing::info!(vm = name, %job, "the backup is made up for"),
             End::Failed { cause, retry_at } => {
                 tracing::warn!(vm = name, %job, %cause, ?retry_at, "the backup failed");
                 if retry_at.is_none() {

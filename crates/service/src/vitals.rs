@@ -1,6 +1,6 @@
 //! What a process of the service says of itself while it works: for metrics.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use jiff::Timestamp;
 
@@ -10,6 +10,7 @@ pub struct Vitals {
     leads: AtomicBool,
     /// Microseconds since 1970; 0: never.
     ticked_at: AtomicI64,
+    turns: AtomicU64,
 }
 
 impl Vitals {
@@ -28,11 +29,22 @@ impl Vitals {
             .filter(|_| micros != 0)
     }
 
+    /// How often the loop has come round, leading or waiting to: it lives while this goes on counting.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
+    }
+
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn lead(&self, leads: bool) {
         self.leads.store(leads, Relaxed);
     }
 
     pub(crate) fn tick(&self, at: Timestamp) {
         self.ticked_at.store(at.as_microsecond(), Relaxed);
+        self.turn();
     }
 }

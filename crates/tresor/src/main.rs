@@ -4,32 +4,35 @@
 mod args;
 mod authority;
 mod commands;
+mod config;
 mod database;
 mod logins;
 mod output;
 mod progress;
 mod recovery;
 mod server;
+mod signals;
+mod systemd;
 mod usage;
 
 use std::process::ExitCode;
 
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tresor_problem::Problem;
 
 use crate::{
-    args::{Cli, Command, Global, LogFormat, OutputFormat},
+    args::{Cli, Command, Global, LogFormat},
     commands::Session,
     output::Output,
+    signals::Signals,
     usage::Parsed,
 };
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    let cli = match usage::parse(&args) {
+    let cli = match usage::parse(&args, std::env::var_os(config::VARIABLE)) {
         Parsed::Command(cli) => *cli,
-        Parsed::Mistake(problem) => return fail(Output::new(OutputFormat::Json), &problem),
+        Parsed::Mistake(format, problem) => return fail(Output::new(format), &problem),
         Parsed::Text(error) => error.exit(),
     };
     if let Command::ThawGuard { args } = &cli.command {
@@ -58,33 +61,10 @@ fn run(cli: Cli, output: Output) -> Result<(), Problem> {
             tresor_host::internal(format!("The async runtime does not start: {error}."))
         })?;
     runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(cancel.clone()));
-        commands::run(cli.command, Session::new(cli.global, output, cancel)).await
+        let signals = Signals::default();
+        tokio::spawn(signals.clone().hear());
+        commands::run(cli.command, Session::new(cli.global, output, signals)).await
     })
-}
-
-/// The first Ctrl-C or SIGTERM asks for a clean end; the second one ends the process at once,
-/// which is safe too: the next run unwinds what is left.
-async fn cancel_on_signal(cancel: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if cancel.is_cancelled() {
-            std::process::abort();
-        }
-        output::note("interrupted: unwinding (once more to stop at once)");
-        cancel.cancel();
-    }
 }
 
 fn start_logging(global: &Global) {

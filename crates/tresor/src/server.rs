@@ -54,7 +54,13 @@ pub(crate) async fn bind(
             let given = GivenFiles::open(chain, key, LOOK_EVERY, clock.clone());
             Some(given.map_err(|error| Problem::from(&error))?)
         }
-        _ => None,
+        (None, None) => None,
+        // On the command line they are asked for together; the file may have one alone.
+        _ => {
+            return Err(usage(
+                "A certificate and its key go together: certificate and certificate_key.",
+            ));
+        }
     };
     let trust = Trust::from_file(&dir.join("ca.crt")).map_err(|error| Problem::from(&error))?;
     let certificates = Arc::new(ServerCertificates::new(own, given));

@@ -4,33 +4,81 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::{
-    Parser as _,
+    CommandFactory as _, FromArgMatches as _, Parser as _,
     error::{Error, ErrorKind},
 };
 use tresor_problem::{Kind, Problem};
 
-use crate::args::Cli;
+use crate::{
+    args::{Cli, Command, ConfigCommand, OutputFormat},
+    config::{self, Choice, ConfigFile},
+};
 
 /// What the arguments come to.
 pub(crate) enum Parsed {
     /// A command.
     Command(Box<Cli>),
-    /// A mistake, for a caller that reads JSON.
-    Mistake(Box<Problem>),
+    /// A problem before there is a command: a mistake, for a caller that reads JSON; or what is wrong with the
+    /// configuration file.
+    Mistake(OutputFormat, Box<Problem>),
     /// Help, the version, or a mistake in clap's own words.
     Text(Error),
 }
 
-/// Reads the arguments, the program's name first.
-pub(crate) fn parse(args: &[OsString]) -> Parsed {
-    match Cli::try_parse_from(args) {
+/// Reads the arguments, the program's name first, and the configuration file where it counts.
+pub(crate) fn parse(args: &[OsString], variable: Option<OsString>) -> Parsed {
+    let plain = Cli::try_parse_from(args);
+    let needs_no_file = match &plain {
+        Ok(cli) => is_without_config(&cli.command),
+        // Help, and the version.
+        Err(error) => !error.use_stderr(),
+    };
+    let file = match Choice::of(args, variable) {
+        Some(choice) if !needs_no_file => choice.read(&Cli::command()),
+        _ => Ok(None),
+    };
+    let parsed = match file {
+        Ok(None) => plain,
+        Ok(Some(file)) => with_file(args, &file),
+        Err(problem) => {
+            let format = match wants_json(args) {
+                true => OutputFormat::Json,
+                false => OutputFormat::Text,
+            };
+            return Parsed::Mistake(format, Box::new(problem));
+        }
+    };
+    match parsed {
         Ok(cli) => Parsed::Command(Box::new(cli)),
         Err(error) if error.use_stderr() && wants_json(args) => {
             let what = first_paragraph(&error);
-            Parsed::Mistake(Box::new(Kind::UsageError { what }.into()))
+            Parsed::Mistake(
+                OutputFormat::Json,
+                Box::new(Kind::UsageError { what }.into()),
+            )
         }
         Err(error) => Parsed::Text(error),
     }
+}
+
+fn with_file(args: &[OsString], file: &ConfigFile) -> Result<Cli, Error> {
+    let mut matches = config::apply(Cli::command(), file).try_get_matches_from(args)?;
+    if let Some(file) = config::without_rivals(file, &matches) {
+        matches = config::apply(Cli::command(), &file).try_get_matches_from(args)?;
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// Commands that a broken file must not stop: a frozen guest is thawed whatever stands in it, and `config` reads
+/// it by itself.
+fn is_without_config(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ThawGuard { .. }
+            | Command::Completions { .. }
+            | Command::Debug(_)
+            | Command::Config(ConfigCommand::Check { .. } | ConfigCommand::Example)
+    )
 }
 
 /// Whether JSON was asked for, in arguments that clap has refused.
@@ -43,7 +91,7 @@ fn wants_json(args: &[OsString]) -> bool {
 }
 
 /// Clap's message without its label, its tips and the usage below it, as one line.
-fn first_paragraph(error: &Error) -> String {
+pub(crate) fn first_paragraph(error: &Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "No command is given, or a part of it is missing.".to_owned();
     }
@@ -59,12 +107,12 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Parsed {
         let args: Vec<OsString> = words.iter().map(OsString::from).collect();
-        parse(&args)
+        parse(&args, Some(OsString::new()))
     }
 
     fn mistake(words: &[&str]) -> String {
         match parsed(words) {
-            Parsed::Mistake(problem) => problem.cause.clone(),
+            Parsed::Mistake(OutputFormat::Json, problem) => problem.cause.clone(),
             _ => panic!("{words:?} is no mistake for a reader of JSON"),
         }
     }

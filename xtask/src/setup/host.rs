@@ -49,6 +49,10 @@ const NEEDS: &[Need] = &[
     // Calendar expressions are compared with it.
     need("systemd-analyze", "systemd"),
     need("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
+    // The Debian package, and the machine that it is tried on.
+    need("dpkg-shlibdeps", "dpkg-dev"),
+    need("strip", "binutils"),
+    need("nsenter", "util-linux"),
     need("curl", "curl"),
     need("ip", "iproute2"),
     need("cc", "gcc"),

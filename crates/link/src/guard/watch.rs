@@ -129,6 +129,7 @@ pub(super) fn spawn(
     stdout: fn() -> Stdio,
 ) -> std::io::Result<Child> {
     Command::new(&command.program)
+        .arg0("tresor") // for lists of processes: the program may be a link without a name
         .args(&command.args)
         .args(task.to_args())
         .stdin(stdin())

@@ -46,7 +46,7 @@ pub(crate) struct HostArgs {
     pub(crate) store: StoreArgs,
 
     /// How long jobs that run may go on when the host is told to stop; then they are taken back
-    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(long, value_name = "TIME", default_value = "10m")]
     pub(crate) grace: Length,
 }
 

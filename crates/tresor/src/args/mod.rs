@@ -7,6 +7,7 @@
 mod backup;
 mod catalog;
 mod collect;
+mod config;
 mod copy;
 mod host;
 mod jobs;
@@ -21,6 +22,7 @@ mod vm;
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
 pub(crate) use catalog::{CatalogCommand, NamedVault, RebuildArgs};
 pub(crate) use collect::CollectArgs;
+pub(crate) use config::{ConfigCommand, ConfigTable};
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use host::{HostArgs, HostsCommand};
 pub(crate) use jobs::JobsCommand;
@@ -75,6 +77,10 @@ pub(crate) struct Global {
 
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+
+    /// The configuration file; empty for none [default: /etc/tresor/tresor.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "TRESOR_CONFIG")]
+    pub(crate) config: Option<std::ffi::OsString>,
 
     /// How results are printed
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -301,12 +307,15 @@ Examples:
     /// Look at jobs, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Look at the configuration file, and at what counts
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// What the tests of this program need to know of it
+    /// What the tests and the packages of this program need to know of it
     #[command(subcommand, hide = true)]
     Debug(DebugCommand),
     /// The process that owns a freeze (started by `tresor backup`)
@@ -321,6 +330,11 @@ Examples:
 /// `tresor debug …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum DebugCommand {
+    /// Write a manual page for each command
+    Manuals {
+        /// The directory to write them into
+        dir: PathBuf,
+    },
     /// Every place where a job can be cut off, made from its table of sub-tasks
     KillPoints {
         /// Which job

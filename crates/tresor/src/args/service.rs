@@ -15,7 +15,7 @@ pub(crate) struct ServeArgs {
     pub(crate) logins: LoginArgs,
 
     /// How long jobs that run may go on when the service is told to stop; then they are taken back
-    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(long, value_name = "TIME", default_value = "10m")]
     pub(crate) grace: Length,
 
     /// Least time between two starts on one host: a start is what its guests feel

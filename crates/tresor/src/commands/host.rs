@@ -14,7 +14,7 @@ use super::{
     ending,
     session::{Session, print_problem},
 };
-use crate::{args::HostArgs, output::note};
+use crate::{args::HostArgs, output::note, systemd::Systemd};
 
 pub(super) async fn run(args: HostArgs, session: &Session) -> Result<(), Problem> {
     let state = session.state()?;
@@ -26,6 +26,7 @@ pub(super) async fn run(args: HostArgs, session: &Session) -> Result<(), Problem
         Ok((direct.vault.clone(), location))
     });
     let locations = locations.collect::<Result<Vec<_>, Problem>>()?;
+    let status = format!("host {} of {}", identity.id(), args.server);
     let host = Host {
         shortcuts: Shortcuts::new(identity.id(), locations),
         server: args.server,
@@ -34,11 +35,14 @@ pub(super) async fn run(args: HostArgs, session: &Session) -> Result<(), Problem
         discover: args.discover,
         options: tresor_host_link::Options::default(),
     };
+    let systemd = Systemd::from_environment();
+    systemd.ready(&status);
     let stop = Stop::default();
     let grace = Duration::from_secs(args.grace.seconds().into());
     tokio::select! {
         () = host.run(&stop) => {}
-        () = ending::when_told(session, grace, &stop) => {}
+        () = ending::when_told(session, grace, &stop, &systemd) => {}
+        () = systemd.watch(|| stop.turns(), &stop.drain) => {}
     }
     Ok(())
 }
@@ -50,15 +54,28 @@ async fn identity(args: &HostArgs, path: &Path) -> Result<HostIdentity, Problem>
         Err(error) if error.kind() == ErrorKind::Missing => None,
         Err(error) => return Err(Problem::from(&error)),
     };
-    let token = token(args)?;
-    match (known, token) {
-        (Some(known), Some(_)) if Timestamp::now() < known.until() => {
-            note(&format!(
-                "this host is enrolled already, as {}: the token is not used",
-                known.id()
-            ));
+    match known {
+        Some(known) if Timestamp::now() < known.until() => {
+            // A file may be gone by now.
+            if args.token.is_some() {
+                note(&format!(
+                    "this host is enrolled already, as {}: the token is not used",
+                    known.id()
+                ));
+            }
             Ok(known)
         }
+        known => enrolled(args, path, known).await,
+    }
+}
+
+/// By enrolling; without a token as it was known, whose time is over.
+async fn enrolled(
+    args: &HostArgs,
+    path: &Path,
+    known: Option<HostIdentity>,
+) -> Result<HostIdentity, Problem> {
+    match (known, token(args)?) {
         (_, Some(token)) => {
             let name = name(args)?;
             tresor_uplink::enrol(&args.server, &token, &name, path).await

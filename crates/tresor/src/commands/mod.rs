@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod collect;
+mod config;
 mod copy;
 mod debug;
 mod doctor;
@@ -71,6 +72,7 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Catalog(CatalogCommand::Rebuild(args)) => rebuild::run(args, &session).await,
         Command::Notify(command) => notify::run(command, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
+        Command::Config(command) => config::run(command, &session),
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tresor", &mut std::io::stdout());

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tresor_api::ApiOptions;
 use tresor_host::{Stop, absolute, usage};
 use tresor_model::HostId;
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     args::ServeArgs,
     server::{self, Server},
+    systemd::Systemd,
 };
 
 pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Problem> {
@@ -49,12 +51,17 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
         server::first_token(&catalog).await?.as_deref(),
     )?;
 
-    let stop = Stop::default();
-    let front = tokio::spawn(server.front.serve(stop.drain.clone()));
+    let systemd = Systemd::from_environment();
+    systemd.ready(&format!("serves at https://{}/", server.address));
+    let (stop, closed, vitals) = (Stop::default(), CancellationToken::new(), service.vitals());
+    let front = tokio::spawn(server.front.serve(closed.clone()));
     tokio::select! {
         () = service.run(stop.clone()) => {}
-        () = ending::when_told(session, seconds(args.grace), &stop) => {}
+        () = ending::when_told(session, seconds(args.grace), &stop, &systemd) => {}
+        () = systemd.watch(|| vitals.turns(), &stop.drain) => {}
     }
+    // Not before: while the service waits for its own jobs, those of other hosts go on.
+    closed.cancel();
     if let Err(error) = front.await {
         tracing::error!(%error, "the listening loop panicked");
     }

@@ -1,6 +1,6 @@
 //! What every command has at hand.
 
-use std::{io, sync::Arc};
+use std::{ffi::OsString, io, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::{Catalog, VmRecord};
@@ -14,6 +14,7 @@ use crate::{
     database,
     output::{Output, note},
     progress::Progress,
+    signals::Signals,
 };
 
 /// One run of the program.
@@ -21,15 +22,15 @@ pub(crate) struct Session {
     global: Global,
     /// Prints results.
     pub(crate) output: Output,
-    cancel: CancellationToken,
+    signals: Signals,
 }
 
 impl Session {
-    pub(crate) fn new(global: Global, output: Output, cancel: CancellationToken) -> Self {
+    pub(crate) fn new(global: Global, output: Output, signals: Signals) -> Self {
         Self {
             global,
             output,
-            cancel,
+            signals,
         }
     }
 
@@ -79,7 +80,17 @@ impl Session {
 
     /// When somebody wants the command to stop.
     pub(crate) async fn cancelled(&self) {
-        self.cancel.cancelled().await;
+        self.signals.end().cancelled().await;
+    }
+
+    /// Lets work go on when somebody wants the command to stop; gives what is cancelled when they ask once more.
+    pub(crate) fn be_patient(&self) -> CancellationToken {
+        self.signals.be_patient()
+    }
+
+    /// The configuration file that was asked for.
+    pub(crate) fn config(&self) -> Option<&OsString> {
+        self.global.config.as_ref()
     }
 
     /// A runner for jobs that are recorded in this catalog.
@@ -88,7 +99,7 @@ impl Session {
         Runner {
             engine: Engine::new(catalog.clone()),
             progress,
-            cancel: &self.cancel,
+            cancel: self.signals.end(),
         }
     }
 }

@@ -178,7 +178,7 @@ async fn show(session: &Session, name: &str) -> Result<(), Problem> {
     let vm = open::vm(&catalog, name).await?;
     session.expect_here(&catalog, &vm).await?;
     let described = describe(&vm, &session.state()?).await?;
-    let agent = match (guest_agent(&vm)?, &described.state) {
+    let agent = match (guest_agent(&vm), &described.state) {
         (None, _) => "no socket is registered".to_owned(),
         (Some(_), VmState::Stopped) => "the VM does not run".to_owned(),
         (Some(agent), _) => probe(agent).await,

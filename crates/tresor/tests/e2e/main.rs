@@ -5,6 +5,7 @@
 
 mod check;
 mod collect;
+mod config;
 mod consistency;
 mod copies;
 mod damage;
@@ -36,6 +37,7 @@ mod service;
 mod service_jobs;
 mod shortcuts;
 mod stopped;
+mod stopping;
 mod store_copies;
 mod stores;
 mod tracking;
