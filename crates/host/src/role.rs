@@ -24,7 +24,7 @@ use tresor_model::{JobId, JobKind};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    backup, copy, keeping,
+    backup, copy, database, keeping,
     registry::Registry,
     restore,
     restore_dirs::RestoreDirs,
@@ -189,6 +189,7 @@ impl HostRole {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
             JobKind::Expire => keeping::expire(self, &waiting.job, cancel).await,
             JobKind::Collect => keeping::collect(self, &waiting.job, cancel).await,
+            JobKind::Catalog => database::run(self, &waiting.job, cancel).await,
             JobKind::Verify => verify::run(self, &waiting.job, cancel).await,
             JobKind::Copy => copy::run(self, &waiting.job, cancel).await,
             JobKind::Restore => restore::run(self, &waiting.job, cancel).await,
@@ -291,6 +292,7 @@ impl HostRole {
             running.add(job, async move {
                 let ended = match header.job.kind {
                     JobKind::Backup => backup::end(&role, &header.job).await,
+                    JobKind::Catalog => database::end(&role, &header.job).await,
                     // What they have done stays, and the next one goes on from there.
                     JobKind::Restore
                     | JobKind::Verify

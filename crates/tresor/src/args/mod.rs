@@ -19,7 +19,9 @@ mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
-pub(crate) use catalog::{CatalogCommand, NamedVault, RebuildArgs};
+pub(crate) use catalog::{
+    CatalogBackupArgs, CatalogCommand, CatalogRestoreArgs, NamedVault, RebuildArgs,
+};
 pub(crate) use collect::CollectArgs;
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use host::{HostArgs, HostsCommand};

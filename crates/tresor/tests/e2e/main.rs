@@ -8,6 +8,7 @@ mod collect;
 mod consistency;
 mod copies;
 mod damage;
+mod database_backup;
 mod disks;
 mod doctor;
 mod domains;
