@@ -1,8 +1,8 @@
 //! Whole lists, page by page: for who needs all there is. Others take a [`Page`].
 
 use crate::{
-    Catalog, CatalogError, DatasourceFilter, DatasourceKey, DatasourceRecord, ItemFilter,
-    ItemRecord, Page, PolicyRecord,
+    AlertFilter, AlertRecord, Catalog, CatalogError, DatasourceFilter, DatasourceKey,
+    DatasourceRecord, HostRecord, ItemFilter, ItemRecord, Page, PolicyRecord,
 };
 
 /// The page behind `last`.
@@ -58,6 +58,38 @@ impl Catalog {
         loop {
             let last: Option<DatasourceKey> = all.last().map(DatasourceRecord::key);
             let more = self.datasources(filter, &behind(last)).await?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// All hosts, by name.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn all_hosts(&self) -> Result<Vec<HostRecord>, CatalogError> {
+        let mut all: Vec<HostRecord> = Vec::new();
+        loop {
+            let last = all.last().map(|last| last.name.clone());
+            let more = self.hosts(&behind(last)).await?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// All alerts that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn all_alerts(&self, filter: &AlertFilter) -> Result<Vec<AlertRecord>, CatalogError> {
+        let mut all: Vec<AlertRecord> = Vec::new();
+        loop {
+            let last = all.last().map(|last| last.id);
+            let more = self.alerts(filter, &behind(last)).await?;
             if more.is_empty() {
                 return Ok(all);
             }

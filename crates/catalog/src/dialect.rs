@@ -65,20 +65,32 @@ impl Dialect {
         }
     }
 
+    /// Begins a transaction that reads one moment of the database, and writes nothing.
+    pub(crate) fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN DEFERRED",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// The columns of the table `$1` in their order: `name` and `kind`.
+    pub(crate) fn columns_of_table(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT name, type AS kind FROM pragma_table_info($1) ORDER BY cid",
+            Self::Postgres => {
+                "SELECT column_name::text AS name, data_type::text AS kind \
+                 FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position"
+            }
+        }
+    }
+
     /// Ends a query whose row must stay as it is until the transaction is over. In SQLite a transaction
     /// that writes is alone.
     pub(crate) fn holding_row(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR SHARE",
-        }
-    }
-
-    /// Ends a query of rows to be taken: those that somebody else is taking are passed over.
-    pub(crate) fn passing_over_held(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE SKIP LOCKED",
         }
     }
 

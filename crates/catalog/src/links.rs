@@ -16,6 +16,10 @@ use crate::{
 /// Sessions that are looked for by one statement.
 const ROWS: usize = 200;
 
+/// In place of a host's serial number after the database was restored: the host has renewed its certificate since,
+/// nobody knows how often, and the first one that it shows counts. No serial number is a word.
+pub(crate) const ANY_SERIAL: &str = "any";
+
 /// How a certificate stands that a host shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostStanding {
@@ -74,7 +78,11 @@ impl Catalog {
             return Ok(HostStanding::Revoked);
         }
         let before = row.optional_text("serial_before")?;
-        if row.optional_text("serial")?.as_deref() != Some(serial) {
+        let current = row.optional_text("serial")?;
+        if current.as_deref() == Some(ANY_SERIAL) {
+            return self.settle_serial(host, serial).await;
+        }
+        if current.as_deref() != Some(serial) {
             return Ok(match before.as_deref() == Some(serial) {
                 true => HostStanding::Current,
                 false => HostStanding::Replaced,
@@ -88,6 +96,23 @@ impl Catalog {
             self.write(update).await?;
         }
         Ok(HostStanding::Current)
+    }
+
+    /// Of the certificates that a host may have, one was shown first.
+    async fn settle_serial(
+        &self,
+        host: HostId,
+        serial: &str,
+    ) -> Result<HostStanding, CatalogError> {
+        let update = sqlx::query("UPDATE hosts SET serial = $1 WHERE id = $2 AND serial = $3")
+            .bind(serial)
+            .bind(host.to_string())
+            .bind(ANY_SERIAL);
+        if self.write(update).await?.rows() > 0 {
+            return Ok(HostStanding::Current);
+        }
+        // Another process was faster, perhaps for another certificate.
+        Box::pin(self.host_standing(host, serial)).await
     }
 
     /// Notes the certificate that a host gets for one that it shows. Says whether that one was the host's;

@@ -126,6 +126,12 @@ impl Catalog {
         self.dialect == Dialect::Postgres
     }
 
+    /// Where it lies, without secrets.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Closes the connections. Dropping the catalog is as safe; this waits for it.
     pub async fn close(self) {
         self.pool.close().await;

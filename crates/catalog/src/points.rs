@@ -99,11 +99,14 @@ impl PointRecord {
 }
 
 impl Catalog {
-    /// Notes a point, or notes it again.
+    /// Notes a point, or notes it again. The database's own are no VM's, and are not noted.
     ///
     /// # Errors
     /// `Unusable` and its kin.
     pub async fn upsert_point(&self, point: &PointRecord) -> Result<(), CatalogError> {
+        if point.vm.is_database() {
+            return Ok(());
+        }
         let mut change = self.change().await?;
         self.write_point(&mut *change, point).await?;
         self.commit(change).await
@@ -124,7 +127,8 @@ impl Catalog {
             .execute(&mut *change)
             .await
             .map_err(|error| self.failed(error))?;
-        for point in points.iter().filter(|point| point.vault == vault) {
+        let noted = |point: &&PointRecord| point.vault == vault && !point.vm.is_database();
+        for point in points.iter().filter(noted) {
             self.write_point(&mut *change, point).await?;
         }
         change.commit().await.map_err(|error| self.failed(error))

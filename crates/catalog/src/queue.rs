@@ -4,8 +4,6 @@
 //! its owner and its lock key in one transaction; whoever finds no row to delete was too late, and when
 //! the unique index refuses the key, the row stays.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tresor_jobs::{JobQueue, Lease, LogError, LogErrorKind, NewJob, Owner, Ticket, WaitingJob};
@@ -19,10 +17,9 @@ use crate::{
     write::Written,
 };
 
-/// So often a job is tried to take up that somebody else is at, and the pause in between: others are done in
-/// milliseconds.
-const CLAIMS: u32 = 100;
-const PASSING: Duration = Duration::from_millis(20);
+/// So often a job is looked at again whose key somebody got between the look and the write: the next look finds
+/// who that was, or the key free.
+const LOOKS: u32 = 10;
 
 /// What became of one attempt to take a job up.
 enum Claimed {
@@ -30,8 +27,8 @@ enum Claimed {
     Taken,
     /// This job has the key.
     Held(JobId),
-    /// Somebody got the key at this moment, or is at this job.
-    Passing,
+    /// Somebody got the key at this moment.
+    KeyGone,
 }
 
 #[async_trait]
@@ -90,14 +87,14 @@ impl JobQueue for Catalog {
     }
 
     async fn claim(&self, job: JobId, owner: &Owner) -> Result<Lease, LogError> {
-        for _ in 0..CLAIMS {
+        for _ in 0..LOOKS {
             match self.try_claim(job, owner).await? {
                 Claimed::Taken => return Ok(Lease { job, epoch: 1 }),
                 Claimed::Held(holder) => {
                     let kind = LogErrorKind::Busy { holder };
                     return Err(LogError::new(kind, job.to_string()));
                 }
-                Claimed::Passing => tokio::time::sleep(PASSING).await,
+                Claimed::KeyGone => {}
             }
         }
         let reason = format!("job {job} could be neither taken up nor refused");
@@ -130,24 +127,16 @@ impl Catalog {
     /// free for as long as this one is held.
     async fn try_claim(&self, job: JobId, owner: &Owner) -> Result<Claimed, LogError> {
         let mut change = self.change().await?;
-        // Who finds somebody else at it does not wait for him: he takes the job up, or it waits on.
-        let held = self.dialect.passing_over_held();
-        let left = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "DELETE FROM queue WHERE job = (SELECT job FROM queue WHERE job = $1{held}) \
-             RETURNING wanted_key"
-        )))
-        .bind(job.to_string())
-        .fetch_optional(&mut *change)
-        .await
-        .map_err(|error| self.failed(error))?;
+        // Whoever is at it, perhaps an earlier try of this very owner whose answer was lost, is waited for: then the
+        // row is gone, or it is there.
+        let left = sqlx::query("DELETE FROM queue WHERE job = $1 RETURNING wanted_key")
+            .bind(job.to_string())
+            .fetch_optional(&mut *change)
+            .await
+            .map_err(|error| self.failed(error))?;
         let Some(row) = left else {
             self.undo(change).await?;
-            // Somebody is at it, perhaps an earlier try of this very owner whose answer was lost: what comes of
-            // that is not known yet.
-            return match self.waits(job).await? {
-                true => Ok(Claimed::Passing),
-                false => Err(self.waits_not(job).await),
-            };
+            return Err(self.waits_not(job).await);
         };
         let wanted = self.columns(&row).optional_text("wanted_key")?;
         // In the same transaction: with SQLite nobody ends in between. With PostgreSQL somebody may have
@@ -169,19 +158,10 @@ impl Catalog {
             Written::Rows(_) => self.commit(change).await?,
             _ => {
                 self.undo(change).await?;
-                return Ok(Claimed::Passing);
+                return Ok(Claimed::KeyGone);
             }
         }
         Ok(Claimed::Taken)
-    }
-
-    /// Whether a job waits, whoever is at it.
-    async fn waits(&self, job: JobId) -> Result<bool, LogError> {
-        let found = sqlx::query("SELECT 1 FROM queue WHERE job = $1")
-            .bind(job.to_string())
-            .fetch_optional(&self.pool)
-            .await;
-        Ok(found.map_err(|error| self.failed(error))?.is_some())
     }
 
     /// Why a job does not wait: it was taken up, or it is not there.

@@ -46,30 +46,43 @@ pub(crate) async fn migrate(
             return Err(CatalogError::new(CatalogErrorKind::NotACatalog, place));
         }
     }
+    migrate_in(&mut change, dialect, place, supported()).await?;
+    change.commit().await.map_err(failed)
+}
+
+/// Runs the steps that are missing up to a version, in a transaction that goes on.
+pub(crate) async fn migrate_in(
+    change: &mut Transaction<'_, Any>,
+    dialect: Dialect,
+    place: &str,
+    up_to: i64,
+) -> Result<(), CatalogError> {
+    let failed = |error| CatalogError::of_database(dialect, place, error);
     sqlx::query(
         "CREATE TABLE IF NOT EXISTS schema_versions \
          (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
     )
-    .execute(&mut *change)
+    .execute(&mut **change)
     .await
     .map_err(failed)?;
-    let found = version(&mut change).await.map_err(failed)?;
+    let found = version(change).await.map_err(failed)?;
     check_version(found, place)?;
-    for (number, text) in STEPS.iter().filter(|step| step.0 > found) {
+    let missing = found + 1..=up_to;
+    for (number, text) in STEPS.iter().filter(|step| missing.contains(&step.0)) {
         for statement in statements(text) {
             sqlx::query(statement)
-                .execute(&mut *change)
+                .execute(&mut **change)
                 .await
                 .map_err(failed)?;
         }
         sqlx::query("INSERT INTO schema_versions (version, applied_at) VALUES ($1, $2)")
             .bind(*number)
             .bind(Timestamp::now().as_microsecond())
-            .execute(&mut *change)
+            .execute(&mut **change)
             .await
             .map_err(failed)?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// The version of the schema in the database, 0 when it is empty.

@@ -75,6 +75,27 @@ impl Catalog {
         rows.iter().map(|row| decode(&self.columns(row))).collect()
     }
 
+    /// Notes that a vault is somewhere else, and where its key is.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn move_vault(
+        &self,
+        name: &str,
+        location: &str,
+        settings: Option<&str>,
+        key_source: &str,
+    ) -> Result<(), CatalogError> {
+        let change = sqlx::query(
+            "UPDATE vaults SET location = $1, settings = $2, key_source = $3 WHERE name = $4",
+        )
+        .bind(location)
+        .bind(settings)
+        .bind(key_source)
+        .bind(name);
+        self.write(change).await?.one(Object::Vault, name)
+    }
+
     /// Notes where the vault's key was found last.
     ///
     /// # Errors

@@ -40,6 +40,19 @@ pub struct VmRecord {
 }
 
 impl Catalog {
+    /// Whether a VM of the host is to be stored in that vault.
+    ///
+    /// # Errors
+    /// `Unusable` and its kin.
+    pub async fn host_has_vault(&self, host: HostId, vault: &str) -> Result<bool, CatalogError> {
+        let found = sqlx::query("SELECT 1 FROM vms WHERE host = $1 AND vault = $2 LIMIT 1")
+            .bind(host.to_string())
+            .bind(vault)
+            .fetch_optional(&self.pool)
+            .await;
+        Ok(found.map_err(|error| self.failed(error))?.is_some())
+    }
+
     /// Registers a VM. Socket paths must be UTF-8.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The decoders of the vault's format, with the keys of the golden files. Whatever ends in a check is
 //! read as it is and once more with a check that fits: a forger makes one as well.
 
+use tresor_vault_format::database::DumpReader;
 use tresor_vault_format::{
     DamageMark, DataKey, DomainId, DomainKeys, ExpiryMark, FrameLocation, IdKey, IndexHeader,
     IndexRun, KeyRing, KeySlot, Node, NodeId, PackId, PackKind, PackTail, Plan, PlanClaim,
@@ -174,6 +175,13 @@ pub(crate) const TARGETS: &[Target] = &[
         run: |bytes| pack(bytes),
     },
     Target {
+        name: "database-dump",
+        what: "the backup of an installation's database, after its seals",
+        times: 400,
+        above: LITTLE,
+        run: database_dump,
+    },
+    Target {
         name: "frame",
         what: "a sealed frame",
         times: 16,
@@ -302,4 +310,20 @@ fn any_node(bytes: &[u8], level: u8) -> bool {
     let id_key = blake3::derive_key("tresor vault 1 node id", &[0x22; 32]);
     let id = NodeId(*blake3::keyed_hash(&id_key, content).as_bytes());
     Node::decode(bytes, &id, level, &key).is_ok()
+}
+
+/// All of it, as a restore reads it: true when its end is there.
+fn database_dump(bytes: &[u8]) -> bool {
+    let mut reader = DumpReader::new();
+    for piece in bytes.chunks(1 << 12) {
+        reader.push(piece);
+        loop {
+            match reader.next_part() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+    }
+    reader.finish().is_ok()
 }

@@ -93,9 +93,12 @@ pub fn vm_of_lock(lock: &str) -> Option<VmId> {
 const fn is_done_by_hosts(kind: JobKind) -> bool {
     match kind {
         JobKind::Backup | JobKind::Expire | JobKind::Collect => true,
-        JobKind::Restore | JobKind::Verify | JobKind::Copy | JobKind::Repair | JobKind::Check => {
-            false
-        }
+        JobKind::Restore
+        | JobKind::Verify
+        | JobKind::Copy
+        | JobKind::Repair
+        | JobKind::Check
+        | JobKind::Catalog => false,
     }
 }
 

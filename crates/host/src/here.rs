@@ -37,6 +37,25 @@ pub async fn here(state: &StateDir, catalog: &Catalog) -> Result<Option<HostId>,
     Ok(Some(id))
 }
 
+/// Makes this state directory the host of that id, in the place of a machine that is gone.
+///
+/// # Errors
+/// `StateUnusable` when it is another host already, or the id cannot be kept.
+pub fn become_host(state: &StateDir, host: HostId) -> Result<(), Problem> {
+    let path = state.path().join("host-id");
+    let kept = keep_id(&path, host);
+    let kept = kept.and_then(|()| parse(&fs::read_to_string(&path)?));
+    let unusable = |reason: String| {
+        let path = path.display().to_string();
+        Problem::from(Kind::StateUnusable { path, reason })
+    };
+    match kept {
+        Ok(kept) if kept == host => Ok(()),
+        Ok(kept) => Err(unusable(format!("this machine is host {kept} already"))),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
 /// What a host that is part of `tresor serve` says of itself.
 #[must_use]
 pub fn embedded() -> Value {
@@ -75,12 +94,18 @@ async fn make_known(catalog: &Catalog, id: HostId) -> Result<(), CatalogError> {
 
 /// Reads the id, or makes one. Of several processes that do so at once all get the same.
 fn kept_id(path: &Path) -> io::Result<HostId> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return parse(&read?),
+    }
+    keep_id(path, HostId::generate())?;
+    parse(&fs::read_to_string(path)?)
+}
+
+/// Keeps an id, unless there is one: the first one stays.
+fn keep_id(path: &Path, id: HostId) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
     }
     let new = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = OpenOptions::new()
@@ -89,14 +114,13 @@ fn kept_id(path: &Path) -> io::Result<HostId> {
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
-    writeln!(file, "{}", HostId::generate())?;
+    writeln!(file, "{id}")?;
     file.sync_all()?;
-    // The first one stays.
     let linked = fs::hard_link(&new, path);
     fs::remove_file(&new)?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => parse(&fs::read_to_string(path)?),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 use tresor_jobs::NewJob;
+use tresor_model::RecoveryPoint;
 use tresor_problem::Problem;
 use tresor_workflows::{
     restore::{self, RestoreContext, RestoreOrder},
@@ -10,6 +11,7 @@ use tresor_workflows::{
 
 use crate::{
     copies::OtherVaults,
+    problems::usage,
     role::{Begun, HostRole},
 };
 
@@ -26,6 +28,9 @@ pub(crate) async fn run(
     let vault = role.registry.vault(&order.vault, None).await?;
     let point = vault.point(order.point).await;
     let point = point.map_err(|error| vault_problem(&error, vault.location()))?;
+    if point.vm.is_database() {
+        return Err(no_vms(&point));
+    }
     let vault = match role.registry.catalog() {
         Some(catalog) => {
             let others = OtherVaults::known(catalog, &vault, tell).await?;
@@ -40,4 +45,13 @@ pub(crate) async fn run(
 
 fn tell(text: &str) {
     tracing::warn!("{text}");
+}
+
+/// Private keys shall not lie among images.
+#[must_use]
+pub fn no_vms(point: &RecoveryPoint) -> Problem {
+    usage(&format!(
+        "Recovery point {} is a backup of an installation's database: `tresor catalog restore` brings it back.",
+        point.id
+    ))
 }

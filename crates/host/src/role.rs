@@ -24,7 +24,7 @@ use tresor_model::{JobId, JobKind};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    Stop, backup, copy, keeping,
+    Stop, backup, copy, database, keeping,
     registry::Registry,
     restore,
     restore_dirs::RestoreDirs,
@@ -188,6 +188,7 @@ impl HostRole {
             JobKind::Backup => backup::run(self, &waiting.job, cancel).await,
             JobKind::Expire => keeping::expire(self, &waiting.job, cancel).await,
             JobKind::Collect => keeping::collect(self, &waiting.job, cancel).await,
+            JobKind::Catalog => database::run(self, &waiting.job, cancel).await,
             JobKind::Verify => verify::run(self, &waiting.job, cancel).await,
             JobKind::Copy => copy::run(self, &waiting.job, cancel).await,
             JobKind::Restore => restore::run(self, &waiting.job, cancel).await,
@@ -290,6 +291,7 @@ impl HostRole {
             running.add(job, async move {
                 let ended = match header.job.kind {
                     JobKind::Backup => backup::end(&role, &header.job).await,
+                    JobKind::Catalog => database::end(&role, &header.job).await,
                     // What they have done stays, and the next one goes on from there.
                     JobKind::Restore
                     | JobKind::Verify

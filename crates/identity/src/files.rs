@@ -101,6 +101,38 @@ pub(crate) fn publish_new(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result
     Ok(outcome)
 }
 
+/// What became of a file that was to be put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutBack {
+    /// It is there.
+    Done,
+    /// Another one is, and it was left alone.
+    OtherIsThere,
+}
+
+/// Puts a file of an identity back from a backup, with its directory: one that ends in `.key` for its owner
+/// only. A different one that is there is only replaced with `replace`.
+///
+/// # Errors
+/// [`ErrorKind::Unwritable`]; when what is there cannot be read.
+pub fn put_back(path: &Path, bytes: &[u8], replace: bool) -> Result<PutBack> {
+    let secrecy = match path.extension().is_some_and(|end| end == "key") {
+        true => Secrecy::Private,
+        false => Secrecy::Public,
+    };
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
+    }
+    if replace {
+        self::replace(path, bytes, secrecy)?;
+        return Ok(PutBack::Done);
+    }
+    match publish_new(path, bytes, secrecy)? {
+        Published::Theirs if *read(path, secrecy)? != bytes => Ok(PutBack::OtherIsThere),
+        Published::Ours | Published::Theirs => Ok(PutBack::Done),
+    }
+}
+
 /// Replaces a file, or makes it: a reader sees the old bytes or the new ones.
 ///
 /// # Errors

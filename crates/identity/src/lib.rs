@@ -39,7 +39,7 @@ mod token;
 pub use authority::{Authority, Issued, MAX_REQUEST, Names, NamesError, RequestError, Trust};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
-pub use files::MAX_FILE;
+pub use files::{MAX_FILE, PutBack, put_back};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use host::{HostIdentity, PendingHost};
 pub use peer::{AdmitError, HostPeer, Peer, PeerError, Roll, Serial, SerialError, Standing};

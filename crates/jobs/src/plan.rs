@@ -129,6 +129,38 @@ impl JobPlan<()> {
     }
 }
 
+impl JobPlan<()> {
+    /// A plan with which a job is ended from where nothing of it can be taken back: each undo gives up with that.
+    pub(crate) fn out_of_reach(recorded: &NewJob, why: &Problem) -> Self {
+        let row = |row: &SubTaskSpec| {
+            let row = OutOfReach(row.clone(), why.clone());
+            Box::new(row) as Box<dyn SubTask<()>>
+        };
+        Self {
+            sub_tasks: recorded.sub_tasks.iter().map(row).collect(),
+            ..Self::without_actions(recorded)
+        }
+    }
+}
+
+/// A row whose effects are where nobody here can get at them.
+struct OutOfReach(SubTaskSpec, Problem);
+
+#[async_trait]
+impl SubTask<()> for OutOfReach {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    async fn run(&self, _: &mut (), _: &Scope) -> Result<Value, Problem> {
+        Err(self.1.clone())
+    }
+
+    async fn undo(&self, _: &mut (), _: Option<&Value>) -> Result<(), Problem> {
+        Err(self.1.clone())
+    }
+}
+
 /// A row of which only the record is known.
 struct Recorded(SubTaskSpec);
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use tresor_model::SubTaskState;
+use tresor_model::{JobId, SubTaskState};
 use tresor_problem::{Kind, Problem};
 
 use crate::{
     Engine, EngineError, JobEvent, JobOutcome, JobPlan, LogError, LogErrorKind, Observer, Recovery,
-    UnwindReason, decide_recovery, engine::Run, trace::job_span,
+    Silent, UnwindReason, decide_recovery, engine::Run, trace::job_span,
 };
 
 impl Engine {
@@ -47,6 +47,42 @@ impl Engine {
         };
         ends.instrument(job_span(&plan)).await?;
         Ok(run.outcome())
+    }
+}
+
+impl Engine {
+    /// Ends a job whose process will never be heard of again, alive or not, from elsewhere: nothing can be taken
+    /// back here, so each sub-task that was begun ends with `cause` as what may be left. Whoever did it has lost its
+    /// lease from then on. A job that has ended, or waits, is left as it is.
+    ///
+    /// # Errors
+    /// [`EngineError::Log`] with `LeaseLost` when it goes on at this moment; else when the log fails.
+    pub async fn give_up(&self, job: JobId, cause: Problem) -> Result<bool, EngineError> {
+        let seen = self.log().load(job).await?.header;
+        if seen.state.is_final() || seen.owner.is_none() {
+            return Ok(false);
+        }
+        let plan = JobPlan::out_of_reach(&seen.job, &cause);
+        let active = self.activate(job);
+        let lease = self.log().take_over(job, seen.epoch, self.owner()).await?;
+        let story = self.log().load(job).await?;
+        let view = story
+            .view()
+            .map_err(|source| EngineError::Story { job, source })?;
+        let (never, silent) = (CancellationToken::new(), Arc::new(Silent));
+        let mut run = Run::new(self, &plan, lease, view, &never, silent, active);
+        let ends = async {
+            run.take_up().await?;
+            if run.view.unwinding.is_some() {
+                run.undo_all(&mut ()).await
+            } else if run.view.is_committed() {
+                run.give_up_rest(cause).await
+            } else {
+                run.unwind(&mut (), UnwindReason::Crash, cause).await
+            }
+        };
+        ends.instrument(job_span(&plan)).await?;
+        Ok(true)
     }
 }
 

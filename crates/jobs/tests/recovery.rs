@@ -137,3 +137,27 @@ async fn what_left_nothing_behind_is_ended_by_its_record_alone() {
     assert_eq!(outcome.state(), JobState::Failed);
     assert!(engine.abandoned().await.expect("list").is_empty());
 }
+
+/// Its process may live and never be heard of: what it began is told as left, and it has lost its lease.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_out_of_reach_is_given_up_and_its_key_is_free() {
+    let (log, id) = interrupted().await;
+    let engine = Engine::new(Arc::clone(&log));
+    let cause = || {
+        let host = "node7".to_owned();
+        Problem::from(Kind::HostShutOut { host })
+    };
+    assert!(engine.give_up(id, cause()).await.expect("given up"));
+    let story = log.load(id).await.expect("a story");
+    let view = story.view().expect("that can follow");
+    assert_eq!(view.state, JobState::Failed);
+    assert!(view.cause.expect("a cause").is("HostShutOut"));
+    let left = view.sub_tasks[0].undo_problem.as_ref();
+    assert!(left.expect("what may be left").is("HostShutOut"));
+    assert!(!engine.give_up(id, cause()).await.expect("it has ended"));
+    // The next one of the VM begins.
+    let next = plan(JobId::generate()).new_job(jiff::Timestamp::now());
+    log.begin(&next, &dead_owner())
+        .await
+        .expect("the key is free");
+}

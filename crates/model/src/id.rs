@@ -114,6 +114,26 @@ own_id!(AuditId);
 own_id!(AlertId);
 own_id!(NotificationId);
 
+impl VmId {
+    /// What the id of an installation begins with: `tresor` in ASCII, then the version of a UUID whose bits
+    /// have a meaning of their own. No hypervisor makes such a one.
+    const DATABASE: [u8; 8] = *b"tresor\x8d\x62";
+
+    /// A new id under which an installation keeps its own database in vaults (docs/format/database.md).
+    #[must_use]
+    pub fn generate_database() -> Self {
+        let mut bytes = *Uuid::now_v7().as_bytes();
+        bytes[..8].copy_from_slice(&Self::DATABASE);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether it is no VM's, but that of an installation's database.
+    #[must_use]
+    pub fn is_database(&self) -> bool {
+        self.0.as_bytes()[..8] == Self::DATABASE
+    }
+}
+
 impl From<SessionId> for PointId {
     fn from(session: SessionId) -> Self {
         Self(session.0)

@@ -22,11 +22,13 @@ pub enum JobKind {
     Expire,
     /// Frees what no recovery point uses any more.
     Collect,
+    /// Backs up the database of the installation itself.
+    Catalog,
 }
 
 impl JobKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Backup,
         Self::Restore,
         Self::Verify,
@@ -35,6 +37,7 @@ impl JobKind {
         Self::Check,
         Self::Expire,
         Self::Collect,
+        Self::Catalog,
     ];
 }
 
@@ -105,6 +108,7 @@ mod tests {
             JobKind::Check => 5,
             JobKind::Expire => 6,
             JobKind::Collect => 7,
+            JobKind::Catalog => 8,
         };
         let numbers: Vec<usize> = JobKind::ALL.into_iter().map(number).collect();
         assert_eq!(numbers, (0..JobKind::ALL.len()).collect::<Vec<_>>());

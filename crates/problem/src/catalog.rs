@@ -640,6 +640,44 @@ problems! {
             "If no such machine is left, start with `--adopt-authority`: this process' authority counts from then on, and hosts and API clients must be given it.",
         ]
         retry AfterRemedy fault Host exit Key;
+    DatabaseBackupNotFound { location }
+        title "The vault has no backup of a service's database"
+        cause "No backup of a database that was asked for is in the vault in {location}."
+        remedy [
+            "List what there is: `tresor catalog restore {location} --list`. Another vault of the service may have one.",
+            "Without one, what the vault itself knows comes back: `tresor catalog rebuild --vault {location}`. Policies, protected VMs and tokens are to be made anew, and hosts enrol again.",
+        ]
+        retry AfterRemedy fault Usage exit Failure;
+    DatabaseBackupUnusable { point, reason }
+        title "A backup of the database cannot be read"
+        cause "Recovery point {point} is no backup of a database that this program can read: {reason}."
+        remedy [
+            "Take an older one: `tresor catalog restore VAULT --list`, then `--at TIME`.",
+            "If a newer Tresor made it, install that release.",
+        ]
+        retry AfterRemedy fault Storage exit Failure;
+    CatalogPresent { place }
+        title "There is a database already"
+        cause "{place} belongs to an installation, and restoring over it would lose what it knows. Nothing was changed."
+        remedy [
+            "Restore into another place: `--into DIR`, or an empty database.",
+            "To replace what is there, end all its processes and give the command with `--overwrite`.",
+        ]
+        retry AfterRemedy fault Usage exit Usage;
+    AnotherServiceWrites { installation, point, at }
+        title "Two services take themselves for the same one"
+        cause "The backup {point} of the database of installation {installation}, made at {at}, is not of this service. It was restored while the old one still works, or the old one came back."
+        remedy ["Decide which of the two goes on, end the other one, and remove its state directory: docs/service.md says what both have done meanwhile."]
+        retry AfterRemedy fault Host exit Failure;
+    HostShutOut { host }
+        title "The host that did the job was shut out"
+        cause "Host {host} had begun this job and was revoked or removed, so nobody waits for it any more. Had the job committed, its recovery point is in the vault; a guest that was frozen is thawed by its guard process."
+        remedy [
+            "What the job may have left in QEMU on {host} is ended by the next backup of the VM there, or by `tresor reconcile` on that machine.",
+            "If the host comes back, let it in with a new token: `tresor hosts token {host}`.",
+            "If the VM runs elsewhere now, protect it there.",
+        ]
+        retry AfterRemedy fault Host exit Failure;
     VmElsewhere { vm, host }
         title "The VM is on another machine"
         cause "VM {vm} is registered on host {host}, and this command works next to the VM's disks."

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, tz::TimeZone};
-use tresor_catalog::{AlertFilter, AlertRecord, Catalog, CatalogError, Page};
+use tresor_catalog::{AlertFilter, AlertRecord, Catalog, CatalogError};
 use tresor_notify::EventKind;
 use tresor_problem::Problem;
 
@@ -94,18 +94,7 @@ pub(crate) async fn open(catalog: &Catalog) -> Result<Vec<AlertRecord>, CatalogE
         open: true,
         ..AlertFilter::default()
     };
-    let mut all: Vec<AlertRecord> = Vec::new();
-    loop {
-        let page = Page {
-            after: all.last().map(|last| last.id),
-            ..Page::default()
-        };
-        let more = catalog.alerts(&filter, &page).await?;
-        if more.is_empty() {
-            return Ok(all);
-        }
-        all.extend(more);
-    }
+    catalog.all_alerts(&filter).await
 }
 
 #[cfg(test)]

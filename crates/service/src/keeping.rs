@@ -8,7 +8,7 @@ use tresor_catalog::{Catalog, VaultRecord};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobQueue as _, NewJob, Ticket};
 use tresor_model::{JobId, JobKind, JobState, VerifyShare};
 use tresor_workflows::{
-    Cause, collect, expire,
+    Cause, collect, database, expire,
     verify::{VerifyOrder, VerifyWhat},
 };
 
@@ -17,6 +17,9 @@ use crate::{LOCAL_LANE, ServiceOptions, ended::was_stopped, retention::Keepers, 
 const EXPIRE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 const COLLECT_EVERY: SignedDuration = SignedDuration::from_hours(24);
 const VERIFY_EVERY: SignedDuration = SignedDuration::from_hours(24);
+const DATABASE_EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// For so long it is known which host began which session: no session takes as long.
+const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// After a failure; it doubles with each.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 /// Of a vault that has no share of its own: each byte once in 40 days.
@@ -32,8 +35,16 @@ pub(crate) async fn look_after_vaults(
     options: &ServiceOptions,
 ) -> Result<(), TurnError> {
     let now = Timestamp::now();
+    forget_sessions(catalog, now).await?;
     let keepers = Keepers::read(catalog).await?;
     for vault in catalog.vaults().await? {
+        let job = JobId::generate();
+        if options.database_backup
+            && is_due(catalog, &vault, JobKind::Catalog, DATABASE_EVERY, now).await?
+        {
+            let plan = database::plan(job, &vault.name, vault.id);
+            enqueue(catalog, &plan.new_job(now)).await?;
+        }
         let job = JobId::generate();
         if let Some(request) = keepers.request(&vault, &options.zone)
             && is_due(catalog, &vault, JobKind::Expire, EXPIRE_EVERY, now).await?
@@ -52,6 +63,17 @@ pub(crate) async fn look_after_vaults(
         {
             enqueue(catalog, &order.new_job(job, now)).await?;
         }
+    }
+    Ok(())
+}
+
+/// Whose sessions of vaults were whose, a week after they began: they have ended by then. The index makes it
+/// cheap to find that there is nothing to do.
+async fn forget_sessions(catalog: &Catalog, now: Timestamp) -> Result<(), TurnError> {
+    let before = now.saturating_sub(SESSIONS_KEPT).unwrap_or(Timestamp::MIN);
+    let forgotten = catalog.forget_sessions_before(before).await?;
+    if forgotten > 0 {
+        tracing::debug!(forgotten, "sessions of hosts are over");
     }
     Ok(())
 }
@@ -124,6 +146,8 @@ fn does_all(header: &JobHeader) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tresor_model::SessionId;
+
     use super::*;
 
     #[test]
@@ -144,6 +168,25 @@ mod tests {
         assert_eq!(read(&vault), "2.5%");
         vault.verify_share = Some("7%".parse().unwrap());
         assert_eq!(read(&vault), "7%");
+    }
+
+    #[tokio::test]
+    async fn sessions_of_hosts_are_forgotten_after_a_week() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("catalog.db")).await.unwrap();
+        let vault = tresor_model::VaultId::generate();
+        let (old, new) = (SessionId::generate(), SessionId::generate());
+        let now = Timestamp::now();
+        for (session, days) in [(old, 8), (new, 6)] {
+            let begun = now - SignedDuration::from_hours(24 * days);
+            let claimed = catalog.claim_session(vault, session, "host", begun).await;
+            assert!(claimed.unwrap());
+        }
+        look_after_vaults(&catalog, &ServiceOptions::new("one", None))
+            .await
+            .unwrap();
+        let owners = catalog.session_owners(vault, &[old, new]).await.unwrap();
+        assert_eq!(owners, [None, Some("host".to_owned())]);
     }
 
     #[test]

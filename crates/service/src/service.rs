@@ -43,6 +43,8 @@ pub struct ServiceOptions {
     pub heartbeat: Option<String>,
     /// How often it is called.
     pub heartbeat_every: Duration,
+    /// Whether the database is backed up into each vault, daily.
+    pub database_backup: bool,
     /// How the embedded host role works.
     pub role: RoleOptions,
 }
@@ -67,6 +69,7 @@ impl ServiceOptions {
             host,
             heartbeat: None,
             heartbeat_every: Duration::from_secs(60),
+            database_backup: true,
             role,
         }
     }

@@ -12,11 +12,12 @@ use tresor_workflows::verify::{VerifyOrder, VerifyWhat};
 use crate::{alarm, turn::TurnError};
 
 /// The kinds whose failure nobody else would hear of.
-const KINDS: [JobKind; 4] = [
+const KINDS: [JobKind; 5] = [
     JobKind::Verify,
     JobKind::Expire,
     JobKind::Collect,
     JobKind::Copy,
+    JobKind::Catalog,
 ];
 /// So many jobs of a kind are looked at: more do not end between two looks.
 const LOOKED_AT: u32 = 100;

@@ -13,6 +13,7 @@
 
 mod codec;
 mod damaged;
+pub mod database;
 mod error;
 mod expired;
 pub mod frame;

@@ -35,6 +35,9 @@ pub struct PointList {
     pub damaged: Vec<Error>,
     /// Points of other domains: sealed by keys that this holder does not have, and is not meant to.
     pub elsewhere: usize,
+    /// Of the points in both lists, those that another domain's holder has sealed: what they say of themselves
+    /// is that one's word.
+    pub others: BTreeSet<PointId>,
 }
 
 impl Vault {
@@ -199,8 +202,15 @@ async fn read_summaries(
     );
     while let Some((session, found)) = opened.next().await {
         match found {
-            Ok(Some((summary, ended_ms))) => {
+            Ok(Some(Opened {
+                summary,
+                ended_ms,
+                is_own,
+            })) => {
                 let marks = marks.of(session).with(marks.lock, Some(ended_ms));
+                if !is_own {
+                    list.others.insert(summary.id);
+                }
                 gone.extend(list.add(summary, marks, now));
             }
             Ok(None) => {}
@@ -251,7 +261,16 @@ fn in_order(mut points: Vec<PointSummary>) -> Vec<PointSummary> {
 }
 
 /// What a list shows of the end of a session.
-type Found = (SessionId, Result<Option<(PointSummary, i64)>>);
+type Found = (SessionId, Result<Option<Opened>>);
+
+/// What was opened of a point.
+struct Opened {
+    summary: PointSummary,
+    /// The time in the end.
+    ended_ms: i64,
+    /// It was sealed in the domain in which this holder writes.
+    is_own: bool,
+}
 
 /// Opens ends on the pool: ten thousand of them are a second of hashing, opening and parsing.
 async fn open_lot(inner: &Arc<Inner>, lot: Vec<Answer<SessionId>>) -> Vec<Found> {
@@ -271,14 +290,18 @@ async fn open_lot(inner: &Arc<Inner>, lot: Vec<Answer<SessionId>>) -> Vec<Found>
     })
 }
 
-/// The summary, and the time in the end; `None` for a session that was aborted.
-fn summary(vault: &Inner, session: SessionId, bytes: &[u8]) -> Result<Option<(PointSummary, i64)>> {
+/// `None` for a session that was aborted.
+fn summary(vault: &Inner, session: SessionId, bytes: &[u8]) -> Result<Option<Opened>> {
     let end = record::decode_end(vault, session, bytes)?;
-    if end.outcome == Outcome::Aborted {
+    let Outcome::Committed(commit) = &end.outcome else {
         return Ok(None);
-    }
-    let summary: PointSummary = record::open_summary(vault, session, bytes)?;
-    Ok(Some((summary, end.ended_ms)))
+    };
+    let summary = record::open_summary(vault, session, bytes)?;
+    Ok(Some(Opened {
+        summary,
+        ended_ms: end.ended_ms,
+        is_own: vault.ring.is_of(commit.epoch, vault.domain),
+    }))
 }
 
 #[cfg(test)]

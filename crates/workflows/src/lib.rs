@@ -1,4 +1,5 @@
-//! What Tresor does, as tables of sub-tasks: backup, restore, check, verify, copy, repair, expire, collect.
+//! What Tresor does, as tables of sub-tasks: backup, restore, check, verify, copy, repair, expire, collect, and the
+//! backup of the installation's own database.
 //!
 //! Each sub-task has an action, an undo and a time limit; the job engine records it before its
 //! effect and unwinds in reverse order. Nothing here knows of the command line or of SQL.
@@ -14,6 +15,7 @@ pub mod backup;
 pub mod check;
 pub mod collect;
 pub mod copy;
+pub mod database;
 pub mod expire;
 pub mod partial;
 pub mod reconcile;

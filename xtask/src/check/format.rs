@@ -17,6 +17,7 @@ use super::length::sources;
 
 /// Directories and files that decide about bytes (or JSON) in a vault.
 const SOURCES: &[&str] = &[
+    "crates/catalog/src/dump",
     "crates/vault-format/src",
     "crates/model/src/consistency.rs",
     "crates/model/src/fact.rs",

@@ -1,9 +1,7 @@
 //! Reads what is told, each by one query or a few.
 
 use jiff::{SignedDuration, Timestamp};
-use tresor_catalog::{
-    CatalogErrorKind, Counted, Counts, ItemFilter, ItemRecord, ItemState, Page as ListPage, Tally,
-};
+use tresor_catalog::{CatalogErrorKind, Counted, Counts, ItemFilter, ItemRecord, ItemState, Tally};
 use tresor_service::{Outlook, SCHEDULER_LEASE, Standing};
 
 use super::{
@@ -20,7 +18,7 @@ use crate::{ApiState, failure::Answer};
 
 const MICROS: f64 = 1e6;
 /// Kinds of jobs that are about a vault.
-const VAULT_JOBS: [&str; 4] = ["collect", "expire", "verify", "check"];
+const VAULT_JOBS: [&str; 5] = ["collect", "expire", "verify", "check", "catalog"];
 
 /// The page.
 pub(crate) async fn gather(state: &ApiState) -> Answer<String> {
@@ -210,23 +208,12 @@ async fn vaults(state: &ApiState, page: &mut Page) -> Answer<()> {
 
 async fn hosts(state: &ApiState, page: &mut Page) -> Answer<()> {
     let mut samples = page.metric(HOST_SEEN);
-    let mut after = None;
-    loop {
-        let list = ListPage {
-            after,
-            ..ListPage::default()
-        };
-        let hosts = state.catalog.hosts(&list).await?;
-        let Some(last) = hosts.last() else {
-            return Ok(());
-        };
-        after = Some(last.name.clone());
-        for host in &hosts {
-            if let Some(at) = host.last_seen {
-                samples.value(&[&host.name], seconds(at));
-            }
+    for host in state.catalog.all_hosts().await? {
+        if let Some(at) = host.last_seen {
+            samples.value(&[&host.name], seconds(at));
         }
     }
+    Ok(())
 }
 
 async fn channels(state: &ApiState, page: &mut Page) -> Answer<()> {

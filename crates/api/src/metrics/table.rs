@@ -95,7 +95,7 @@ metrics! {
     VAULT_VERIFIED "tresor_vault_last_verified_timestamp_seconds" Gauge ["vault"]
         "When something in the vault was last read back and was right, by what this installation verifies in parts.";
     VAULT_JOB "tresor_vault_last_job_timestamp_seconds" Gauge ["vault", "kind"]
-        "When the last job of that kind (collect, expire, verify, check) for the vault was completed.";
+        "When the last job of that kind (collect, expire, verify, check, or catalog: the backup of the database) for the vault was completed.";
     HOST_SEEN "tresor_host_last_seen_timestamp_seconds" Gauge ["host"]
         "A host's last sign of life.";
     WAITING "tresor_notifications_waiting" Gauge ["channel"]

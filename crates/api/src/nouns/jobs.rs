@@ -24,7 +24,7 @@ pub(crate) struct JobView {
     /// Its id.
     #[schema(value_type = String, format = Uuid)]
     pub(crate) id: JobId,
-    /// What it does: `backup`, `restore`, `verify`, `copy`, `repair`, `check`, `expire`, `collect`.
+    /// What it does: `backup`, `restore`, `verify`, `copy`, `repair`, `check`, `expire`, `collect`, `catalog`.
     #[schema(value_type = String)]
     pub(crate) kind: JobKind,
     /// What it is about: the VM's or the vault's name; of a copy, `FROM to TO`.

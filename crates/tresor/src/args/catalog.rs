@@ -3,6 +3,7 @@
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
+use tresor_model::VmId;
 
 use super::{KeyArgs, StoreArgs};
 
@@ -13,7 +14,7 @@ pub(crate) enum CatalogCommand {
     ///
     /// Registers the vaults, and the VMs that have recovery points in them as they were last seen, and reads
     /// the list of recovery points. What the catalog knows already stays. Policies, and which VM they
-    /// protect, are in no vault: they are to be given again.
+    /// protect, come back by `tresor catalog restore` only, from a backup of the database.
     #[command(after_help = "\
 The key is found where the vault had it before (keys/NAME.key in the state directory); else give one, and
 this machine gets a key of its own, as by `tresor vault add`.
@@ -23,6 +24,76 @@ Examples:
   tresor catalog rebuild --vault /mnt/backup/vault --key-file recovery.txt
   tresor catalog rebuild                                 # the list of points of the vaults that are known")]
     Rebuild(RebuildArgs),
+    /// Back up the database of this installation into a vault; the service does it daily
+    ///
+    /// What no vault has by itself: policies, what they protect, hosts, tokens (their hashes), channels, jobs and
+    /// the audit log, and the certificate authority. Never a key of a vault. The newest backup of 7 days and of 4
+    /// weeks stays.
+    #[command(after_help = "\
+Examples:
+  tresor catalog backup
+  tresor catalog backup offsite")]
+    Backup(CatalogBackupArgs),
+    /// Bring an installation back from a vault alone, on another machine or into another kind of database
+    #[command(after_help = "\
+All that it takes is the vault and a key of it. The list of recovery points is read from the vault, so that
+none is missing that was made after the backup.
+
+Examples:
+  tresor catalog restore /mnt/vault --key-file recovery.txt --list
+  tresor catalog restore /mnt/vault --key-file recovery.txt
+  tresor catalog restore s3://bucket/vault --key-file recovery.txt --at 2026-11-20
+  tresor catalog restore /srv/vault --key-file recovery.txt --database-file postgres.url   # from SQLite to PostgreSQL")]
+    Restore(Box<CatalogRestoreArgs>),
+}
+
+/// `tresor catalog backup`
+#[derive(Debug, Args)]
+pub(crate) struct CatalogBackupArgs {
+    /// The vault, by name, directory or URL [default: the only one]
+    pub(crate) vault: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+}
+
+/// `tresor catalog restore`
+#[derive(Debug, Args)]
+pub(crate) struct CatalogRestoreArgs {
+    /// The vault's directory or URL
+    #[arg(value_name = "DIR|URL")]
+    pub(crate) vault: PathBuf,
+
+    /// The state directory to fill [default: that of all commands]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+
+    /// Only list the backups that are there
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// The newest backup that is not younger than this: 2026-11-28, 2026-11-28T12:30, or with a zone
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+
+    /// Whose database, where several installations keep theirs in the vault
+    #[arg(long, value_name = "ID")]
+    pub(crate) installation: Option<VmId>,
+
+    /// The machine of the service in whose place this one works, where several shared the database [default: the
+    /// only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) as_host: Option<String>,
+
+    /// Replace the database and the certificate authority that are there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 /// `tresor catalog rebuild`

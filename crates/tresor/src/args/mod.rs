@@ -20,7 +20,9 @@ mod vault;
 mod vm;
 
 pub(crate) use backup::{BackupArgs, RequiredConsistency};
-pub(crate) use catalog::{CatalogCommand, NamedVault, RebuildArgs};
+pub(crate) use catalog::{
+    CatalogBackupArgs, CatalogCommand, CatalogRestoreArgs, NamedVault, RebuildArgs,
+};
 pub(crate) use collect::CollectArgs;
 pub(crate) use config::{ConfigCommand, ConfigTable};
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};

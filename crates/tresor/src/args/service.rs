@@ -48,6 +48,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) heartbeat_every: Length,
 
+    /// Do not back up the service's own database into its vaults; by default that is done daily
+    #[arg(long)]
+    pub(crate) no_database_backup: bool,
+
     /// A directory below which jobs may restore; may be given several times [default: `restored` in the
     /// state directory]
     #[arg(long, value_name = "DIR")]

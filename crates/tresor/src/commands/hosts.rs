@@ -1,17 +1,21 @@
 //! `tresor hosts …`: on the machine of the service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tresor_catalog::{Catalog, HostRecord, HostState, Page};
+use tresor_catalog::{Catalog, HostRecord, HostState};
 use tresor_host::usage;
-use tresor_identity::Trust;
+use tresor_identity::{Action, Trust};
+use tresor_jobs::{Engine, JobFilter, JobLog as _};
 use tresor_policy::Length;
-use tresor_problem::Problem;
+use tresor_problem::{Kind, Problem};
 
-use super::session::{Session, print_problem};
-use crate::args::HostsCommand;
+use super::{
+    audit,
+    session::{Session, print_problem},
+};
+use crate::{args::HostsCommand, output::note};
 
 /// A host counts as connected for so long after its last sign of life; it gives one every 20 s.
 const CONNECTED: Duration = Duration::from_secs(60);
@@ -25,15 +29,57 @@ pub(super) async fn run(command: HostsCommand, session: &Session) -> Result<(), 
             let host = find(&catalog, &name).await?;
             let revoked = catalog.revoke_host(host.id).await;
             revoked.map_err(|error| Problem::from(&error))?;
+            end_jobs(&catalog, &host).await?;
+            noted(&catalog, &host, Action::HostRevoke).await?;
             say(session, "host_revoked", &host, "is let in no more")
         }
         HostsCommand::Remove { name } => {
             let host = find(&catalog, &name).await?;
             let removed = catalog.remove_host(host.id).await;
             removed.map_err(|error| Problem::from(&error))?;
+            end_jobs(&catalog, &host).await?;
+            noted(&catalog, &host, Action::HostRemove).await?;
             say(session, "host_removed", &host, "is forgotten")
         }
     }
+}
+
+/// Ends the jobs of a host that is let in no more: none waits for it, and no VM stays locked by one.
+async fn end_jobs(catalog: &Arc<Catalog>, host: &HostRecord) -> Result<(), Problem> {
+    let filter = JobFilter {
+        unfinished: true,
+        lane: Some(host.id.to_string()),
+        ..JobFilter::default()
+    };
+    let jobs = catalog.list(&filter).await;
+    let engine = Engine::new(Arc::clone(catalog) as _);
+    for job in jobs.map_err(|error| Problem::from(&error))? {
+        let id = job.job.id;
+        let cause: Problem = Kind::HostShutOut {
+            host: host.name.clone(),
+        }
+        .into();
+        let ended = match job.owner {
+            None => engine.refuse(&**catalog, id, cause).await.map(|_| true),
+            Some(_) => engine.give_up(id, cause).await,
+        };
+        match ended {
+            Ok(true) => note(&format!("job {id} of {} was ended", job.job.subject)),
+            Ok(false) => {}
+            Err(error) => return Err(Problem::from(&error)),
+        }
+    }
+    Ok(())
+}
+
+async fn noted(catalog: &Catalog, host: &HostRecord, action: Action) -> Result<(), Problem> {
+    let change = audit::Change {
+        action: action.name(),
+        object: format!("host:{}", host.id),
+        before: Some(json!({ "name": host.name, "state": host.state })),
+        after: None,
+    };
+    audit::note(catalog, change).await
 }
 
 async fn find(catalog: &Catalog, name: &str) -> Result<HostRecord, Problem> {
@@ -49,20 +95,8 @@ fn say(session: &Session, kind: &str, host: &HostRecord, what: &str) -> Result<(
 }
 
 async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
-    let mut hosts: Vec<HostRecord> = Vec::new();
-    loop {
-        let after = hosts.last().map(|host| host.name.clone());
-        let page = Page {
-            after,
-            ..Page::first(500)
-        };
-        let found = catalog.hosts(&page).await;
-        let found = found.map_err(|error| Problem::from(&error))?;
-        if found.is_empty() {
-            break;
-        }
-        hosts.extend(found);
-    }
+    let hosts = catalog.all_hosts().await;
+    let hosts = hosts.map_err(|error| Problem::from(&error))?;
     let now = Timestamp::now();
     let rows: Vec<_> = hosts.iter().map(|host| row(host, now)).collect();
     let cells = |row: &Value| {

@@ -186,6 +186,7 @@ fn kind_name(kind: JobKind) -> &'static str {
         JobKind::Check => "check",
         JobKind::Expire => "expire",
         JobKind::Collect => "collect",
+        JobKind::Catalog => "catalog",
     }
 }
 

@@ -1,10 +1,13 @@
 //! A file for each noun; what they share is a [`Session`].
 
+mod audit;
 mod backup;
 mod check;
 mod collect;
 mod config;
 mod copy;
+mod database_backup;
+mod database_restore;
 mod debug;
 mod doctor;
 mod ending;
@@ -70,6 +73,12 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Unprotect(args) => unprotect::run(args, &session).await,
         Command::Status(args) => status::run(args, &session).await,
         Command::Catalog(CatalogCommand::Rebuild(args)) => rebuild::run(args, &session).await,
+        Command::Catalog(CatalogCommand::Backup(args)) => {
+            database_backup::run(args, &session).await
+        }
+        Command::Catalog(CatalogCommand::Restore(args)) => {
+            database_restore::run(*args, &session).await
+        }
         Command::Notify(command) => notify::run(command, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Config(command) => config::run(command, &session),

@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_catalog::{Catalog, ChannelRecord, ChannelSecret};
 use tresor_host::{internal, usage};
+use tresor_identity::Action;
 use tresor_notify::{EventKind, Mail, Quiet, Settings, Tls, Way, Webhook};
 use tresor_problem::{Kind, Problem};
 
-use super::session::{Session, print_problem};
+use super::{
+    audit,
+    session::{Session, print_problem},
+};
 use crate::args::{AddCommand, MailArgs, NotifyCommand, TlsArg, WebhookArgs, WhenArgs};
 
 /// Longer secrets and templates are none.
@@ -61,8 +65,10 @@ async fn add(command: AddCommand, session: &Session, catalog: &Catalog) -> Resul
         failure: None,
         digest_at: None,
     };
+    let before = shown(catalog, &name).await?;
     let added = catalog.set_channel(&channel, when.replace).await;
     added.map_err(|error| Problem::from(&error))?;
+    changed(catalog, &name, (before, Some(row(&channel)))).await?;
     let result = json!({ "channel": name, "place": place });
     let text = || format!("Channel {name} leads to {place}. Try it: tresor notify test {name}");
     let printed = session.output.result("channel_added", &result, text);
@@ -184,7 +190,10 @@ fn row(channel: &ChannelRecord) -> Value {
 }
 
 async fn test(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    tresor_service::test_channel(catalog, name).await?;
+    let tested = tresor_service::test_channel(catalog, name).await;
+    let how = tested.as_ref().map_or("failed", |()| "sent");
+    changed(catalog, name, (None, Some(json!({ "test": how })))).await?;
+    tested?;
     let result = json!({ "channel": name });
     let text = || format!("A test was sent by {name}.");
     let printed = session.output.result("channel_tested", &result, text);
@@ -192,10 +201,34 @@ async fn test(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Pr
 }
 
 async fn remove(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
+    let before = shown(catalog, name).await?;
     let removed = catalog.remove_channel(name).await;
     removed.map_err(|error| Problem::from(&error))?;
+    changed(catalog, name, (before, None)).await?;
     let result = json!({ "channel": name });
     let text = || format!("Channel {name} is removed.");
     let printed = session.output.result("channel_removed", &result, text);
     printed.map_err(print_problem)
+}
+
+/// A channel without its secrets, if there is one of that name.
+async fn shown(catalog: &Catalog, name: &str) -> Result<Option<Value>, Problem> {
+    let all = catalog.channels().await;
+    let all = all.map_err(|error| Problem::from(&error))?;
+    Ok(all.iter().find(|channel| channel.name == name).map(row))
+}
+
+/// The audit log's entry, as the API makes it.
+async fn changed(
+    catalog: &Catalog,
+    name: &str,
+    (before, after): (Option<Value>, Option<Value>),
+) -> Result<(), Problem> {
+    let change = audit::Change {
+        action: Action::ConfigChange.name(),
+        object: format!("channel:{name}"),
+        before,
+        after,
+    };
+    audit::note(catalog, change).await
 }

@@ -49,8 +49,10 @@ async fn list(
     if deleted {
         points.append(&mut list.deleted);
     }
-    if let Some(vm) = vm {
-        open::retain_named(&catalog, &mut points, vm).await?;
+    match vm {
+        Some(vm) => open::retain_named(&catalog, &mut points, vm).await?,
+        // Of databases: `tresor catalog restore --list`.
+        None => points.retain(|point| !point.vm.is_database()),
     }
     let rows = points.into_iter().map(|point| {
         let marks = list.marks.get(&point.id).copied().unwrap_or_default();

@@ -47,18 +47,14 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<(), Prob
         }
         names
     };
-    let mut seen = BTreeMap::new();
-    let mut points = 0;
-    for name in &names {
-        points += read_vault(&catalog, name, &args.key, &mut seen).await?;
-    }
-    let registered = register_vms(&catalog, seen, session.here(&catalog).await?).await?;
+    let here = session.here(&catalog).await?;
+    let (points, registered) = refill(&catalog, &names, &args.key, here).await?;
     let result = json!({ "vaults": names, "points": points, "vms": registered });
     let text = || {
         format!(
             "The catalog knows vaults {} with {points} recovery points; registered anew: {}.\n\
-             Policies, and which VMs they protect, are to be given again: `tresor policies set`, \
-             `tresor protect`.",
+             Policies, and which VMs they protect, come back from a backup of the database (`tresor catalog \
+             restore --list`), else they are to be given again: `tresor policies set`, `tresor protect`.",
             names.join(", "),
             match registered.as_slice() {
                 [] => "no VM".to_owned(),
@@ -68,6 +64,21 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<(), Prob
     };
     let printed = session.output.result("catalog_rebuilt", &result, text);
     printed.map_err(print_problem)
+}
+
+/// Reads what vaults hold into the catalog: how many recovery points, and the VMs that were registered anew.
+pub(super) async fn refill(
+    catalog: &Catalog,
+    vaults: &[String],
+    key: &KeyArgs,
+    here: Option<HostId>,
+) -> Result<(usize, Vec<String>), Problem> {
+    let mut seen = BTreeMap::new();
+    let mut points = 0;
+    for name in vaults {
+        points += read_vault(catalog, name, key, &mut seen).await?;
+    }
+    Ok((points, register_vms(catalog, seen, here).await?))
 }
 
 /// The name of a vault that the catalog knows by now.
@@ -124,7 +135,9 @@ async fn read_vault(
         .await
         .map_err(|error| Problem::from(&error))?;
     let vault = open_vault(&VaultPlace::of(&entry)?, &access(key)).await?;
-    let summaries = open::points(&vault).await?;
+    let mut summaries = open::points(&vault).await?;
+    // Backups of databases are no VM's.
+    summaries.retain(|summary| !summary.vm.is_database());
     let mut records = Vec::new();
     let reads = summaries.into_iter().map(|summary| read(&vault, summary));
     let mut reads = stream::iter(reads).buffered(AT_ONCE);

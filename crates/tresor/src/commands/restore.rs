@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use tresor_host::{OtherVaults, absolute};
+use tresor_host::{OtherVaults, absolute, no_vms};
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
 use tresor_transfer::restore::ImageFormat;
@@ -23,6 +23,9 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
     let vault = open::open_vault(&place, &args.access).await?;
     let others = OtherVaults::known(&catalog, &vault, note).await?;
     let point = open::point(&catalog, &vault, &args.point).await?;
+    if point.vm.is_database() {
+        return Err(no_vms(&point));
+    }
     let name = place.name.clone();
     let name = name.unwrap_or_else(|| place.location.to_string());
     let mut order = RestoreOrder::new(&name, (point.id, &point.vm_name), absolute(&args.to));

@@ -33,6 +33,7 @@ pub(super) async fn run(args: ServeArgs, session: &Session) -> Result<(), Proble
     }
     options.discover.clone_from(&args.discover);
     options.role.restore_dirs = args.restore_dir.iter().map(|dir| absolute(dir)).collect();
+    options.database_backup = !args.no_database_backup;
     options.limits.host.start_gap = seconds(args.start_gap);
     if let Some(url) = &args.heartbeat_url {
         heartbeat(url)?;

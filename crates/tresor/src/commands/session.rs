@@ -1,6 +1,6 @@
 //! What every command has at hand.
 
-use std::{ffi::OsString, io, sync::Arc};
+use std::{ffi::OsString, io, path::Path, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tresor_catalog::{Catalog, VmRecord};
@@ -38,10 +38,19 @@ impl Session {
         StateDir::choose(self.global.state_dir.as_deref())
     }
 
+    /// Another state directory than all commands', if one was asked for.
+    pub(crate) fn state_at(&self, asked: Option<&Path>) -> Result<StateDir, Problem> {
+        StateDir::choose(asked.or(self.global.state_dir.as_deref()))
+    }
+
     pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>, Problem> {
-        let state = self.state()?;
+        self.catalog_in(&self.state()?).await
+    }
+
+    /// The catalog that goes with a state directory.
+    pub(crate) async fn catalog_in(&self, state: &StateDir) -> Result<Arc<Catalog>, Problem> {
         Ok(Arc::new(
-            database::open(&self.global.database, &state).await?,
+            database::open(&self.global.database, state).await?,
         ))
     }
 

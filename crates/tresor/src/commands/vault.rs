@@ -194,26 +194,14 @@ impl Newcomer {
 
     /// Gives this machine a key of its own for a vault that was opened, and registers the vault.
     pub(super) async fn add_key(&self, vault: &Vault) -> Result<PathBuf, Problem> {
-        let (key_file, key) = self.make_key_file()?;
-        let added = vault.add_key_slot(&key, &self.name).await;
-        added.map_err(|error| {
-            std::fs::remove_file(&key_file).ok();
-            vault_problem(&error, &self.location)
-        })?;
+        let key_file = give_key(&self.state, vault, &self.name).await?;
         self.register(vault, &key_file).await?;
         Ok(key_file)
     }
 
     /// Makes a key, and a file that keeps it for this machine.
     fn make_key_file(&self) -> Result<(PathBuf, KeyMaterial), Problem> {
-        let key_file = self.state.key_file(&self.name);
-        let key = keys::generate()?;
-        keys::write_key_file(&key_file, &key).map_err(|error| {
-            let path = key_file.display().to_string();
-            let reason = error.to_string();
-            Problem::caused_by(Kind::StateUnusable { path, reason }, &error)
-        })?;
-        Ok((key_file, KeyMaterial::KeyFile(key)))
+        make_key_file(&self.state, &self.name)
     }
 
     pub(super) async fn register(&self, vault: &Vault, key_file: &Path) -> Result<(), Problem> {
@@ -231,6 +219,32 @@ impl Newcomer {
             .await
             .map_err(|error| Problem::from(&error))
     }
+}
+
+/// Gives this machine a key of its own for a vault that was opened.
+pub(super) async fn give_key(
+    state: &StateDir,
+    vault: &Vault,
+    name: &str,
+) -> Result<PathBuf, Problem> {
+    let (key_file, key) = make_key_file(state, name)?;
+    let added = vault.add_key_slot(&key, name).await;
+    added.map_err(|error| {
+        std::fs::remove_file(&key_file).ok();
+        vault_problem(&error, vault.location())
+    })?;
+    Ok(key_file)
+}
+
+fn make_key_file(state: &StateDir, name: &str) -> Result<(PathBuf, KeyMaterial), Problem> {
+    let key_file = state.key_file(name);
+    let key = keys::generate()?;
+    keys::write_key_file(&key_file, &key).map_err(|error| {
+        let path = key_file.display().to_string();
+        let reason = error.to_string();
+        Problem::caused_by(Kind::StateUnusable { path, reason }, &error)
+    })?;
+    Ok((key_file, KeyMaterial::KeyFile(key)))
 }
 
 async fn create_in(

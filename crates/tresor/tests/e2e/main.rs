@@ -9,6 +9,7 @@ mod config;
 mod consistency;
 mod copies;
 mod damage;
+mod database_backup;
 mod disks;
 mod doctor;
 mod domains;

@@ -14,7 +14,7 @@ use tresor_testkit::Guest;
 use crate::{
     lab::{Lab, assert_unharmed},
     namespaces::Networks,
-    running::signal,
+    running::{HeldFreeze, signal},
     service::MINUTELY,
 };
 
@@ -333,7 +333,13 @@ async fn a_token_lets_one_host_in_once_and_a_host_that_was_revoked_is_sent_away(
         .run(&["hosts", "remove", "node0"])
         .await
         .raises("ObjectInUse");
+    // In the middle of a job, which nobody waits for any more.
+    let held = HeldFreeze::install(&site.guests[0].1).await;
+    held.reached().await;
+    let job = site.in_transfer().await;
     site.lab.run(&["hosts", "revoke", "node0"]).await.ok();
+    site.lab.records("HostShutOut", &job).await;
+    held.let_go().await;
     let until = Instant::now() + PATIENCE;
     while !site.told().contains("HostNotEnrolled") {
         assert!(Instant::now() < until, "{}", site.told());

@@ -85,10 +85,8 @@ impl Vaults {
 
     /// Whether a VM of the host goes there. Which other vaults there are is not its to know.
     async fn is_its(&self, host: HostId, vault: &str) -> Result<(), Problem> {
-        let vms = self.catalog.vms().await;
-        let vms = vms.map_err(|error| Problem::from(&error))?;
-        let mut own = vms.iter().filter(|vm| vm.host == Some(host));
-        if own.any(|vm| vm.vault == vault) {
+        let has = self.catalog.host_has_vault(host, vault).await;
+        if has.map_err(|error| Problem::from(&error))? {
             return Ok(());
         }
         let location = format!("vault {vault} for a VM of this host");

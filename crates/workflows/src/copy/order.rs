@@ -5,7 +5,7 @@ use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use tresor_model::{PointId, VaultId};
 use tresor_problem::{Kind, Problem};
-use tresor_vault::{CopyChoice, PointSummary, ReadBack, Vault, plan_copies};
+use tresor_vault::{CopyChoice, PointList, PointSummary, ReadBack, Vault, plan_copies};
 
 use super::CopyRequest;
 use crate::{Cause, translate::vault_problem, written::seconds};
@@ -124,7 +124,13 @@ impl CopyOrder {
     ) -> Result<CopyRequest, Problem> {
         let here = source.points().await;
         let here = here.map_err(|error| vault_problem(&error, source.location()))?;
-        let here = here.points;
+        let PointList {
+            points: mut here,
+            others,
+            ..
+        } = here;
+        // Copied, a forged one would be sealed by the owner himself.
+        here.retain(|point| !point.vm.is_database() || !others.contains(&point.id));
         self.expect_named(&here)?;
         let ever = target.points_ever().await;
         let (ever, expired) = ever.map_err(|error| vault_problem(&error, target.location()))?;

@@ -111,7 +111,10 @@ impl Plan {
 fn points(request: &Request, list: &PointList, lost: &BTreeSet<PointId>) -> Vec<Point> {
     let all = list.points.iter().chain(&list.deleted);
     let wanted = all.filter(|point| {
-        request.rules.contains_key(&point.vm) || request.unwanted.contains(&point.vm)
+        // Anybody can say that a point of his is an installation's database: it would take the place of one.
+        let is_forged = point.vm.is_database() && list.others.contains(&point.id);
+        !is_forged
+            && (request.rules.contains_key(&point.vm) || request.unwanted.contains(&point.vm))
     });
     let mut points: Vec<_> = wanted
         .map(|point| {
