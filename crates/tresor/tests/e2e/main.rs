@@ -26,6 +26,7 @@ mod postgres;
 #[path = "../../../catalog/tests/support/postgres_server.rs"]
 mod postgres_server;
 mod problems;
+mod random_requests;
 mod rebuild;
 mod remote_hosts;
 mod restore;
