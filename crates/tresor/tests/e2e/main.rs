@@ -16,6 +16,7 @@ mod impact;
 mod incremental;
 mod interrupt;
 mod interrupts;
+mod kills;
 mod lab;
 mod machines;
 mod namespaces;
