@@ -68,6 +68,12 @@ fn is_too_long(error: &axum::Error) -> bool {
 
 /// A document, or which field of it is wrong and why.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FieldError> {
+    if has_nul(bytes) {
+        return Err(FieldError {
+            field: ".".to_owned(),
+            wrong: "a string has the character U+0000, which no text here can have".to_owned(),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| FieldError {
         field: error.path().to_string(),
@@ -79,6 +85,17 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FieldError>
         wrong: error.to_string(),
     })?;
     Ok(read)
+}
+
+/// Whether a string of a document has the character U+0000: PostgreSQL keeps no text with it.
+fn has_nul(json: &[u8]) -> bool {
+    let escapes = json.windows(6).enumerate();
+    let mut nuls = escapes.filter(|(_, six)| *six == b"\\u0000");
+    // A backslash before it that is none itself makes it the text `\u0000`.
+    nuls.any(|(at, _)| {
+        let before = json[..at].iter().rev().take_while(|byte| **byte == b'\\');
+        before.count() % 2 == 0
+    })
 }
 
 /// The query.
@@ -106,5 +123,25 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
         let Path(named) =
             named.map_err(|error| Failure::malformed(format!("{}.", error.body_text())))?;
         Ok(Self(named))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_however_it_is_written() {
+        for (text, expected) in [
+            (r#""\u0000""#, true),
+            (r#""a\\\u0000""#, true),
+            (r#""\\u0000""#, false),
+            (r#""\u0001 u0000""#, false),
+            ("", false),
+        ] {
+            assert_eq!(has_nul(text.as_bytes()), expected, "{text}");
+        }
+        let error = decode::<String>(br#""a\u0000""#).unwrap_err();
+        assert!(error.wrong.contains("U+0000"), "{error:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -27,6 +27,9 @@ pub(crate) async fn gate(
     next: Next,
 ) -> Response {
     let path = path.as_str().to_owned();
+    if has_nul(request.uri()) {
+        return Failure::malformed("The address has the character U+0000 (`%00`).").into_response();
+    }
     let Some(endpoint) = endpoints::find(request.method(), &path) else {
         return no_such_method(&path);
     };
@@ -88,6 +91,12 @@ fn take(state: &ApiState, who: &str) -> Answer<()> {
         let rounded = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
         Failure::too_many(who, rounded)
     })
+}
+
+/// PostgreSQL keeps no text with this character, and nothing has such a name.
+fn has_nul(uri: &Uri) -> bool {
+    let whole = uri.path_and_query().map_or("", |whole| whole.as_str());
+    whole.contains("%00")
 }
 
 fn no_such_method(path: &str) -> Response {

@@ -112,6 +112,9 @@ impl Modify for Keys {
     }
 }
 
+/// Visible ASCII, as `idempotency` asks for.
+const KEY_PATTERN: &str = "^[!-~]{1,200}$";
+
 fn key() -> Parameter {
     let text = "Makes it safe to send the same request again: it gets the first one's answer.";
     ParameterBuilder::new()
@@ -119,7 +122,11 @@ fn key() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(text))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .pattern(Some(KEY_PATTERN)),
+        ))
         .build()
 }
 

@@ -12,6 +12,10 @@ use crate::{
     row::{Columns, count, to_json, to_word},
 };
 
+const SELECT: &str = "SELECT * FROM points";
+
+const NEWEST_FIRST: &str = "taken_at DESC, id DESC, vault DESC";
+
 /// What a list of recovery points shows of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointRecord {
@@ -162,16 +166,8 @@ impl Catalog {
         filter: &PointFilter,
         page: &Page<PointKey>,
     ) -> Result<Vec<PointRecord>, CatalogError> {
-        let after = page.after.as_ref();
-        let after = after.map(|key| (key.taken_at.as_microsecond(), key.id, key.vault));
-        let conditions = Conditions::default()
-            .text("vm = ", filter.vm)
-            .text("vm_name = ", filter.vm_name.as_ref())
-            .text("vault = ", filter.vault)
-            .before("(taken_at, id, vault)", after);
-        let order = "taken_at DESC, id DESC, vault DESC";
-        let select = "SELECT * FROM points";
-        self.select(select, conditions, order, page.rows(), decode)
+        let conditions = conditions_of(filter, page.after.as_ref());
+        self.select(SELECT, conditions, NEWEST_FIRST, page.rows(), decode)
             .await
     }
 
@@ -247,6 +243,15 @@ impl Catalog {
     }
 }
 
+fn conditions_of(filter: &PointFilter, after: Option<&PointKey>) -> Conditions {
+    let after = after.map(|key| (key.taken_at.as_microsecond(), key.id, key.vault));
+    Conditions::default()
+        .text("vm = ", filter.vm)
+        .text("vm_name = ", filter.vm_name.as_ref())
+        .text("vault = ", filter.vault)
+        .before("(taken_at, id, vault)", after)
+}
+
 fn decode(row: &Columns<'_>) -> Result<PointRecord, CatalogError> {
     Ok(PointRecord {
         id: row.id("id")?,
@@ -261,4 +266,53 @@ fn decode(row: &Columns<'_>) -> Result<PointRecord, CatalogError> {
         stats: row.json("stats")?,
         copied_from: row.optional_json("copied_from")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+
+    /// A page costs what is on it: the database finds it by an index, and need not sort.
+    #[tokio::test]
+    async fn each_filter_has_its_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let catalog = Catalog::open(&path).await.unwrap();
+        let key = PointKey {
+            taken_at: Timestamp::UNIX_EPOCH,
+            id: PointId::from(tresor_model::SessionId::generate()),
+            vault: VaultId::generate(),
+        };
+        let of = |vm, vault| PointFilter {
+            vm,
+            vm_name: None,
+            vault,
+        };
+        for (filter, index) in [
+            (of(None, None), "points_by_time"),
+            (of(Some(VmId::generate()), None), "points_by_vm"),
+            (of(None, Some(VaultId::generate())), "points_by_vault"),
+        ] {
+            let query = conditions_of(&filter, Some(&key)).query(SELECT, NEWEST_FIRST);
+            let plan = plan(&catalog, &query).await;
+            let search = format!("SEARCH points USING INDEX {index} (");
+            assert!(plan.starts_with(&search), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        let plan = plan(
+            &catalog,
+            "SELECT * FROM points WHERE id = $1 ORDER BY vault LIMIT 1",
+        )
+        .await;
+        assert!(plan.contains("points_by_id (id=?)"), "{plan}");
+    }
+
+    async fn plan(catalog: &Catalog, query: &str) -> String {
+        let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}")));
+        let steps = explain.fetch_all(&catalog.pool).await.unwrap();
+        let steps = steps.iter().map(|step| step.get::<String, _>("detail"));
+        steps.collect::<Vec<_>>().join("; ")
+    }
 }

@@ -17,6 +17,7 @@ const STEPS: &[(i64, &str)] = &[
     (8, include_str!("../migrations/0008_service.sql")),
     (9, include_str!("../migrations/0009_links.sql")),
     (10, include_str!("../migrations/0010_notify.sql")),
+    (11, include_str!("../migrations/0011_point_lists.sql")),
 ];
 
 /// The newest version this program knows.

@@ -2,6 +2,7 @@
 //!
 //! Each rule gives a list of complaints, each with what to do. All are shown before it fails.
 
+mod bad_input;
 mod format;
 mod golden;
 mod layers;
@@ -21,13 +22,14 @@ pub(crate) fn run(write: bool) -> Result<()> {
         golden::write(&root)?;
         format::write(&root)?;
     }
-    let rules: [(&str, Vec<String>); 6] = [
+    let rules: [(&str, Vec<String>); 7] = [
         ("layers", layers::complaints(&root)?),
         ("length", length::complaints(&root)?),
         ("problems", problems::complaints(&root)?),
         ("raised", raised::complaints(&root)?),
         ("format", format::complaints(&root)?),
         ("golden", golden::complaints(&root)?),
+        ("bad-input", bad_input::complaints(&root)?),
     ];
     let mut count = 0;
     for (rule, complaints) in rules {

@@ -19,6 +19,8 @@ const PACKAGES: &[&str] = &[
     "cryptography==50.0.2",
     // a mail server for tests
     "aiosmtpd==1.4.6",
+    // random requests, made from the API's document
+    "schemathesis==4.32.5",
     "zstandard==0.25.0",
 ];
 

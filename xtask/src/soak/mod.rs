@@ -11,6 +11,7 @@ mod fuzz;
 mod interrupts;
 pub(crate) mod lab;
 mod report;
+mod service;
 mod told;
 mod vault;
 mod vault_kill;
@@ -23,7 +24,7 @@ use anyhow::{Result, bail};
 /// What to run, how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill`, `calendar` or `fuzz`
+    /// The soak: `freeze`, `interrupts`, `endurance`, `vault`, `vault-kill`, `service`, `calendar` or `fuzz`
     name: String,
     /// How many times (all but fuzz)
     #[arg(long, default_value_t = 0)]
@@ -44,6 +45,9 @@ pub(crate) struct Options {
     /// only this target (fuzz)
     #[arg(long, value_name = "RUN|TARGET")]
     only: Option<String>,
+    /// Where the catalog is (service)
+    #[arg(long, value_enum, default_value = "sqlite")]
+    database: service::Database,
     /// Where the report goes [default: docs/reports/DATE-soak-NAME.md]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -62,8 +66,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "calendar" => calendar::run(options),
         "vault" => vault::run(options),
         "vault-kill" => vault_kill::run(options).await,
+        "service" => service::run(options).await,
         other => bail!(
-            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, calendar, fuzz"
+            "there is no soak {other:?}; there are: freeze, interrupts, endurance, vault, vault-kill, service, calendar, fuzz"
         ),
     }
 }

@@ -79,16 +79,19 @@ pub(super) fn today() -> String {
 }
 
 /// Prints a report, and writes it where the options say, or to its place among the reports.
-#[allow(clippy::print_stdout, reason = "the report is the program's result")]
 pub(super) fn publish(options: &Options, text: &str) -> Result<()> {
+    publish_as(options, &options.name, text)
+}
+
+/// The same, under another name than the soak's.
+#[allow(clippy::print_stdout, reason = "the report is the program's result")]
+pub(super) fn publish_as(options: &Options, name: &str, text: &str) -> Result<()> {
     println!("{text}");
     let file = match &options.report {
         Some(file) => file.clone(),
-        None => workspace::root()?.join("docs/reports").join(format!(
-            "{}-soak-{}.md",
-            today(),
-            options.name
-        )),
+        None => workspace::root()?
+            .join("docs/reports")
+            .join(format!("{}-soak-{name}.md", today())),
     };
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir)?;

@@ -79,7 +79,7 @@ pub(crate) async fn show(
 /// ETag of the one it was made from.
 #[utoipa::path(put, path = "/api/v1/policies/{name}", tag = "policies", params(
     ("name" = String, Path, description = "Its name; the document's too."),
-    ("If-Match" = Option<String>, Header, description = "The ETag of the revision that is replaced. None: the policy is new."),
+    ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,19}\"$", description = "The ETag of the revision that is replaced. None: the policy is new."),
 ), request_body(content = Object, description = "The document."), responses(
     (status = 200, description = "The policy as it is now.", body = PolicyView),
     (status = 201, description = "The new policy.", body = PolicyView),

@@ -5,9 +5,12 @@ mod changes;
 mod channels;
 mod document;
 mod events;
+mod fuzzed;
 mod gate;
 mod lists;
 mod metrics;
+#[path = "../../../catalog/tests/support/postgres_server.rs"]
+mod postgres_server;
 mod site;
 mod support;
 mod tokens;

@@ -23,7 +23,7 @@ pub(crate) struct Service {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) router: Router,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 /// An answer.
@@ -71,7 +71,18 @@ impl Service {
     ) -> Self {
         let directory = tempfile::tempdir().expect("works");
         let catalog = Catalog::open(&directory.path().join("catalog.db")).await;
-        let catalog = Arc::new(catalog.expect("works"));
+        let mut service = Self::over(catalog.expect("works"), access, options).await;
+        service._directory = Some(directory);
+        service
+    }
+
+    /// On a catalog that is somewhere else.
+    pub(crate) async fn over(
+        catalog: Catalog,
+        access: impl FnOnce(&Arc<Catalog>) -> Arc<dyn Access>,
+        options: ApiOptions,
+    ) -> Self {
+        let catalog = Arc::new(catalog);
         let changed = Arc::new(Notify::new());
         let access = access(&catalog);
         let options = ApiOptions {
@@ -87,7 +98,7 @@ impl Service {
             catalog,
             changed,
             router: router(state),
-            _directory: directory,
+            _directory: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod impact;
 mod incremental;
 mod interrupt;
 mod interrupts;
+mod kills;
 mod lab;
 mod logins;
 mod machines;
@@ -29,6 +30,7 @@ mod postgres;
 #[path = "../../../catalog/tests/support/postgres_server.rs"]
 mod postgres_server;
 mod problems;
+mod random_requests;
 mod rebuild;
 mod remote_hosts;
 mod restore;

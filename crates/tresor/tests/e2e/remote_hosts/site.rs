@@ -1,5 +1,4 @@
-//! A service, and hosts that have VMs and no access to the vault: each in a network of its own, where the
-//! vault's and the service's directories are not.
+//! The installation: a service and hosts with guests, each in a network of its own.
 
 use std::{process::Stdio, time::Duration};
 
@@ -12,38 +11,41 @@ use tokio::{
 use tresor_testkit::Guest;
 
 use crate::{
+    kills,
     lab::{Lab, assert_unharmed},
     namespaces::Networks,
-    running::{HeldFreeze, signal},
-    service::MINUTELY,
+    running::signal,
 };
 
-const PATIENCE: Duration = Duration::from_secs(900);
+pub(super) const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The installation: what runs is a child.
-struct Site {
-    lab: Lab,
-    networks: Networks,
-    /// Guests, and the host that each is on.
-    guests: Vec<(usize, Guest)>,
-    port: u16,
+pub(super) struct Site {
+    pub(super) lab: Lab,
+    pub(super) networks: Networks,
+    /// Guests, and the host that each is on; the VM of the first is `vm0`.
+    pub(super) guests: Vec<(usize, Guest)>,
+    pub(super) port: u16,
+    /// What the clocks of hosts that are started show, against the machine's.
+    pub(super) clock: Option<&'static str>,
     service: Option<Child>,
     hosts: Vec<Option<Child>>,
 }
 
 impl Site {
     /// A service and hosts, with so many guests each; all found and protected.
-    async fn new(guests: &[usize]) -> Self {
+    pub(super) async fn new(guests: &[usize]) -> Self {
         let mut site = Self {
             lab: Lab::new().await,
             networks: Networks::new(guests.len()),
             guests: Vec::new(),
             port: 0,
+            clock: None,
             service: None,
             hosts: Vec::new(),
         };
         let policy = site.lab.path("minutely.toml");
-        std::fs::write(&policy, MINUTELY).unwrap();
+        std::fs::write(&policy, kills::POLICY).unwrap();
         let set = ["policies", "set", policy.to_str().unwrap()];
         site.lab.run(&set).await.ok();
         site.serve().await;
@@ -71,13 +73,13 @@ impl Site {
         site
     }
 
-    async fn token(&self, host: usize) -> String {
+    pub(super) async fn token(&self, host: usize) -> String {
         let name = format!("node{host}");
         let made = self.lab.run(&["hosts", "token", &name]).await.ok();
         made["token"].as_str().unwrap().to_owned()
     }
 
-    async fn serve(&mut self) {
+    pub(super) async fn serve(&mut self) {
         let listen = format!("0.0.0.0:{}", self.port);
         let command = self
             .lab
@@ -98,7 +100,7 @@ impl Site {
         self.service = Some(child);
     }
 
-    async fn start_host(&mut self, host: usize, more: &[&str]) {
+    pub(super) async fn start_host(&mut self, host: usize, more: &[&str]) {
         let server = format!("https://{}:{}", Networks::service_address(host), self.port);
         let state = self.lab.path(&format!("host{host}"));
         let pattern = self.lab.path(&format!("sockets{host}/*.qmp"));
@@ -117,6 +119,9 @@ impl Site {
             .command_with_state(&state, &[&args[..], more].concat());
         let (vault, state) = (self.lab.vault(), self.lab.state());
         let mut command = self.networks.in_host(host, &[&vault, &state], &command);
+        if let Some(clock) = self.clock {
+            command.envs(clock_variables(clock));
+        }
         let mut child = command
             .env("TRESOR_LOG", "info")
             .stdin(Stdio::null())
@@ -136,7 +141,7 @@ impl Site {
     }
 
     /// All logs.
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         let names = ["serve.log", "host0.log", "host1.log"];
         let read = |name| std::fs::read_to_string(self.lab.path(name)).unwrap_or_default();
         names
@@ -175,7 +180,7 @@ impl Site {
     }
 
     /// Waits until each VM has so many points.
-    async fn reach(&self, wanted: usize) {
+    pub(super) async fn reach(&self, wanted: usize) {
         let until = Instant::now() + PATIENCE;
         loop {
             let points = self.points().await;
@@ -192,13 +197,16 @@ impl Site {
         }
     }
 
-    /// Waits until a backup of a host's VM runs.
-    async fn in_transfer(&self) -> String {
+    /// Waits until a backup of a VM runs, on that host or on any, that is none of `known`; gives its id.
+    pub(super) async fn in_transfer(&self, host: Option<usize>, known: &[String]) -> String {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             for job in self.lab.run(&["jobs", "list", "--limit", "8"]).await.rows() {
-                if job["state"] == "in_progress" && job["kind"] == "backup" {
-                    return job["job"].as_str().unwrap().to_owned();
+                let text = |name: &str| job[name].as_str().unwrap().to_owned();
+                let runs = text("state") == "in_progress" && text("kind") == "backup";
+                let is_there = host.is_none() || host == self.host_of(&text("subject"));
+                if runs && is_there && !known.contains(&text("job")) {
+                    return text("job");
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -206,7 +214,13 @@ impl Site {
         panic!("no job ran: {}", self.told());
     }
 
-    async fn kill(&mut self, host: Option<usize>) {
+    /// The host that has the VM of that name; a vault's jobs have none.
+    fn host_of(&self, vm: &str) -> Option<usize> {
+        let number: usize = vm.strip_prefix("vm")?.parse().unwrap();
+        Some(self.guests[number].0)
+    }
+
+    pub(super) async fn kill(&mut self, host: Option<usize>) {
         let child = match host {
             Some(host) => self.hosts[host].take(),
             None => self.service.take(),
@@ -217,13 +231,40 @@ impl Site {
     }
 
     /// The least number of points that a VM has.
-    async fn least(&self) -> usize {
+    pub(super) async fn least(&self) -> usize {
         self.points().await.iter().map(Vec::len).max().unwrap()
     }
 
-    /// Stops all in good order: then every job has ended, every point is as it was wanted, and no guest is
-    /// frozen.
-    async fn end(mut self) {
+    /// Waits until each VM has one more than it has now.
+    pub(super) async fn each_has_another(&self) {
+        let count =
+            |points: Vec<Vec<Value>>| -> Vec<usize> { points.iter().map(Vec::len).collect() };
+        let before = count(self.points().await);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let now = count(self.points().await);
+            if now.iter().zip(&before).all(|(now, before)| now > before) {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "{before:?}, {now:?}: {}",
+                self.told()
+            );
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    /// No guest is frozen, or stays so: each writes.
+    pub(super) async fn assert_thawed(&self) {
+        for (_, guest) in &self.guests {
+            let written = guest.exec("echo alive > /data/alive && sync").await;
+            written.unwrap().ok().unwrap();
+        }
+    }
+
+    /// Stops all in good order: then nothing is lost, and no guest is frozen.
+    pub(super) async fn end(mut self) -> kills::Told {
         for child in self.hosts.iter_mut().flatten() {
             signal(child.id().unwrap(), "TERM");
         }
@@ -238,169 +279,31 @@ impl Site {
         for (_, guest) in &self.guests {
             assert_unharmed(guest).await;
         }
-        let jobs = self
-            .lab
-            .run(&["jobs", "list", "--limit", "100"])
-            .await
-            .rows();
-        let running = ["in_progress", "cancelling"];
-        for job in &jobs {
-            let state = job["state"].as_str().unwrap();
-            assert!(!running.contains(&state), "{job}\n{}", self.told());
-        }
-        for point in self.points().await.into_iter().flatten() {
-            let achieved = point["consistency"].as_str().unwrap();
-            assert!(
-                ["file-system", "application"].contains(&achieved),
-                "{point}"
-            );
-        }
-        self.lab.run(&["check"]).await.ok();
-        self.lab.run(&["verify"]).await.ok();
+        kills::assert_all_told(&self.lab).await
     }
 }
 
 /// The first thing that a program says.
-async fn said(child: &mut Child) -> Option<Value> {
+pub(super) async fn said(child: &mut Child) -> Option<Value> {
     let stdout = child.stdout.take().unwrap();
     let mut lines = BufReader::new(stdout).lines();
     let line = lines.next_line().await.unwrap()?;
     serde_json::from_str(&line).ok()
 }
 
-#[tokio::test]
-async fn vms_of_two_hosts_are_backed_up_whatever_is_killed_and_cut() {
-    let mut site = Site::new(&[2, 1]).await;
-    site.reach(1).await;
-    // A host, in the middle of a job: its next process ends what the dead one left.
-    site.in_transfer().await;
-    site.kill(Some(0)).await;
-    site.start_host(0, &[]).await;
-    let points = site.least().await;
-    site.reach(points + 1).await;
-    // The service: hosts go on, and dial again.
-    site.in_transfer().await;
-    site.kill(None).await;
-    site.serve().await;
-    let points = site.least().await;
-    site.reach(points + 1).await;
-    // The line.
-    site.in_transfer().await;
-    site.networks.line(1, false);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    site.networks.line(1, true);
-    let points = site.least().await;
-    site.reach(points + 1).await;
-    site.end().await;
-}
-
-#[tokio::test]
-async fn a_token_lets_one_host_in_once_and_a_host_that_was_revoked_is_sent_away() {
-    let mut site = Site::new(&[1]).await;
-    site.reach(1).await;
-    let hosts = site.lab.run(&["hosts", "list"]).await.rows();
-    assert_eq!(
-        (hosts[0]["name"].as_str(), hosts[0]["state"].as_str()),
-        (Some("node0"), Some("connected"))
-    );
-
-    // Used, for another name, of nobody.
-    let enrol = async |name: &str, token: &str| {
-        let server = format!("https://{}:{}", Networks::service_address(0), site.port);
-        let args = [
-            "host", "--server", &server, "--name", name, "--token", token,
-        ];
-        let elsewhere = tempfile::tempdir().unwrap();
-        let command = site.lab.command_with_state(elsewhere.path(), &args);
-        let mut command = site.networks.in_host(0, &[], &command);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        crate::lab::finish(&args, command.spawn().unwrap()).await
-    };
-    let used = std::fs::read_to_string(site.lab.path("token0")).unwrap();
-    enrol("node0", &used).await.raises("EnrolmentTokenUsed");
-    let made = site.lab.run(&["hosts", "token", "node7"]).await.ok();
-    let fresh = made["token"].as_str().unwrap().to_owned();
-    enrol("node8", &fresh).await.raises("EnrolmentTokenUsed");
-    enrol("node7", "tresor-enrol-1-x")
-        .await
-        .raises("EnrolmentTokenInvalid");
-
-    // A host with VMs stays known; one that was revoked is away, and says why.
-    site.lab
-        .run(&["hosts", "remove", "node0"])
-        .await
-        .raises("ObjectInUse");
-    // In the middle of a job, which nobody waits for any more.
-    let held = HeldFreeze::install(&site.guests[0].1).await;
-    held.reached().await;
-    let job = site.in_transfer().await;
-    site.lab.run(&["hosts", "revoke", "node0"]).await.ok();
-    site.lab.records("HostShutOut", &job).await;
-    held.let_go().await;
-    let until = Instant::now() + PATIENCE;
-    while !site.told().contains("HostNotEnrolled") {
-        assert!(Instant::now() < until, "{}", site.told());
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    let before = site.least().await;
-    // The same host with a new token is the same host.
-    site.kill(Some(0)).await;
-    let token = site.token(0).await;
-    std::fs::remove_file(site.lab.path("host0/identity/host.pem")).unwrap();
-    site.start_host(0, &["--token", &token]).await;
-    let again = site.lab.run(&["hosts", "list"]).await.rows();
-    assert_eq!(again[0]["host"], hosts[0]["host"]);
-    site.reach(before + 1).await;
-    site.end().await;
-}
-
-#[tokio::test]
-async fn a_host_that_cannot_enrol_says_why() {
-    let lab = Lab::without_vault();
-    let state = lab.path("elsewhere");
-    let token = |authority| tresor_identity::EnrolmentToken::generate(authority).unwrap();
-    let stranger = token(tresor_identity::Fingerprint::from_bytes([7; 32]));
-    let stranger = stranger.to_text();
-    let host = async |server: &str, more: &[&str]| {
-        let args = [&["host", "--server", server], more].concat();
-        lab.run_with_state(&state, &args).await
-    };
-    host("https://127.0.0.1:1", &[]).await.raises("UsageError");
-    host("https://127.0.0.1:1", &["--token", &stranger])
-        .await
-        .raises("ServiceUnreachable");
-    let mut service = lab
-        .command(&["serve", "--listen", "127.0.0.1:0"])
-        .spawn()
-        .unwrap();
-    let told = said(&mut service).await.unwrap();
-    let server = format!("https://{}", told["address"].as_str().unwrap());
-    host(&server, &["--token", &stranger])
-        .await
-        .raises("ServerNotTrusted");
-    std::fs::create_dir_all(state.join("identity")).unwrap();
-    std::fs::write(state.join("identity/host.pem"), "nothing").unwrap();
-    host(&server, &[]).await.raises("IdentityUnusable");
-    service.start_kill().unwrap();
-    service.wait().await.unwrap();
-}
-
-/// It is backed up where it is found then, into that host's own domain.
-#[tokio::test]
-async fn a_vm_that_moves_to_another_host_is_followed() {
-    let site = Site::new(&[1, 0]).await;
-    site.reach(1).await;
-    let [from, to] = ["sockets0/0.qmp", "sockets1/0.qmp"].map(|name| site.lab.path(name));
-    std::fs::rename(from, to).unwrap();
-    let until = Instant::now() + PATIENCE;
-    while !site.told().contains("the VM runs on another host now") {
-        assert!(Instant::now() < until, "{}", site.told());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let points = site.least().await;
-    site.reach(points + 1).await;
-    site.end().await;
+/// Of libfaketime: another time of day, while time passes as it does.
+fn clock_variables(offset: &str) -> [(&'static str, String); 4] {
+    let mut libraries = std::fs::read_dir("/usr/lib").unwrap().filter_map(|dir| {
+        let library = dir.unwrap().path().join("faketime/libfaketimeMT.so.1");
+        library.exists().then_some(library)
+    });
+    let library = libraries
+        .next()
+        .expect("`cargo xtask setup` installs libfaketime");
+    [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME", offset.to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("NO_FAKE_STAT", "1".to_owned()),
+    ]
 }
