@@ -1,42 +1,15 @@
 //! Hosts that have enrolled.
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::Value;
-use tresor_catalog::{HostRecord, HostState, Page};
-use tresor_model::HostId;
-use utoipa::ToSchema;
+use tresor_api_types::{HostView, PageQuery, Paged};
+use tresor_catalog::{HostRecord, Page};
 
-use super::vaults::PageQuery;
 use crate::{
     ApiState,
     body::Asked,
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A host. The machine that the service runs on is none.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct HostView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    id: HostId,
-    /// What it is called.
-    name: String,
-    /// `enrolled` or `revoked`.
-    #[schema(value_type = String)]
-    state: HostState,
-    /// When it enrolled.
-    enrolled_at: Timestamp,
-    /// Its last sign of life.
-    last_seen: Option<Timestamp>,
-    /// The version of its Tresor.
-    version: Option<String>,
-    /// What it can do.
-    #[schema(value_type = Object)]
-    capabilities: Value,
-}
 
 /// Hosts, by name.
 #[utoipa::path(get, path = "/api/v1/hosts", tag = "hosts", params(PageQuery), responses(

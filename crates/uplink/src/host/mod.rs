@@ -1,14 +1,13 @@
 //! The host's end.
 
-mod address;
 mod dial;
 mod enrol;
 mod keep;
 mod run;
 mod vaults;
 
-pub use address::{Address, AddressError};
 pub use enrol::enrol;
 pub use keep::{Pause, Uplink};
 pub use run::Host;
+pub use tresor_identity::{Address, AddressError};
 pub use vaults::HostVaults;
