@@ -116,20 +116,16 @@ fn failed(server: &str, error: &reqwest::Error) -> SendError {
 }
 
 /// The failure of the TLS connection below, if that is what it was.
-fn handshake(error: &reqwest::Error) -> Option<HandshakeError> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(HandshakeError::of_tls(tls));
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
-        {
-            return Some(HandshakeError::of(error));
-        }
-        next = error.source();
+fn handshake(error: &(dyn StdError + 'static)) -> Option<HandshakeError> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(HandshakeError::of_tls(tls));
     }
-    None
+    // What an I/O error is about is not its source.
+    let about = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let found = about.and_then(|about| handshake(about));
+    found.or_else(|| error.source().and_then(handshake))
 }
 
 /// The innermost cause: what is around it says "error sending request" only.

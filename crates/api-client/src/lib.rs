@@ -22,6 +22,7 @@ mod client;
 mod encode;
 mod events;
 mod follow;
+mod hosts;
 mod https;
 mod items;
 mod jobs;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tresor_api_types::{
-    AlertQuery, AlertView, AuditQuery, AuditView, DatasourceQuery, DatasourceView, HostView,
-    PageQuery, ProblemEntry, StatusView,
+    AlertQuery, AlertView, AuditQuery, AuditView, DatasourceQuery, DatasourceView, PageQuery,
+    ProblemEntry, StatusView,
 };
 use tresor_problem::Problem;
 
@@ -24,12 +24,6 @@ impl Client {
     /// Whatever keeps the service from answering.
     pub async fn description(&self) -> Result<Value, Problem> {
         self.read(Call::get(path(&["openapi.json"]))).await
-    }
-
-    /// Hosts, by name.
-    #[must_use]
-    pub fn hosts(&self, asked: &PageQuery) -> Pages<HostView> {
-        Pages::new(self, &["hosts"], asked)
     }
 
     /// VMs that were found, by id.

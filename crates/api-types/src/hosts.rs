@@ -27,3 +27,25 @@ pub struct HostView {
     #[schema(value_type = Object)]
     pub capabilities: Value,
 }
+
+/// A host that is to be let in.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEnrolment {
+    /// What the host is called. One that is known gets a new certificate, and keeps its VMs and their points.
+    pub name: String,
+    /// How long the token is good, in seconds, at most 30 days. Default: an hour.
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    pub valid_s: Option<u32>,
+}
+
+/// A token by which one host can enrol, once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct MadeEnrolment {
+    /// The token. It is shown this once.
+    pub token: String,
+    /// What the host is called.
+    pub name: String,
+    /// How long it is good, in seconds.
+    pub valid_s: u32,
+}

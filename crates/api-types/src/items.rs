@@ -71,6 +71,11 @@ pub struct ItemQuery {
 pub struct Protect {
     /// Name of a policy.
     pub policy: String,
+    /// Of a VM that was found and is not registered yet: the vault its recovery points go to, by name. Default:
+    /// the only one.
+    pub vault: Option<String>,
+    /// Of such a VM: what it is called from now on. Default: what it is called on its host.
+    pub name: Option<String>,
 }
 
 /// How a protected item stands.

@@ -26,7 +26,7 @@ pub use audit::{AuditQuery, AuditView};
 pub use channels::{ChannelList, ChannelView, NewChannel};
 pub use datasources::{DatasourceQuery, DatasourceView};
 pub use failure::{FailureBody, FieldError};
-pub use hosts::HostView;
+pub use hosts::{HostView, MadeEnrolment, NewEnrolment};
 pub use items::{ItemQuery, ItemView, Protect, Standing};
 pub use job_detail::{JobDetail, JobNews, SubTask, SubTaskNews, WarningView};
 pub use jobs::{JobQuery, JobView, ProgressView};

@@ -1,5 +1,6 @@
 //! The service at a glance.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,6 +9,10 @@ use utoipa::ToSchema;
 pub struct StatusView {
     /// The program's version.
     pub version: String,
+    /// Until when the process that schedules has said that it lives; `null`: none ever did.
+    pub scheduled_until: Option<Timestamp>,
+    /// The time zone of schedules that name none; `null`: it has no name.
+    pub zone: Option<String>,
     /// Protected items by how they stand.
     pub items: ItemCounts,
     /// Jobs that wait; 10,000: or more.

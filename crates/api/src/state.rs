@@ -11,7 +11,7 @@ use tresor_catalog::Catalog;
 use tresor_service::Vitals;
 
 use crate::{
-    Access,
+    Access, Enrol,
     events::Events,
     metrics::Requests,
     outlooks::Outlooks,
@@ -60,6 +60,8 @@ pub struct ApiState {
     pub(crate) events: Arc<Events>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) vitals: Arc<Vitals>,
+    /// `None`: there is no certificate authority here.
+    pub(crate) enrol: Option<Arc<dyn Enrol>>,
     /// When old idempotency keys were forgotten last, in seconds since 1970.
     pub(crate) forgotten_at: Arc<AtomicI64>,
 }
@@ -89,6 +91,7 @@ impl ApiState {
             events: Arc::new(events),
             requests: Arc::default(),
             vitals: Arc::default(),
+            enrol: None,
             forgotten_at: Arc::default(),
         }
     }
@@ -97,5 +100,14 @@ impl ApiState {
     #[must_use]
     pub fn with_vitals(self, vitals: Arc<Vitals>) -> Self {
         Self { vitals, ..self }
+    }
+
+    /// With what lets hosts in.
+    #[must_use]
+    pub fn with_enrolment(self, enrol: Arc<dyn Enrol>) -> Self {
+        Self {
+            enrol: Some(enrol),
+            ..self
+        }
     }
 }

@@ -5,9 +5,11 @@ mod args;
 mod authority;
 mod commands;
 mod database;
+mod enrolment;
 mod output;
 mod progress;
 mod recovery;
+mod remote;
 mod server;
 mod usage;
 

@@ -14,7 +14,10 @@ use tresor_workflows::{
     expire,
 };
 
-use super::queued::{enqueue, lane};
+use super::{
+    queued::{enqueue, lane},
+    registering,
+};
 use crate::{
     ApiState, Principal,
     body::{Asked, JsonBody, Named},
@@ -67,8 +70,8 @@ pub(crate) async fn show(
     Ok(Json(one(&state, vm).await?))
 }
 
-/// Protects a VM that is registered by a policy, or gives a protected one another policy (which needs
-/// `items.change`). Protection that was stopped goes on.
+/// Protects a VM by a policy, or gives a protected one another policy (which needs `items.change`). One that
+/// was found is registered with it. Protection that was stopped goes on.
 #[utoipa::path(put, path = "/api/v1/items/{vm}", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), request_body = Protect, responses(
     (status = 200, description = "The protected item as it is now.", body = ItemView),
     (status = "4XX", description = "The problem.", body = FailureBody),
@@ -94,6 +97,7 @@ pub(crate) async fn protect(
     if !may(who.role, action) {
         return Err(action.denied(who.role).into());
     }
+    registering::register(&state, vm, &asked).await?;
     let now = Timestamp::now();
     state.catalog.protect(vm, &asked.policy, now).await?;
     changed(&state, &who, action, vm, before).await

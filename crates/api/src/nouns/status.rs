@@ -3,9 +3,10 @@
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use tresor_api_types::{ItemCounts, Standing, StatusView};
-use tresor_catalog::{AlertFilter, ItemFilter, Page};
+use tresor_catalog::{AlertFilter, CatalogErrorKind, ItemFilter, Page};
 use tresor_jobs::{JobFilter, JobLog as _};
 use tresor_model::JobState;
+use tresor_service::SCHEDULER_LEASE;
 
 use super::items;
 use crate::{
@@ -44,11 +45,21 @@ pub(crate) async fn show(State(state): State<ApiState>) -> Answer<Json<StatusVie
         .await?;
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        scheduled_until: scheduled_until(&state).await?,
+        zone: state.options.zone.iana_name().map(str::to_owned),
         items: count(&state).await?,
         jobs_queued: queued,
         jobs_running: jobs.len() - queued,
         alerts_open: alerts.len(),
     }))
+}
+
+async fn scheduled_until(state: &ApiState) -> Answer<Option<Timestamp>> {
+    match state.catalog.lease(SCHEDULER_LEASE).await {
+        Ok(lease) => Ok(Some(lease.until)),
+        Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn count(state: &ApiState) -> Answer<ItemCounts> {

@@ -14,6 +14,7 @@ mod key;
 mod notify;
 mod points;
 mod retention;
+mod server;
 mod service;
 mod vault;
 mod vm;
@@ -30,6 +31,7 @@ pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
 pub(crate) use retention::{ExpireArgs, KeepArgs};
+pub(crate) use server::{LoginArgs, RoleArg, ServerArgs, TokensCommand};
 pub(crate) use service::{
     ListenArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
 };
@@ -75,6 +77,9 @@ pub(crate) struct Global {
 
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+
+    #[command(flatten)]
+    pub(crate) service: ServerArgs,
 
     /// How results are printed
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -298,9 +303,24 @@ Examples:
     /// Who is told of what happens, by mail or webhook
     #[command(subcommand)]
     Notify(NotifyCommand),
-    /// Look at jobs, stop them
+    /// Look at jobs, follow them, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Make, look at and revoke tokens of the API
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Keep a service and a token for it: commands ask it from then on, instead of working on this machine
+    #[command(after_help = "\
+Checks the token. How the service is known is kept too: by --server-ca-file, --server-fingerprint, the system's
+authorities, or the fingerprint that is shown and asked about; compare it with the one that `tresor serve` prints.
+
+Examples:
+  tresor login https://tresor.example.org:7440 --token-file token.txt
+  tresor status
+  tresor logout")]
+    Login(LoginArgs),
+    /// Forget what `tresor login` keeps
+    Logout,
     /// Print a completion script for a shell
     Completions {
         /// Which shell

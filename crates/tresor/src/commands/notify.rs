@@ -2,9 +2,10 @@
 
 use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _, path::Path};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use tresor_catalog::{Catalog, ChannelRecord, ChannelSecret};
+use tresor_api_client::Client;
+use tresor_api_types::{ChannelView, NewChannel};
+use tresor_catalog::ChannelSecret;
 use tresor_host::{internal, usage};
 use tresor_notify::{EventKind, Mail, Quiet, Settings, Tls, Way, Webhook};
 use tresor_problem::{Kind, Problem};
@@ -16,16 +17,16 @@ use crate::args::{AddCommand, MailArgs, NotifyCommand, TlsArg, WebhookArgs, When
 const LONGEST: u64 = 16 << 10;
 
 pub(super) async fn run(command: NotifyCommand, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
+    let client = session.client().await?;
     match command {
-        NotifyCommand::Add(command) => add(*command, session, &catalog).await,
-        NotifyCommand::List => list(session, &catalog).await,
-        NotifyCommand::Test { name } => test(session, &catalog, &name).await,
-        NotifyCommand::Remove { name } => remove(session, &catalog, &name).await,
+        NotifyCommand::Add(command) => add(*command, session, &client).await,
+        NotifyCommand::List => list(session, &client).await,
+        NotifyCommand::Test { name } => test(session, &client, &name).await,
+        NotifyCommand::Remove { name } => remove(session, &client, &name).await,
     }
 }
 
-async fn add(command: AddCommand, session: &Session, catalog: &Catalog) -> Result<(), Problem> {
+async fn add(command: AddCommand, session: &Session, client: &Client) -> Result<(), Problem> {
     let (name, way, secret, when) = match command {
         AddCommand::Webhook(args) => webhook(args)?,
         AddCommand::Mail(args) => mail(args)?,
@@ -51,18 +52,18 @@ async fn add(command: AddCommand, session: &Session, catalog: &Catalog) -> Resul
     }
     let place = settings.place();
     let settings = serde_json::to_value(&settings);
-    let channel = ChannelRecord {
-        name: name.clone(),
+    if !when.replace {
+        let there = client.channels().await?;
+        if there.iter().any(|channel| channel.name == name) {
+            let object = "channel".to_owned();
+            return Err(Kind::ObjectExists { object, name }.into());
+        }
+    }
+    let asked = NewChannel {
         settings: settings.map_err(|error| internal(error.to_string()))?,
-        secret,
-        created_at: Timestamp::now(),
-        last_sent_at: None,
-        failing_since: None,
-        failure: None,
-        digest_at: None,
+        secret: secret.as_ref().map(|secret| secret.reveal().to_owned()),
     };
-    let added = catalog.set_channel(&channel, when.replace).await;
-    added.map_err(|error| Problem::from(&error))?;
+    client.set_channel(&name, &asked).await?;
     let result = json!({ "channel": name, "place": place });
     let text = || format!("Channel {name} leads to {place}. Try it: tresor notify test {name}");
     let printed = session.output.result("channel_added", &result, text);
@@ -148,9 +149,8 @@ fn template(file: &Path) -> Result<Value, Problem> {
     parsed.map_err(|error| usage(&format!("{} is no JSON: {error}.", file.display())))
 }
 
-async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
-    let channels = catalog.channels().await;
-    let channels = channels.map_err(|error| Problem::from(&error))?;
+async fn list(session: &Session, client: &Client) -> Result<(), Problem> {
+    let channels = client.channels().await?;
     let rows: Vec<_> = channels.iter().map(row).collect();
     let printed = session.output.list(
         "channel",
@@ -170,30 +170,30 @@ async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
     printed.map_err(print_problem)
 }
 
-fn row(channel: &ChannelRecord) -> Value {
-    let settings: Option<Settings> = serde_json::from_value(channel.settings.clone()).ok();
+fn row(channel: &ChannelView) -> Value {
+    let settings = channel.settings.clone();
+    let settings: Option<Settings> = settings.and_then(|it| serde_json::from_value(it).ok());
     json!({
         "name": channel.name,
         "place": settings.as_ref().map(Settings::place),
-        "settings": settings.as_ref().map(Settings::shown),
-        "has_secret": channel.secret.is_some(),
+        "settings": settings,
+        "has_secret": channel.has_secret,
         "last_sent_at": channel.last_sent_at,
         "failing_since": channel.failing_since,
         "failure": channel.failure,
     })
 }
 
-async fn test(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    tresor_service::test_channel(catalog, name).await?;
+async fn test(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    client.test_channel(name).await?;
     let result = json!({ "channel": name });
     let text = || format!("A test was sent by {name}.");
     let printed = session.output.result("channel_tested", &result, text);
     printed.map_err(print_problem)
 }
 
-async fn remove(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    let removed = catalog.remove_channel(name).await;
-    removed.map_err(|error| Problem::from(&error))?;
+async fn remove(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    client.remove_channel(name).await?;
     let result = json!({ "channel": name });
     let text = || format!("Channel {name} is removed.");
     let printed = session.output.result("channel_removed", &result, text);

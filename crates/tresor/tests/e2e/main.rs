@@ -27,6 +27,7 @@ mod postgres;
 mod postgres_server;
 mod problems;
 mod rebuild;
+mod remote;
 mod remote_hosts;
 mod restore;
 mod retention;
