@@ -50,6 +50,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Action::JobStartRemoval,
     ),
     row("GET", "/api/v1/hosts", Action::HostView),
+    Endpoint {
+        secret: true,
+        ..row("POST", "/api/v1/hosts/tokens", Action::HostEnrol)
+    },
+    row("POST", "/api/v1/hosts/{id}/revoke", Action::HostRevoke),
+    row("DELETE", "/api/v1/hosts/{id}", Action::HostRemove),
     row("GET", "/api/v1/datasources", Action::DatasourceView),
     row("GET", "/api/v1/items", Action::ItemView),
     row("GET", "/api/v1/items/{vm}", Action::ItemView),

@@ -5,35 +5,12 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+pub(crate) use tresor_api_types::{FailureBody, FieldError};
 use tresor_catalog::CatalogError;
 use tresor_jobs::LogError;
 use tresor_problem::{Kind, Problem};
-use utoipa::ToSchema;
 
-use crate::{nouns::problems::ProblemView, status::status_of};
-
-/// What is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
-    /// The field, as a path: `schedules[0].zone`.
-    pub(crate) field: String,
-    /// What is wrong with it.
-    pub(crate) wrong: String,
-}
-
-/// The answer to a request that failed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FailureBody {
-    /// What happened, why, and what to do.
-    #[serde(flatten)]
-    #[schema(value_type = ProblemView)]
-    problem: Problem,
-    /// What is wrong, field by field, where fields are wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    errors: Vec<FieldError>,
-}
+use crate::status::status_of;
 
 /// A request that failed.
 #[derive(Debug)]

@@ -17,6 +17,7 @@
 mod access;
 mod body;
 mod endpoints;
+mod enrol;
 mod events;
 mod failure;
 mod gate;
@@ -37,6 +38,7 @@ mod watcher;
 
 pub use access::{Access, Principal, TokenAccess};
 pub use endpoints::{ENDPOINTS, Endpoint, Needs};
+pub use enrol::Enrol;
 pub use logins::{LoginAccess, Logins};
 pub use metrics::{METRICS, Metric, MetricKind, metrics_page};
 pub use openapi::document;

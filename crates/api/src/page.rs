@@ -4,8 +4,7 @@ use std::str::FromStr;
 
 use axum::Json;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Serialize;
-use utoipa::ToSchema;
+use tresor_api_types::Paged;
 
 use crate::failure::{Answer, Failure};
 
@@ -13,16 +12,6 @@ const LONGEST: u32 = 500;
 const USUAL: u32 = 100;
 /// No key is that long.
 const LONGEST_CURSOR: usize = 1000;
-
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Paged<T> {
-    /// What is on it.
-    pub(crate) items: Vec<T>,
-    /// The `cursor` of the next page; `null`: this is the last one.
-    #[schema(required)]
-    pub(crate) next: Option<String>,
-}
 
 /// Which page is asked for.
 pub(crate) struct Bounds<K> {

@@ -11,7 +11,7 @@ use tresor_catalog::Catalog;
 use tresor_service::Vitals;
 
 use crate::{
-    Access, LoginAccess, Logins,
+    Access, Enrol, LoginAccess, Logins,
     events::Events,
     metrics::Requests,
     outlooks::Outlooks,
@@ -61,6 +61,8 @@ pub struct ApiState {
     pub(crate) events: Arc<Events>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) vitals: Arc<Vitals>,
+    /// `None`: there is no certificate authority here.
+    pub(crate) enrol: Option<Arc<dyn Enrol>>,
     /// When old idempotency keys were forgotten last, in seconds since 1970.
     pub(crate) forgotten_at: Arc<AtomicI64>,
 }
@@ -91,6 +93,7 @@ impl ApiState {
             events: Arc::new(events),
             requests: Arc::default(),
             vitals: Arc::default(),
+            enrol: None,
             forgotten_at: Arc::default(),
         }
     }
@@ -108,6 +111,15 @@ impl ApiState {
         Self {
             access: Arc::new(access),
             logins: Some(logins),
+            ..self
+        }
+    }
+
+    /// With what lets hosts in.
+    #[must_use]
+    pub fn with_enrolment(self, enrol: Arc<dyn Enrol>) -> Self {
+        Self {
+            enrol: Some(enrol),
             ..self
         }
     }

@@ -6,14 +6,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use tresor_api_types::{JobNews, SubTaskNews};
 use tresor_catalog::{Catalog, ItemFilter, Page};
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobStory};
 use tresor_model::{JobId, JobState, SubTaskState, VmId};
 
 use crate::{
     failure::Answer,
-    nouns::{items, jobs::JobView},
+    nouns::{items, jobs},
     outlooks::Outlooks,
 };
 
@@ -31,21 +31,6 @@ pub(crate) struct News {
     pub(crate) name: &'static str,
     /// How it is now, in JSON.
     pub(crate) data: String,
-}
-
-/// A job and its running sub-task.
-#[derive(Serialize)]
-struct JobNews {
-    job: JobView,
-    sub_task: Option<SubTaskNews>,
-}
-
-#[derive(Serialize)]
-struct SubTaskNews {
-    index: usize,
-    name: String,
-    state: SubTaskState,
-    started_at: Option<Timestamp>,
 }
 
 pub(crate) struct Watcher {
@@ -170,7 +155,7 @@ impl Watcher {
 }
 
 fn waiting(header: JobHeader) -> JobNews {
-    let job = JobView::of(header);
+    let job = jobs::view(header);
     let sub_task = None;
     JobNews { job, sub_task }
 }
@@ -187,6 +172,6 @@ fn running(story: JobStory) -> JobNews {
         state: task.state,
         started_at: task.started_at,
     });
-    let job = JobView::of(story.header);
+    let job = jobs::view(story.header);
     JobNews { job, sub_task }
 }

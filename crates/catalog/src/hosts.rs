@@ -1,9 +1,8 @@
 //! The hypervisor nodes that have enrolled. This machine itself is none of them.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tresor_model::HostId;
+use tresor_model::{HostId, HostState};
 
 use crate::{
     Catalog, CatalogError, Object, Page,
@@ -30,16 +29,6 @@ pub struct HostRecord {
     pub version: Option<String>,
     /// What it said it can do: JSON of its own shape.
     pub capabilities: Value,
-}
-
-/// Whether a host may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostState {
-    /// It may.
-    Enrolled,
-    /// It may not, whatever certificate it has.
-    Revoked,
 }
 
 impl Catalog {

@@ -1,9 +1,8 @@
 //! Protected items: VMs with a policy. What the scheduler remembers of each is changed in `schedule.rs`.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
-use tresor_model::{HostId, VmId};
+use tresor_model::{HostId, ItemState, VmId};
 
 use crate::{
     Catalog, CatalogError, CatalogErrorKind, Object, Page,
@@ -36,18 +35,6 @@ pub struct ItemRecord {
     pub gone_since: Option<Timestamp>,
     /// What the scheduler must remember of it.
     pub memory: Memory,
-}
-
-/// Whether backups of a protected item are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ItemState {
-    /// They are.
-    Protected,
-    /// No more. Its recovery points stay.
-    StoppedKept,
-    /// No more. Its recovery points go, but for those that a pin or a lock holds, as long as it does.
-    StoppedDeleted,
 }
 
 /// What the scheduler must remember of a protected item when it is started again.

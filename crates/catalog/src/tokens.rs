@@ -1,8 +1,7 @@
 //! Tokens of the API, by hash.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tresor_model::TokenId;
+use tresor_model::{TokenId, TokenRole};
 
 use crate::{
     Catalog, CatalogError, Object, Page, SecretHash,
@@ -29,18 +28,6 @@ pub struct TokenRecord {
     pub last_used_at: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
-}
-
-/// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenRole {
-    /// Everything.
-    Admin,
-    /// The daily work.
-    Operator,
-    /// Looking.
-    Reader,
 }
 
 impl TokenRecord {

@@ -22,6 +22,7 @@
 //!
 //! Files, lifetimes, what a leaked file means, and how keys are changed: `docs/identity.md`.
 
+mod address;
 mod authority;
 mod certificate;
 mod clock;
@@ -36,6 +37,7 @@ mod server;
 mod tls;
 mod token;
 
+pub use address::{Address, AddressError};
 pub use authority::{Authority, Issued, MAX_REQUEST, Names, NamesError, RequestError, Trust};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
@@ -46,8 +48,8 @@ pub use peer::{AdmitError, HostPeer, Peer, PeerError, Roll, Serial, SerialError,
 pub use permissions::{Action, GroupRoles, Role, RoleError, matrix, may, may_on};
 pub use server::{GivenFiles, OwnCertificate, ServerCertificates};
 pub use tls::{
-    Alpn, ApiTrust, HandshakeError, HandshakeErrorKind, Session, api_client_config, client_config,
-    enrol_config, server_config, session,
+    Alpn, ApiTrust, HandshakeError, HandshakeErrorKind, Session, Shown, api_client_config,
+    client_config, enrol_config, look_config, server_config, session,
 };
 pub use token::{
     ApiToken, EnrolmentToken, MAX_TOKEN, TokenError, TokenHash, TokenHashError, TokenSecretError,

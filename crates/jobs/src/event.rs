@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tresor_model::JobState;
+use tresor_model::{JobState, UnwindReason};
 use tresor_problem::Problem;
 
 use crate::Owner;
@@ -72,18 +72,6 @@ pub enum JobEvent {
         /// A final state.
         state: JobState,
     },
-}
-
-/// Why a job is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnwindReason {
-    /// A sub-task failed.
-    Failure,
-    /// Somebody asked for it.
-    Cancel,
-    /// Its process died, and the job cannot go on from there.
-    Crash,
 }
 
 /// Something worth reading that did not stop the job.

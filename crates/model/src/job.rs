@@ -92,6 +92,31 @@ pub enum SubTaskState {
     UndoFailed,
 }
 
+/// Why a job is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnwindReason {
+    /// A sub-task failed.
+    Failure,
+    /// Somebody asked for it.
+    Cancel,
+    /// Its process died, and the job cannot go on from there.
+    Crash,
+}
+
+/// How much of a copy is read back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyReadBack {
+    /// Nothing.
+    None,
+    /// A part of it, another one each time.
+    #[default]
+    Sample,
+    /// Everything.
+    All,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ mod job;
 mod machine;
 mod point;
 mod reread;
+mod standing;
 mod tracking;
 mod verify_share;
 
@@ -23,12 +24,13 @@ pub use id::{
     AlertId, AuditId, HostId, IdError, JobId, NotificationId, PointId, SessionId, SnapshotTag,
     StreamName, TokenId, VaultId, VmId,
 };
-pub use job::{JobKind, JobState, SubTaskState};
+pub use job::{CopyReadBack, JobKind, JobState, SubTaskState, UnwindReason};
 pub use machine::{
     Attachment, AttachmentRole, Firmware, HypervisorSource, MachineDefinition, MachineDisk,
     NetworkCard, TPM_STATE_FILES,
 };
 pub use point::{CopiedFrom, DiskRecord, DiskStats, NodeRef, RecoveryPoint, StreamRecord};
 pub use reread::{RereadFraction, RereadFractionError, RereadRecord, RereadShare};
+pub use standing::{HostState, ItemState, TokenRole};
 pub use tracking::{HypervisorProcess, ReadMode, TrackingLedger, TrackingSigns};
 pub use verify_share::{VerifyShare, VerifyShareError};

@@ -424,6 +424,14 @@ problems! {
             "Install releases of Tresor on both sides that are at most one version apart.",
         ]
         retry Helps fault Host exit Failure;
+    ServerAnswerUnusable { server, reason }
+        title "The server's answer cannot be used"
+        cause "{server} answered what Tresor's service does not: {reason}."
+        remedy [
+            "Check that Tresor's service answers at {server}, and no other program or proxy in front of it.",
+            "Install releases of Tresor on both sides that are at most one version apart.",
+        ]
+        retry AfterRemedy fault Host exit Failure;
     ApiTokenInvalid { reason }
         title "This is no API token"
         cause "The API token cannot be used: {reason}."

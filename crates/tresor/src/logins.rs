@@ -9,10 +9,10 @@ use tresor_oidc::{CALLBACK, Provider, Settings, certificates};
 use tresor_problem::Problem;
 use zeroize::Zeroizing;
 
-use crate::args::LoginArgs;
+use crate::args::OidcArgs;
 
 /// The provider, where there is one.
-pub(crate) fn by(args: &LoginArgs, listen: SocketAddr) -> Result<Option<Logins>, Problem> {
+pub(crate) fn by(args: &OidcArgs, listen: SocketAddr) -> Result<Option<Logins>, Problem> {
     let (Some(issuer), Some(client_id)) = (&args.oidc_issuer, &args.oidc_client_id) else {
         return Ok(None);
     };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use tresor_api_types::JobNews;
 use tresor_jobs::{JobEvent, JobView, Observer, Progress as Report};
 use tresor_model::JobId;
 
@@ -53,6 +54,27 @@ impl Progress {
     pub(crate) fn finish(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
+        }
+    }
+
+    /// How far it is.
+    fn show(&self, done: u64, total: Option<u64>, message: &str) {
+        let total = total.unwrap_or(done).max(1);
+        match self {
+            Self::Quiet => {}
+            Self::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(message.to_owned());
+            }
+            Self::Lines(last) => {
+                let Ok(mut last) = last.lock() else { return };
+                if last.elapsed() >= LINE_EVERY {
+                    *last = Instant::now();
+                    let percent = u128::from(done) * 100 / u128::from(total);
+                    note(&format!("  {percent} % {message}"));
+                }
+            }
         }
     }
 
@@ -106,22 +128,45 @@ impl Observer for Progress {
     }
 
     fn on_progress(&self, _job: JobId, report: &Report) {
-        let total = report.total.unwrap_or(report.done).max(1);
-        match self {
-            Self::Quiet => {}
-            Self::Bar(bar) => {
-                bar.set_length(total);
-                bar.set_position(report.done);
-                bar.set_message(report.message.clone());
-            }
-            Self::Lines(last) => {
-                let Ok(mut last) = last.lock() else { return };
-                if last.elapsed() >= LINE_EVERY {
-                    *last = Instant::now();
-                    let percent = u128::from(report.done) * 100 / u128::from(total);
-                    note(&format!("  {percent} % {}", report.message));
+        self.show(report.done, report.total, &report.message);
+    }
+}
+
+/// Shows the progress of a job that is done elsewhere.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    progress: Progress,
+    at: Option<String>,
+}
+
+impl Follower {
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self { progress, at: None }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.progress.finish();
+    }
+
+    /// What a service says of it.
+    pub(crate) fn hear(&mut self, news: &JobNews) {
+        let Some(task) = &news.sub_task else { return };
+        if self.at.as_ref() != Some(&task.name) {
+            match &self.progress {
+                Progress::Bar(bar) => {
+                    bar.set_prefix(task.name.clone());
+                    bar.set_message("");
+                    bar.set_position(0);
                 }
+                other => other.line(&format!("{} …", task.name)),
             }
+            self.at = Some(task.name.clone());
+        }
+        let heard = news.job.progress.as_ref();
+        if let Some(heard) = heard.filter(|heard| heard.sub_task == task.index) {
+            self.progress
+                .show(heard.done_bytes, heard.total_bytes, &heard.message);
         }
     }
 }

@@ -19,7 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     args::{ListenArgs, ServeArgs},
-    authority, logins,
+    authority,
+    enrolment::Enrolments,
+    logins,
 };
 
 /// How often it is looked whether given certificate files have changed.
@@ -68,11 +70,13 @@ pub(crate) async fn bind(
     let config = config.map_err(|error| Problem::from(&error))?;
     let access = Arc::new(TokenAccess::new(Arc::clone(catalog)));
     let api = ApiState::new(Arc::clone(catalog), service.changed(), access, options);
-    let api = match logins::by(&serve.logins, args.listen)? {
+    let api = match logins::by(&serve.oidc, args.listen)? {
         Some(logins) => api.with_logins(Arc::new(logins)),
         None => api,
     };
-    let api = router(api.with_vitals(service.vitals()));
+    let enrolments = Enrolments::new(Arc::clone(catalog), fingerprint);
+    let api = api.with_vitals(service.vitals());
+    let api = router(api.with_enrolment(Arc::new(enrolments)));
     let links = HostLinks::new(Arc::clone(catalog), authority, LinkOptions::default());
     let front = Front::bind(args.listen, config, api, Arc::new(links), Limits::default()).await;
     let front = front.map_err(|error| cannot_listen(args.listen, &error))?;

@@ -1,59 +1,16 @@
 //! Alerts.
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{AlertQuery, AlertView, Paged};
 use tresor_catalog::{AlertFilter, AlertRecord, Page};
-use tresor_model::AlertId;
-use tresor_problem::Problem;
-use utoipa::{IntoParams, ToSchema};
 
-use super::problems::{ProblemView, without_detail};
+use super::problems::without_detail;
 use crate::{
     ApiState,
     body::Asked,
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A problem that somebody should look at.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AlertView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    id: AlertId,
-    /// What it is about: a VM's name, for example.
-    subject: String,
-    /// What it is, as it was last.
-    #[schema(value_type = ProblemView)]
-    problem: Problem,
-    /// Since when.
-    since: Timestamp,
-    /// When it was seen last.
-    last_seen_at: Timestamp,
-    /// How often it was seen.
-    count: u64,
-    /// When it was over.
-    resolved_at: Option<Timestamp>,
-}
-
-/// Which alerts.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct AlertQuery {
-    /// Only those about this.
-    subject: Option<String>,
-    /// Only those that are not over.
-    #[serde(default)]
-    #[param(required = false)]
-    open: bool,
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// Alerts, newest first.
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(AlertQuery), responses(

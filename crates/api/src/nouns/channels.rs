@@ -2,13 +2,12 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tresor_api_types::{ChannelList, ChannelView, NewChannel};
 use tresor_catalog::{CatalogErrorKind, ChannelRecord, ChannelSecret};
 use tresor_identity::Action;
 use tresor_notify::Settings;
 use tresor_service::test_channel;
-use utoipa::ToSchema;
 
 use crate::{
     ApiState,
@@ -20,44 +19,6 @@ use crate::{
 
 const LONGEST_NAME: usize = 60;
 const LONGEST_SECRET: usize = 1000;
-
-/// A channel.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ChannelView {
-    /// Its name.
-    name: String,
-    /// Its settings (docs/monitoring.md), without the path of a webhook's URL; `null`: this release does not know them.
-    #[schema(value_type = Option<Object>)]
-    settings: Option<Settings>,
-    /// Whether it has a secret: a webhook's signing key, or a mail server's password.
-    has_secret: bool,
-    /// When it was made.
-    created_at: Timestamp,
-    /// When something was last sent by it.
-    last_sent_at: Option<Timestamp>,
-    /// Since when nothing gets through.
-    failing_since: Option<Timestamp>,
-    /// Why.
-    failure: Option<String>,
-}
-
-/// All channels.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ChannelList {
-    /// By name.
-    items: Vec<ChannelView>,
-}
-
-/// A channel to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewChannel {
-    /// Its settings: docs/monitoring.md.
-    #[schema(value_type = Object)]
-    settings: Settings,
-    /// A webhook's signing key, or a mail server's password. A channel that is replaced and whose `secret` is missing has none.
-    secret: Option<String>,
-}
 
 /// Channels, by name.
 #[utoipa::path(get, path = "/api/v1/channels", tag = "channels", responses(
@@ -81,13 +42,14 @@ pub(crate) async fn put(
     Named(name): Named<String>,
     JsonBody(asked): JsonBody<NewChannel>,
 ) -> Answer<Json<ChannelView>> {
-    check(&name, &asked)?;
+    let settings = settings_of(&asked)?;
+    check(&name, &settings, asked.secret.as_deref())?;
     let before = match state.catalog.channel(&name).await {
         Ok(before) => Some(view(before)),
         Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let settings = serde_json::to_value(&asked.settings);
+    let settings = serde_json::to_value(&settings);
     let settings: Value = settings.map_err(|error| Failure::malformed(format!("{error}.")))?;
     let channel = ChannelRecord {
         name: name.clone(),
@@ -142,7 +104,22 @@ pub(crate) async fn test(
     Ok(tested.map(|()| StatusCode::NO_CONTENT)?)
 }
 
-fn check(name: &str, asked: &NewChannel) -> Answer<()> {
+/// The settings, or which part of them is wrong.
+fn settings_of(asked: &NewChannel) -> Answer<Settings> {
+    serde_path_to_error::deserialize(&asked.settings).map_err(|error| {
+        let error = FieldError {
+            field: format!("settings.{}", error.path()),
+            wrong: error.inner().to_string(),
+        };
+        let what = format!(
+            "The body cannot be read: `{}`: {}.",
+            error.field, error.wrong
+        );
+        Failure::malformed(what).with_errors(vec![error])
+    })
+}
+
+fn check(name: &str, settings: &Settings, secret: Option<&str>) -> Answer<()> {
     let mut errors = Vec::new();
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(good) {
@@ -151,14 +128,13 @@ fn check(name: &str, asked: &NewChannel) -> Answer<()> {
             wrong: "a name is 1 to 60 letters, digits, `-`, `_` and `.`".to_owned(),
         });
     }
-    let secret = asked.secret.as_ref();
     if secret.is_some_and(|secret| secret.is_empty() || secret.len() > LONGEST_SECRET) {
         errors.push(FieldError {
             field: "secret".to_owned(),
             wrong: "a secret is 1 to 1000 characters".to_owned(),
         });
     }
-    let defects = asked.settings.defects(secret.is_some()).into_iter();
+    let defects = settings.defects(secret.is_some()).into_iter();
     errors.extend(defects.map(|defect| FieldError {
         field: format!("settings.{}", defect.field),
         wrong: defect.wrong,
@@ -174,7 +150,7 @@ fn view(channel: ChannelRecord) -> ChannelView {
     let settings: Option<Settings> = serde_json::from_value(channel.settings).ok();
     ChannelView {
         name: channel.name,
-        settings: settings.map(|settings| settings.shown()),
+        settings: settings.and_then(|settings| serde_json::to_value(settings.shown()).ok()),
         has_secret: channel.secret.is_some(),
         created_at: channel.created_at,
         last_sent_at: channel.last_sent_at,

@@ -3,64 +3,15 @@
 use std::str::FromStr;
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{DatasourceQuery, DatasourceView, Paged};
 use tresor_catalog::{DatasourceFilter, DatasourceKey, DatasourceRecord, Page};
-use tresor_model::{HostId, VmId};
-use tresor_problem::Problem;
-use utoipa::{IntoParams, ToSchema};
 
-use super::problems::ProblemView;
 use crate::{
     ApiState,
     body::Asked,
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A VM that was found on a host.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DatasourceView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    vm: VmId,
-    /// Its host; `null`: the machine that the service runs on.
-    #[schema(value_type = Option<String>, format = Uuid)]
-    host: Option<HostId>,
-    /// Its name there.
-    name: String,
-    /// What it does there: `running`, `stopped`, ….
-    state: String,
-    /// Why it cannot be looked at.
-    #[schema(value_type = Option<ProblemView>)]
-    problem: Option<Problem>,
-    /// When it was seen first.
-    first_seen: Timestamp,
-    /// When it was seen last.
-    last_seen: Timestamp,
-    /// Since when it is not there any more.
-    gone_since: Option<Timestamp>,
-    /// Whether it is a protected item.
-    protected: bool,
-}
-
-/// Which datasources.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DatasourceQuery {
-    /// Only those on this host; `local`: on the machine that the service runs on.
-    host: Option<String>,
-    /// Only those that are protected, or are not.
-    protected: Option<bool>,
-    /// Only those that are gone, or are not.
-    gone: Option<bool>,
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 struct Key(DatasourceKey);
 

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{self as types, ItemQuery, ItemView, JobView, Paged, Protect};
 use tresor_catalog::{ItemFilter, ItemRecord, ItemState, Page};
 use tresor_identity::{Action, may};
 use tresor_jobs::{JobFilter, JobLog as _};
@@ -13,11 +13,10 @@ use tresor_workflows::{
     backup::{self, BackupCause},
     expire,
 };
-use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    jobs::JobView,
     queued::{enqueue, lane},
+    registering,
 };
 use crate::{
     ApiState, Principal,
@@ -25,76 +24,9 @@ use crate::{
     failure::{Answer, Failure, FailureBody},
     gate::Who,
     outlooks::Seen,
-    page::{Bounds, Paged},
+    page::Bounds,
     trail,
 };
-
-/// A protected item.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct ItemView {
-    /// Its VM.
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) vm: VmId,
-    /// The VM's name.
-    pub(crate) name: String,
-    /// The VM's host; `null`: the machine that the service runs on.
-    #[schema(value_type = Option<String>, format = Uuid)]
-    pub(crate) host: Option<HostId>,
-    /// Name of the vault its recovery points go to.
-    pub(crate) vault: String,
-    /// Name of its policy.
-    pub(crate) policy: String,
-    /// `protected`; `stopped-kept`: no backups are made, and the recovery points stay; `stopped-deleted`: no
-    /// backups are made, and the recovery points go.
-    #[schema(value_type = String)]
-    pub(crate) state: ItemState,
-    /// Since when it is in this state.
-    pub(crate) since: Timestamp,
-    /// How it stands: `fresh`, `waiting` (for its first recovery point), `late`, `vanished` (its VM is not
-    /// found any more), `stopped`; `null`: its policy cannot be asked on this machine.
-    pub(crate) standing: Option<&'static str>,
-    /// Since when it is late.
-    pub(crate) late_since: Option<Timestamp>,
-    /// Since when its VM is not found any more where it is registered.
-    pub(crate) gone_since: Option<Timestamp>,
-    /// When its last scheduled backup started.
-    pub(crate) last_started_at: Option<Timestamp>,
-    /// The moment whose data its last recovery point has.
-    pub(crate) last_point_at: Option<Timestamp>,
-    /// When its next backup is to start. It may have to wait for others then.
-    pub(crate) next_start_at: Option<Timestamp>,
-    /// The longest gap between recovery points that its policy promises, in seconds.
-    pub(crate) longest_gap_s: Option<i64>,
-}
-
-/// Which items.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ItemQuery {
-    /// Only those on this host; `local`: on the machine that the service runs on.
-    host: Option<String>,
-    /// Only those whose recovery points go to this vault, by name.
-    vault: Option<String>,
-    /// Only those with this policy, by name.
-    policy: Option<String>,
-    /// Only those in this state: `protected`, `stopped-kept` or `stopped-deleted`.
-    #[param(value_type = Option<String>)]
-    state: Option<ItemState>,
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-/// By what to protect.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Protect {
-    /// Name of a policy.
-    policy: String,
-}
 
 /// Protected items, by VM.
 #[utoipa::path(get, path = "/api/v1/items", tag = "items", params(ItemQuery), responses(
@@ -138,8 +70,8 @@ pub(crate) async fn show(
     Ok(Json(one(&state, vm).await?))
 }
 
-/// Protects a VM that is registered by a policy, or gives a protected one another policy (which needs
-/// `items.change`). Protection that was stopped goes on.
+/// Protects a VM by a policy, or gives a protected one another policy (which needs `items.change`). One that
+/// was found is registered with it. Protection that was stopped goes on.
 #[utoipa::path(put, path = "/api/v1/items/{vm}", tag = "items", params(("vm" = String, Path, description = "The VM's id.", format = Uuid)), request_body = Protect, responses(
     (status = 200, description = "The protected item as it is now.", body = ItemView),
     (status = "4XX", description = "The problem.", body = FailureBody),
@@ -165,6 +97,7 @@ pub(crate) async fn protect(
     if !may(who.role, action) {
         return Err(action.denied(who.role).into());
     }
+    registering::register(&state, vm, &asked).await?;
     let now = Timestamp::now();
     state.catalog.protect(vm, &asked.policy, now).await?;
     changed(&state, &who, action, vm, before).await
@@ -298,11 +231,11 @@ pub(crate) fn view(item: &ItemRecord, seen: &Seen, now: Timestamp) -> ItemView {
     let standing = outlook.map(|outlook| Standing::of(item, outlook, now));
     let (standing, late_since) = match standing {
         None => (None, None),
-        Some(Standing::Fresh) => (Some("fresh"), None),
-        Some(Standing::Waiting) => (Some("waiting"), None),
-        Some(Standing::Late { since }) => (Some("late"), Some(since)),
-        Some(Standing::Vanished { .. }) => (Some("vanished"), None),
-        Some(Standing::Stopped) => (Some("stopped"), None),
+        Some(Standing::Fresh) => (Some(types::Standing::Fresh), None),
+        Some(Standing::Waiting) => (Some(types::Standing::Waiting), None),
+        Some(Standing::Late { since }) => (Some(types::Standing::Late), Some(since)),
+        Some(Standing::Vanished { .. }) => (Some(types::Standing::Vanished), None),
+        Some(Standing::Stopped) => (Some(types::Standing::Stopped), None),
     };
     ItemView {
         vm: item.vm,

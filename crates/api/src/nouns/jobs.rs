@@ -1,84 +1,33 @@
 //! Jobs.
 
 use axum::{Json, extract::State, http::StatusCode};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{JobDetail, JobQuery, JobView, Paged, ProgressView};
 use tresor_identity::Action;
 use tresor_jobs::{JobFilter, JobHeader, JobLog as _, Progress};
-use tresor_model::{JobId, JobKind, JobState};
-use utoipa::{IntoParams, ToSchema};
+use tresor_model::JobId;
 
-use super::job_detail::JobDetail;
+use super::job_detail;
 use crate::{
     ApiState,
     body::{Asked, Named},
     failure::{Answer, FailureBody},
     gate::Who,
-    page::{Bounds, Paged},
+    page::Bounds,
     trail,
 };
 
-/// A job.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct JobView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) id: JobId,
-    /// What it does: `backup`, `restore`, `verify`, `copy`, `repair`, `check`, `expire`, `collect`, `catalog`.
-    #[schema(value_type = String)]
-    pub(crate) kind: JobKind,
-    /// What it is about: the VM's or the vault's name; of a copy, `FROM to TO`.
-    pub(crate) subject: String,
-    /// `queued`, `in_progress`, `completed`, `completed_with_warnings`, `failed`, `cancelling`, `cancelled`.
-    #[schema(value_type = String)]
-    pub(crate) state: JobState,
-    /// Where it waits or has waited: a host's id, or `local`; `null`: it never waited.
-    pub(crate) lane: Option<String>,
-    /// When it was asked for.
-    pub(crate) created_at: Timestamp,
-    /// Whether somebody asked for its end.
-    pub(crate) cancel_requested: bool,
-    /// How far its running sub-task is.
-    pub(crate) progress: Option<ProgressView>,
-}
-
-/// How far a sub-task is.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct ProgressView {
-    /// Place of the sub-task in the job's table, from 0.
-    sub_task: usize,
-    /// Bytes done.
-    done_bytes: u64,
-    /// Bytes to do, where that is known.
-    total_bytes: Option<u64>,
-    /// What is being done, in a few words.
-    message: String,
-}
-
-impl JobView {
-    pub(crate) fn of(header: JobHeader) -> Self {
-        let ended = header.state.is_final();
-        Self {
-            id: header.job.id,
-            kind: header.job.kind,
-            subject: header.job.subject,
-            state: header.state,
-            lane: header.lane,
-            created_at: header.job.created_at,
-            cancel_requested: header.cancel_requested,
-            progress: header.progress.filter(|_| !ended).map(progress),
-        }
-    }
-}
-
-impl ProgressView {
-    /// For people.
-    pub(crate) fn text(&self) -> String {
-        let percent = self.total_bytes.filter(|total| *total > 0).map(|total| {
-            let done = u128::from(self.done_bytes.min(total)) * 100;
-            format!("{} % ", done / u128::from(total))
-        });
-        format!("{}{}", percent.unwrap_or_default(), self.message)
+/// A job as it is shown.
+pub(crate) fn view(header: JobHeader) -> JobView {
+    let ended = header.state.is_final();
+    JobView {
+        id: header.job.id,
+        kind: header.job.kind,
+        subject: header.job.subject,
+        state: header.state,
+        lane: header.lane,
+        created_at: header.job.created_at,
+        cancel_requested: header.cancel_requested,
+        progress: header.progress.filter(|_| !ended).map(progress),
     }
 }
 
@@ -89,32 +38,6 @@ fn progress(progress: Progress) -> ProgressView {
         total_bytes: progress.total,
         message: progress.message,
     }
-}
-
-/// Which jobs.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct JobQuery {
-    /// Only those that do this: `backup`, `restore`, `verify`, `copy`, `repair` or `check`.
-    #[param(value_type = Option<String>)]
-    kind: Option<JobKind>,
-    /// Only those in this state.
-    #[param(value_type = Option<String>)]
-    state: Option<JobState>,
-    /// Only those about this VM or vault, by name.
-    subject: Option<String>,
-    /// Only those that wait or have waited there: a host's id, or `local`.
-    lane: Option<String>,
-    /// Only those that have not ended.
-    #[serde(default)]
-    #[param(required = false)]
-    unfinished: bool,
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
 }
 
 /// Jobs, newest first.
@@ -137,7 +60,7 @@ pub(crate) async fn list(
         limit: Some(bounds.read()),
     };
     let jobs = state.catalog.list(&filter).await?;
-    Ok(bounds.page(jobs, |header| header.job.id.to_string(), JobView::of))
+    Ok(bounds.page(jobs, |header| header.job.id.to_string(), view))
 }
 
 /// One job, with its sub-tasks and what went wrong.
@@ -150,7 +73,7 @@ pub(crate) async fn show(
     Named(id): Named<JobId>,
 ) -> Answer<Json<JobDetail>> {
     let story = state.catalog.load(id).await?;
-    Ok(Json(JobDetail::of(story)?))
+    Ok(Json(job_detail::of(story)?))
 }
 
 /// Asks for a job's end. It is unwound; the answer does not wait for that. One that has ended stays as it is.
@@ -163,9 +86,9 @@ pub(crate) async fn cancel(
     Who(who): Who,
     Named(id): Named<JobId>,
 ) -> Answer<(StatusCode, Json<JobView>)> {
-    let before = JobView::of(state.catalog.load(id).await?.header);
+    let before = view(state.catalog.load(id).await?.header);
     state.catalog.request_cancel(id).await?;
-    let after = JobView::of(state.catalog.load(id).await?.header);
+    let after = view(state.catalog.load(id).await?.header);
     let (object, views) = (format!("job:{id}"), (Some(before), Some(&after)));
     trail::note(&state, &who, Action::JobCancel, object, views).await?;
     Ok((StatusCode::ACCEPTED, Json(after)))

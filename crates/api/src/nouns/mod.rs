@@ -12,6 +12,7 @@ pub(crate) mod points;
 pub(crate) mod policies;
 pub(crate) mod problems;
 pub(crate) mod queued;
+mod registering;
 pub(crate) mod restores;
 pub(crate) mod status;
 pub(crate) mod tokens;

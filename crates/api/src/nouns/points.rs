@@ -4,64 +4,15 @@ use std::str::FromStr;
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{Paged, PointQuery, PointView};
 use tresor_catalog::{Page, PointFilter, PointKey, PointRecord};
-use tresor_model::{Consistency, CopiedFrom, PointId, VaultId, VmId};
-use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiState,
     body::Asked,
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A recovery point.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PointView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) id: PointId,
-    /// Its vault.
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) vault: VaultId,
-    /// The VM's id.
-    #[schema(value_type = String, format = Uuid)]
-    vm: VmId,
-    /// The VM's name when it was made.
-    pub(crate) vm_name: String,
-    /// The moment whose data it has.
-    pub(crate) taken_at: Timestamp,
-    /// When it was complete.
-    committed_at: Timestamp,
-    /// How consistent it is: `crash`, `file-system` or `application`.
-    #[schema(value_type = String)]
-    pub(crate) consistency: Consistency,
-    /// The disks' sizes, in bytes.
-    pub(crate) size_bytes: u64,
-    /// What was written to the vault for it, in bytes.
-    pub(crate) stored_bytes: u64,
-    /// The backup that it is a copy of.
-    #[schema(value_type = Option<Object>)]
-    copied_from: Option<CopiedFrom>,
-}
-
-/// Which points.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PointQuery {
-    /// Only those of this VM, by id.
-    #[param(value_type = Option<String>, format = Uuid)]
-    vm: Option<VmId>,
-    /// Only those in this vault, by name.
-    vault: Option<String>,
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 struct Key(PointKey);
 

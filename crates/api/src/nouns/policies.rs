@@ -7,39 +7,21 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
-use serde::Serialize;
+use tresor_api_types::{PageQuery, Paged, PolicyView};
 use tresor_catalog::{CatalogErrorKind, Page, PolicyRecord};
 use tresor_identity::Action;
 use tresor_policy::Policy;
 use tresor_problem::Kind;
 use tresor_service::Outlook;
-use utoipa::ToSchema;
 
-use super::vaults::PageQuery;
 use crate::{
     ApiState, body,
     body::{Asked, Named},
     failure::{Answer, Failure, FailureBody, FieldError},
     gate::Who,
-    page::{Bounds, Paged},
+    page::Bounds,
     trail,
 };
-
-/// A policy.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PolicyView {
-    /// Rises by one with each change; its ETag.
-    revision: u64,
-    /// When it was made.
-    created_at: Timestamp,
-    /// When it was changed last.
-    updated_at: Timestamp,
-    /// The longest gap between recovery points that it promises, in seconds.
-    longest_gap_s: Option<i64>,
-    /// The document: `docs/policies.md` is its manual.
-    #[schema(value_type = Object)]
-    policy: Policy,
-}
 
 /// Policies, by name.
 #[utoipa::path(get, path = "/api/v1/policies", tag = "policies", params(PageQuery), responses(

@@ -1,71 +1,14 @@
 //! The catalog of problems.
 
 use axum::Json;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use tresor_problem::{Entry, ExitClass, Fault, Kind, Problem, Retry};
-use utoipa::ToSchema;
+use tresor_api_types::{PageQuery, Paged, ProblemEntry};
+use tresor_problem::{Entry, Kind, Problem};
 
-use super::vaults::PageQuery;
 use crate::{
     body::{Asked, Named},
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A problem that happened. This is how [`Problem`] is described; a test holds the two together.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-#[allow(
-    dead_code,
-    reason = "a description: what is sent is the problem itself"
-)]
-pub(crate) struct ProblemView {
-    /// Stable name: `/api/v1/problems/{code}` has what is known of it.
-    code: String,
-    /// One line.
-    title: String,
-    /// Why it happened.
-    cause: String,
-    /// What to do, in order.
-    remedy: Vec<String>,
-    /// Whether the same again can succeed: `helps`, `after_remedy` or `never`.
-    #[schema(value_type = String)]
-    retry: Retry,
-    /// Who can mend it: `usage`, `guest`, `host`, `storage` or `tresor`.
-    #[schema(value_type = String)]
-    fault: Fault,
-    /// The class of the exit code that the command line has for it.
-    #[schema(value_type = String)]
-    exit: ExitClass,
-    /// The details, by name.
-    fields: BTreeMap<String, String>,
-    /// Internal errors, for the operator: only in what jobs recorded.
-    #[schema(required = false)]
-    detail: Vec<String>,
-}
-
-/// What is known of a problem.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ProblemEntry {
-    /// Stable name.
-    code: &'static str,
-    /// One line.
-    title: &'static str,
-    /// Why it happens, with `{field}` in place of details.
-    cause: &'static str,
-    /// What to do, in order.
-    remedy: &'static [&'static str],
-    /// Whether the same again can succeed: `helps`, `after_remedy` or `never`.
-    #[schema(value_type = String)]
-    retry: Retry,
-    /// Who can mend it: `usage`, `guest`, `host`, `storage` or `tresor`.
-    #[schema(value_type = String)]
-    fault: Fault,
-    /// The class of the exit code that the command line has for it.
-    #[schema(value_type = String)]
-    exit: ExitClass,
-}
 
 /// Every problem that there can be, by code.
 #[utoipa::path(get, path = "/api/v1/problems", tag = "problems", params(PageQuery), responses(
@@ -99,10 +42,10 @@ pub(crate) async fn show(Named(code): Named<String>) -> Answer<Json<ProblemEntry
 
 fn view(entry: &Entry) -> ProblemEntry {
     ProblemEntry {
-        code: entry.code,
-        title: entry.title,
-        cause: entry.cause,
-        remedy: entry.remedy,
+        code: entry.code.to_owned(),
+        title: entry.title.to_owned(),
+        cause: entry.cause.to_owned(),
+        remedy: entry.remedy.iter().map(ToString::to_string).collect(),
         retry: entry.retry,
         fault: entry.fault,
         exit: entry.exit,
@@ -117,6 +60,7 @@ pub(crate) fn without_detail(mut problem: Problem) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use tresor_api_types::ProblemView;
     use utoipa::PartialSchema as _;
 
     use super::*;

@@ -10,7 +10,7 @@ use tresor_jobs::{JobLog as _, JobQueue as _, NewJob, Ticket};
 use tresor_model::HostId;
 use tresor_service::LOCAL_LANE;
 
-use super::jobs::JobView;
+use super::jobs;
 use crate::{ApiState, Principal, failure::Answer, trail};
 
 /// Records a job that waits, notes who asked for it, and answers where to ask for it.
@@ -27,7 +27,7 @@ pub(crate) async fn enqueue(
     };
     state.catalog.enqueue(&job, &ticket).await?;
     let job = job.id;
-    let view = JobView::of(state.catalog.load(job).await?.header);
+    let view = jobs::view(state.catalog.load(job).await?.header);
     let changed = (trail::NOTHING, Some(&view));
     trail::note(state, who, action, object, changed).await?;
     let headers = [(header::LOCATION, format!("/api/v1/jobs/{job}"))];

@@ -4,17 +4,13 @@ use std::path::PathBuf;
 
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
-use serde::Deserialize;
+use tresor_api_types::{JobView, Restore};
 use tresor_identity::{Action, may};
-use tresor_model::{HostId, JobId, PointId, StreamName, VaultId};
+use tresor_model::{JobId, PointId, VaultId};
 use tresor_problem::Kind;
 use tresor_workflows::restore::{self, RestoreFormat, RestoreOrder};
-use utoipa::ToSchema;
 
-use super::{
-    jobs::JobView,
-    queued::{enqueue, lane},
-};
+use super::queued::{enqueue, lane};
 use crate::{
     ApiState,
     body::{JsonBody, Named},
@@ -24,28 +20,6 @@ use crate::{
 
 /// The longest path.
 const LONGEST: usize = 4096;
-
-/// Where a recovery point is to be restored to, and what of it.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Restore {
-    /// The directory for the images and the machine definition, below one that the host's administrator
-    /// allowed (`--restore-dir`); a relative one is below the first of them. Default: the point's id.
-    to: Option<String>,
-    /// The host; missing: the machine that the service runs on.
-    #[schema(value_type = Option<String>, format = Uuid)]
-    host: Option<HostId>,
-    /// Name of the vault, where several have the recovery point.
-    vault: Option<String>,
-    /// Only these disks; missing: all, and what the machine has besides.
-    #[schema(value_type = Vec<String>)]
-    disks: Vec<StreamName>,
-    /// Format of the images: `raw` or `qcow2`; missing: as each was.
-    format: Option<String>,
-    /// Whether images that are there may be replaced (which needs `points.restore-over`); never one that
-    /// is in use.
-    overwrite: bool,
-}
 
 /// Restores a recovery point into a directory of a host.
 #[utoipa::path(post, path = "/api/v1/points/{point}/restore", tag = "points", params(("point" = String, Path, description = "The recovery point's id.", format = Uuid)), request_body = Restore, responses(

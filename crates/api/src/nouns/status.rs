@@ -2,11 +2,11 @@
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use serde::Serialize;
-use tresor_catalog::{AlertFilter, ItemFilter, Page};
+use tresor_api_types::{ItemCounts, Standing, StatusView};
+use tresor_catalog::{AlertFilter, CatalogErrorKind, ItemFilter, Page};
 use tresor_jobs::{JobFilter, JobLog as _};
 use tresor_model::JobState;
-use utoipa::ToSchema;
+use tresor_service::SCHEDULER_LEASE;
 
 use super::items;
 use crate::{
@@ -18,36 +18,6 @@ use crate::{
 const MOST_ALERTS: u32 = 1000;
 /// More jobs are not counted.
 const MOST_JOBS: u32 = 10_000;
-
-/// How everything stands.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(crate) struct StatusView {
-    /// The program's version.
-    version: &'static str,
-    /// Protected items by how they stand.
-    items: ItemCounts,
-    /// Jobs that wait; 10,000: or more.
-    jobs_queued: usize,
-    /// Jobs that run.
-    jobs_running: usize,
-    /// Alerts that are open; 1,000: or more.
-    alerts_open: usize,
-}
-
-/// Numbers of protected items.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(crate) struct ItemCounts {
-    /// Their last recovery point is as young as their policy promises.
-    fresh: u64,
-    /// They wait for their first.
-    waiting: u64,
-    /// Their next one should be there.
-    late: u64,
-    /// No backups are made.
-    stopped: u64,
-    /// Their policy cannot be asked on this machine.
-    unknown: u64,
-}
 
 /// How everything stands.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses(
@@ -74,12 +44,22 @@ pub(crate) async fn show(State(state): State<ApiState>) -> Answer<Json<StatusVie
         .alerts(&open, &Page::first(MOST_ALERTS))
         .await?;
     Ok(Json(StatusView {
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        scheduled_until: scheduled_until(&state).await?,
+        zone: state.options.zone.iana_name().map(str::to_owned),
         items: count(&state).await?,
         jobs_queued: queued,
         jobs_running: jobs.len() - queued,
         alerts_open: alerts.len(),
     }))
+}
+
+async fn scheduled_until(state: &ApiState) -> Answer<Option<Timestamp>> {
+    match state.catalog.lease(SCHEDULER_LEASE).await {
+        Ok(lease) => Ok(Some(lease.until)),
+        Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn count(state: &ApiState) -> Answer<ItemCounts> {
@@ -99,10 +79,10 @@ async fn count(state: &ApiState) -> Answer<ItemCounts> {
         let now = Timestamp::now();
         for record in &records {
             let count = match items::view(record, &seen, now).standing {
-                Some("fresh") => &mut counts.fresh,
-                Some("waiting") => &mut counts.waiting,
-                Some("late") => &mut counts.late,
-                Some("stopped") => &mut counts.stopped,
+                Some(Standing::Fresh) => &mut counts.fresh,
+                Some(Standing::Waiting) => &mut counts.waiting,
+                Some(Standing::Late) => &mut counts.late,
+                Some(Standing::Stopped) => &mut counts.stopped,
                 _ => &mut counts.unknown,
             };
             *count += 1;

@@ -2,67 +2,22 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tresor_catalog::{Page, SecretHash, TokenRecord, TokenRole};
+use tresor_api_types::{MadeToken, NewToken, PageQuery, Paged, TokenView};
+use tresor_catalog::{Page, SecretHash, TokenRecord};
 use tresor_identity::{Action, ApiToken};
 use tresor_model::TokenId;
 use tresor_problem::Kind;
-use utoipa::ToSchema;
 
-use super::vaults::PageQuery;
 use crate::{
     ApiState,
     body::{Asked, JsonBody, Named},
     failure::{Answer, Failure, FailureBody, FieldError},
     gate::Who,
-    page::{Bounds, Paged},
+    page::Bounds,
     trail,
 };
 
 const LONGEST_NAME: usize = 100;
-
-/// A token, without its secret.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct TokenView {
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    id: TokenId,
-    /// What its owner calls it.
-    name: String,
-    /// `admin`, `operator` or `reader`.
-    #[schema(value_type = String)]
-    role: TokenRole,
-    /// When it was made.
-    created_at: Timestamp,
-    /// Its end.
-    expires_at: Option<Timestamp>,
-    /// When it was used last, roughly.
-    last_used_at: Option<Timestamp>,
-    /// When it was revoked.
-    revoked_at: Option<Timestamp>,
-}
-
-/// A token that was made.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct MadeToken {
-    /// The token, for `Authorization: Bearer …`. It is shown this once.
-    secret: String,
-    /// What is known of it.
-    token: TokenView,
-}
-
-/// A token to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewToken {
-    /// What to call it: 1 to 100 characters.
-    name: String,
-    /// `admin`, `operator` or `reader`.
-    #[schema(value_type = String)]
-    role: TokenRole,
-    /// Its end. Default: none.
-    expires_at: Option<Timestamp>,
-}
 
 /// Tokens, oldest first, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(PageQuery), responses(

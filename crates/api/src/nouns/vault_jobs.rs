@@ -5,76 +5,26 @@ use std::num::NonZeroU64;
 
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
-use serde::Deserialize;
+use tresor_api_types::{Copy, JobView, Verify};
 use tresor_identity::Action;
 use tresor_jobs::NewJob;
-use tresor_model::{JobId, PointId, VaultId, VmId};
+use tresor_model::{JobId, VaultId};
 use tresor_problem::Kind;
 use tresor_service::retention_of;
 use tresor_workflows::{
     collect,
-    copy::{self, CopyOrder, CopyReadBack},
+    copy::{self, CopyOrder},
     expire,
     verify::{VerifyOrder, VerifyWhat},
 };
-use utoipa::ToSchema;
 
-use super::{
-    jobs::JobView,
-    queued::{enqueue, lane},
-};
+use super::queued::{enqueue, lane};
 use crate::{
     ApiState, Principal,
     body::{JsonBody, Named},
     failure::{Answer, Failure, FailureBody, FieldError},
     gate::Who,
 };
-
-/// What of a vault is to be read back: one of these; none: all recovery points.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Verify {
-    /// The recovery points of this VM, by id.
-    #[schema(value_type = Option<String>, format = Uuid)]
-    vm: Option<VmId>,
-    /// This recovery point.
-    #[schema(value_type = Option<String>, format = Uuid)]
-    point: Option<PointId>,
-    /// What came since the last verification.
-    since_last: bool,
-    /// A share of the vault's bytes, what waits longest: `2.5%`.
-    share: Option<String>,
-}
-
-/// What is to be copied, and where to.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Copy {
-    /// Name of the vault to copy to.
-    to: String,
-    /// Only recovery points of VMs of these names, and those in `points`; both missing: all.
-    #[serde(default)]
-    vms: Vec<String>,
-    /// Only these recovery points, and those of `vms`.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    points: Vec<PointId>,
-    /// Of each VM, only so many of the newest.
-    newest: Option<u32>,
-    /// Also recovery points that are older than the newest one that was copied.
-    #[serde(default)]
-    older: bool,
-    /// How much is read back from the other vault: `none`, `sample` (the default), `all`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    read_back: CopyReadBack,
-    /// Most MiB per second that are read.
-    #[schema(minimum = 1)]
-    read_mib_s: Option<u32>,
-    /// Most MiB per second that are stored.
-    #[schema(minimum = 1)]
-    upload_mib_s: Option<u32>,
-}
 
 /// Reads recovery points or a part of the vault back, and checks them.
 #[utoipa::path(post, path = "/api/v1/vaults/{vault}/verify", tag = "vaults", params(("vault" = String, Path, description = "The vault's name.")), request_body = Verify, responses(

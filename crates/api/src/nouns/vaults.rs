@@ -1,44 +1,15 @@
 //! Vaults.
 
 use axum::{Json, extract::State};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use tresor_api_types::{PageQuery, Paged, VaultView};
 use tresor_catalog::VaultRecord;
-use tresor_model::VaultId;
-use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiState,
     body::Asked,
     failure::{Answer, FailureBody},
-    page::{Bounds, Paged},
+    page::Bounds,
 };
-
-/// A vault.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct VaultView {
-    /// What it is called here.
-    name: String,
-    /// Its id.
-    #[schema(value_type = String, format = Uuid)]
-    id: VaultId,
-    /// Where it is.
-    location: String,
-    /// When it was made known here.
-    created_at: Timestamp,
-}
-
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery {
-    /// At most so many, 1 to 500. Default: 100.
-    #[param(minimum = 1, maximum = 500)]
-    pub(crate) limit: Option<u32>,
-    /// `next` of the page before.
-    pub(crate) cursor: Option<String>,
-}
 
 /// Vaults, by name.
 #[utoipa::path(get, path = "/api/v1/vaults", tag = "vaults", params(PageQuery), responses(

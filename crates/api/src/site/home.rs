@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
+use tresor_api_types::{ItemView, JobView, PointView, Standing};
 use tresor_catalog::{ItemFilter, Page, PointFilter};
 use tresor_jobs::{JobFilter, JobLog as _};
 use tresor_model::JobKind;
@@ -16,11 +17,7 @@ use super::{
 use crate::{
     ApiState,
     failure::Answer,
-    nouns::{
-        items::{self, ItemView},
-        jobs::JobView,
-        points::{self, PointView},
-    },
+    nouns::{items, jobs, points},
 };
 
 /// So much of each is shown; the API has all.
@@ -49,8 +46,8 @@ async fn content(state: &ApiState) -> Answer<Markup> {
         limit: Some(LOOKED_AT),
         ..JobFilter::default()
     };
-    let jobs = state.catalog.list(&filter).await?;
-    let jobs: Vec<JobView> = jobs.into_iter().map(JobView::of).collect();
+    let headers = state.catalog.list(&filter).await?;
+    let jobs: Vec<JobView> = headers.into_iter().map(jobs::view).collect();
     let (filter, page) = (PointFilter::default(), Page::first(POINTS));
     let points = state.catalog.points_page(&filter, &page).await?;
     let points: Vec<PointView> = points.into_iter().map(points::view).collect();
@@ -87,7 +84,7 @@ fn item_table(items: &[ItemView], last: &HashMap<&str, &JobView>) -> Markup {
                     @for item in items {
                         tr {
                             th scope="row" { (item.name) }
-                            td { (mark(item.standing.unwrap_or("unknown"))) }
+                            td { (mark(item.standing.map_or("unknown", Standing::word))) }
                             td {
                                 @match last.get(item.name.as_str()) {
                                     Some(job) => { (job_link(job)) }

@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use maud::{Markup, html};
+use tresor_api_types::JobDetail;
 use tresor_jobs::JobLog as _;
 use tresor_model::JobId;
 
@@ -14,7 +15,7 @@ use crate::{
     ApiState,
     body::Named,
     failure::{Answer, Failure},
-    nouns::job_detail::JobDetail,
+    nouns::job_detail,
 };
 
 pub(super) async fn show(
@@ -33,7 +34,7 @@ pub(super) async fn show(
 }
 
 async fn load(state: &ApiState, id: JobId) -> Answer<JobDetail> {
-    JobDetail::of(state.catalog.load(id).await?)
+    job_detail::of(state.catalog.load(id).await?)
 }
 
 fn content(detail: &JobDetail) -> Markup {

@@ -11,7 +11,7 @@ use rustls::{
 
 use super::{
     Alpn, provider,
-    verify::{LinkVerifier, PinVerifier, Pinned},
+    verify::{LinkVerifier, LookVerifier, PinVerifier, Pinned, Shown},
 };
 use crate::{
     Clock, Error, Fingerprint, HostIdentity, Result, ServerCertificates, Trust, clock::TlsClock,
@@ -110,6 +110,19 @@ pub fn api_client_config(trust: &ApiTrust, clock: Arc<dyn Clock>) -> Result<Clie
         builder.with_no_client_auth(),
         &[Alpn::Http2, Alpn::Http1],
     ))
+}
+
+/// The side of somebody who wants to know whose fingerprint a server shows, and trusts nobody yet: the
+/// handshake fails in any case, before anything is sent, and what was shown can be asked for then.
+///
+/// # Errors
+/// [`crate::ErrorKind::Crypto`].
+pub fn look_config(clock: Arc<dyn Clock>) -> Result<(ClientConfig, Shown)> {
+    let shown = Shown::default();
+    let verifier = LookVerifier::new(shown.clone(), provider());
+    let builder = verified_by(Arc::new(verifier), clock)?;
+    let config = finish(builder.with_no_client_auth(), &[Alpn::Http2, Alpn::Http1]);
+    Ok((config, shown))
 }
 
 type Builder = ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;

@@ -16,8 +16,11 @@ use rustls::{
 
 use crate::{HostPeer, Peer};
 
-pub use configs::{ApiTrust, api_client_config, client_config, enrol_config, server_config};
+pub use configs::{
+    ApiTrust, api_client_config, client_config, enrol_config, look_config, server_config,
+};
 pub use failure::{HandshakeError, HandshakeErrorKind};
+pub use verify::Shown;
 
 /// What is spoken on a connection, by its id in the handshake (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Both verifiers leave chains, times, purposes and signatures to rustls (webpki). What they add is
 //! which authority counts, and that the certificate is the service's own.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, RootCertStore,
@@ -91,6 +91,40 @@ impl PinVerifier {
             Pinned::Service => chain.is_service(),
             Pinned::Named => verify_server_name(&ParsedCertificate::try_from(chain.own)?, name),
         }
+    }
+}
+
+/// What a server has shown to somebody who only looked.
+#[derive(Debug, Clone, Default)]
+pub struct Shown(Arc<OnceLock<Fingerprint>>);
+
+impl Shown {
+    /// Of its authority, or where it shows none, of its own key; `None`: it has shown nothing yet.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.0.get().copied()
+    }
+}
+
+/// Nobody is trusted: what is shown is remembered.
+#[derive(Debug)]
+pub(super) struct LookVerifier {
+    shown: Shown,
+    provider: Arc<CryptoProvider>,
+}
+
+impl LookVerifier {
+    pub(super) fn new(shown: Shown, provider: Arc<CryptoProvider>) -> Self {
+        Self { shown, provider }
+    }
+
+    fn verify(&self, chain: &Chain<'_>) -> Result<(), TlsError> {
+        let above = chain.above.iter().filter_map(|above| Facts::read(above));
+        let authority = above.rev().find(|facts| facts.is_authority);
+        let facts = authority.or_else(|| Facts::read(chain.own));
+        let facts = facts.ok_or_else(bad_encoding)?;
+        self.shown.0.get_or_init(|| facts.fingerprint);
+        Err(Distrust::Fingerprint.into_tls())
     }
 }
 
@@ -183,4 +217,5 @@ macro_rules! server_cert_verifier {
 }
 
 server_cert_verifier!(LinkVerifier, |this, chain, _name| this.verify(&chain));
+server_cert_verifier!(LookVerifier, |this, chain, _name| this.verify(&chain));
 server_cert_verifier!(PinVerifier, |this, chain, name| this.verify(&chain, name));

@@ -50,6 +50,11 @@ pub(crate) struct BackupArgs {
     /// around QEMU leave no other sign
     #[arg(long, value_name = "FRACTION", default_value_t)]
     pub(crate) reread: RereadFraction,
+
+    /// Let `tresor serve` do it as its policy says, and do not wait for the end (over a server: unless
+    /// --no-wait)
+    #[arg(long)]
+    pub(crate) queue: bool,
 }
 
 /// The lowest consistency that is accepted.

@@ -78,7 +78,7 @@ pub(crate) enum HostsCommand {
     List,
     /// Make a token by which one host can enrol, once
     #[command(after_help = "\
-Run it where the service runs. The token is shown once; it names the service, so that the host gives it to
+The token is shown once; it names the service, so that the host gives it to
 nobody else. For a host that is known it makes a new certificate: the host keeps its VMs and their points.
 
 Example:

@@ -17,6 +17,11 @@ pub(crate) enum JobsCommand {
         /// Its id
         job: JobId,
     },
+    /// Wait for the end of a job, and show how far it is
+    Follow {
+        /// Its id
+        job: JobId,
+    },
     /// Stop a job and unwind it
     Cancel {
         /// Its id

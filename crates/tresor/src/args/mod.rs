@@ -15,6 +15,7 @@ mod key;
 mod notify;
 mod points;
 mod retention;
+mod server;
 mod service;
 mod vault;
 mod vm;
@@ -34,8 +35,9 @@ pub(crate) use points::{
     CheckArgs, ImageFormat, PointSelector, PointsCommand, RestoreArgs, VerifyArgs,
 };
 pub(crate) use retention::{ExpireArgs, KeepArgs};
+pub(crate) use server::{LoginArgs, RoleArg, ServerArgs, TokensCommand};
 pub(crate) use service::{
-    ListenArgs, LoginArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
+    ListenArgs, OidcArgs, PoliciesCommand, ProtectArgs, ServeArgs, StatusArgs, UnprotectArgs,
 };
 pub(crate) use vault::{KeyArgs, ObjectLockArg, ShareOrNone, StoreArgs, VaultAccess, VaultCommand};
 pub(crate) use vm::{ReconcileArgs, VmCommand, VmRemoveArgs, VmSetArgs};
@@ -83,6 +85,9 @@ pub(crate) struct Global {
     /// The configuration file; empty for none [default: /etc/tresor/tresor.toml where there is one]
     #[arg(long, global = true, value_name = "FILE", env = "TRESOR_CONFIG")]
     pub(crate) config: Option<std::ffi::OsString>,
+
+    #[command(flatten)]
+    pub(crate) service: ServerArgs,
 
     /// How results are printed
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -306,12 +311,27 @@ Examples:
     /// Who is told of what happens, by mail or webhook
     #[command(subcommand)]
     Notify(NotifyCommand),
-    /// Look at jobs, stop them
+    /// Look at jobs, follow them, stop them
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Look at the configuration file, and at what counts
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make, look at and revoke tokens of the API
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Keep a service and a token for it: commands ask it from then on, instead of working on this machine
+    #[command(after_help = "\
+Checks the token. How the service is known is kept too: by --server-ca-file, --server-fingerprint, the system's
+authorities, or the fingerprint that is shown and asked about; compare it with the one that `tresor serve` prints.
+
+Examples:
+  tresor login https://tresor.example.org:7440 --token-file token.txt
+  tresor status
+  tresor logout")]
+    Login(LoginArgs),
+    /// Forget what `tresor login` keeps
+    Logout,
     /// Print a completion script for a shell
     Completions {
         /// Which shell

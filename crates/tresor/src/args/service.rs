@@ -12,7 +12,7 @@ pub(crate) struct ServeArgs {
     pub(crate) listening: ListenArgs,
 
     #[command(flatten)]
-    pub(crate) logins: LoginArgs,
+    pub(crate) oidc: OidcArgs,
 
     /// How long jobs that run may go on when the service is told to stop; then they are taken back
     #[arg(long, value_name = "TIME", default_value = "10m")]
@@ -86,7 +86,7 @@ pub(crate) struct ListenArgs {
 /// People who log in at an identity provider.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging in by OpenID Connect (docs/login.md)")]
-pub(crate) struct LoginArgs {
+pub(crate) struct OidcArgs {
     /// The provider, as it calls itself: people log in there, and its ID tokens are taken as API tokens
     #[arg(long, value_name = "URL", requires = "oidc_client_id")]
     pub(crate) oidc_issuer: Option<String>,

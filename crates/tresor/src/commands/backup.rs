@@ -10,6 +10,7 @@ use tresor_vault::{LevelCounts, Vault};
 use tresor_workflows::backup::{self, COMPRESSION, GUEST_WRITES};
 
 use super::{
+    asked,
     held::Held,
     hold, partial,
     session::{Session, print_problem},
@@ -23,6 +24,9 @@ use crate::{
 const VM_STARTED: &str = "VmStarted";
 
 pub(super) async fn run(args: BackupArgs, session: &Session) -> Result<(), Problem> {
+    if args.queue || session.is_remote()? {
+        return asked::backup(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let mut held = Held::take(session, &catalog, &args).await?;
     held.recover().await?;

@@ -12,7 +12,7 @@ use tresor_vault::{CollectChoice, CollectOptions, CollectReport, CollectStep, Co
 use tresor_workflows::vault_problem;
 
 use super::{
-    open,
+    asked, open,
     session::{Session, print_problem},
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(args: CollectArgs, session: &Session) -> Result<(), Problem> {
+    if session.is_remote()? {
+        return asked::collect(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
     let options = CollectOptions {

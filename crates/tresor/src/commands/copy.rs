@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU64;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tresor_catalog::{Catalog, PointRecord};
 use tresor_host::{Manner, VaultPlace, open_vault_at, usage};
@@ -12,7 +11,7 @@ use tresor_vault::{CopyStats, PlannedCopy, Vault};
 use tresor_workflows::copy::{self, CopiedPoint, CopyContext, CopyOrder, CopyReadBack};
 
 use super::{
-    hold, open, queue,
+    asked, hold, open,
     session::{Session, print_problem},
 };
 use crate::{
@@ -21,20 +20,13 @@ use crate::{
 };
 
 pub(super) async fn run(args: CopyArgs, session: &Session) -> Result<(), Problem> {
+    if args.queue || session.is_remote()? {
+        return asked::copy(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let places = places(&catalog, &args).await?;
     let (source, target) = open_both(&places, &args).await?;
     let order = order(&places, (&source, &target), &args).await?;
-    if args.queue {
-        let key = KeyArgs {
-            key_file: args.to_key_file.clone(),
-            passphrase_file: args.to_passphrase_file.clone(),
-        };
-        queue::name_of(&places.0, &args.key)?;
-        queue::name_of(&places.1, &key)?;
-        let job = copy::plan(JobId::generate(), &order).new_job(Timestamp::now());
-        return queue::enqueue(session, &catalog, job).await;
-    }
     let cache = session.state()?.index_cache();
     let mut request = order.request(&source, &target, Some(cache)).await?;
     if args.dry_run {

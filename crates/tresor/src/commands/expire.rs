@@ -15,6 +15,7 @@ use tresor_vault::{PointList, Vault};
 use tresor_workflows::expire::{self, Plan, Request};
 
 use super::{
+    asked,
     expire_plan::{keep, recall},
     open,
     session::{Session, print_problem},
@@ -22,6 +23,9 @@ use super::{
 use crate::{args::ExpireArgs, output::note};
 
 pub(super) async fn run(args: ExpireArgs, session: &Session) -> Result<(), Problem> {
+    if session.is_remote()? {
+        return asked::expire(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let vault = open::vault(&catalog, &args.access).await?;
     let list = open::list(&vault).await?;

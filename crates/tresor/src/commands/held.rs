@@ -93,6 +93,7 @@ pub(super) fn no_backup(
         read_limit: None,
         upload_limit: None,
         reread: RereadFraction::default(),
+        queue: false,
     }
 }
 

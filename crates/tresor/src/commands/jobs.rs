@@ -2,37 +2,41 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
-use tresor_host::internal;
-use tresor_jobs::{JobFilter, JobHeader, JobLog as _, JobStory, JobView, Progress};
+use serde_json::{Value, json};
+use tresor_api_client::Client;
+use tresor_api_types::{JobDetail, JobQuery, JobView, ProgressView, WarningView};
 use tresor_model::{JobId, JobKind, JobState, SubTaskState};
 use tresor_problem::Problem;
 
-use super::session::{Session, print_problem, state_name, warning_text};
+use super::{
+    asked,
+    session::{Session, print_problem, state_name, with_remedies},
+};
 use crate::{
     args::JobsCommand,
     output::{bytes, note, plain_table},
 };
 
+/// A page has no more.
+const PAGE: u32 = 500;
+
 pub(super) async fn run(command: JobsCommand, session: &Session) -> Result<(), Problem> {
+    let client = session.client().await?;
     match command {
-        JobsCommand::List { limit } => list(session, limit).await,
-        JobsCommand::Show { job } => show(session, job).await,
-        JobsCommand::Cancel { job } => cancel(session, job).await,
+        JobsCommand::List { limit } => list(session, &client, limit).await,
+        JobsCommand::Show { job } => print(session, &client.job(job).await?),
+        JobsCommand::Follow { job } => asked::follow(session, &client, job).await,
+        JobsCommand::Cancel { job } => cancel(session, &client, job).await,
     }
 }
 
-async fn list(session: &Session, limit: u32) -> Result<(), Problem> {
-    let filter = JobFilter {
-        limit: Some(limit),
-        ..JobFilter::default()
+async fn list(session: &Session, client: &Client, limit: u32) -> Result<(), Problem> {
+    let asked = JobQuery {
+        limit: Some(limit.clamp(1, PAGE)),
+        ..JobQuery::default()
     };
-    let jobs = session
-        .catalog()
-        .await?
-        .list(&filter)
-        .await
-        .map_err(|e| Problem::from(&e))?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let jobs = client.jobs(&asked).first(most).await?;
     let rows: Vec<_> = jobs.into_iter().map(Row::from).collect();
     session
         .output
@@ -62,66 +66,80 @@ struct Row {
     subject: String,
     state: JobState,
     created_at: Timestamp,
-    progress: Option<Progress>,
+    progress: Option<Value>,
 }
 
-impl From<JobHeader> for Row {
-    fn from(header: JobHeader) -> Self {
+impl From<JobView> for Row {
+    fn from(job: JobView) -> Self {
         Self {
-            job: header.job.id,
-            kind: header.job.kind,
-            subject: header.job.subject,
-            state: header.state,
-            created_at: header.job.created_at,
-            progress: header.progress,
+            job: job.id,
+            kind: job.kind,
+            subject: job.subject,
+            state: job.state,
+            created_at: job.created_at,
+            progress: job.progress.as_ref().map(progress),
         }
     }
 }
 
-async fn show(session: &Session, job: JobId) -> Result<(), Problem> {
-    let story = session
-        .catalog()
-        .await?
-        .load(job)
-        .await
-        .map_err(|e| Problem::from(&e))?;
-    let view = story.view().map_err(|error| internal(error.to_string()))?;
-    let result = json!({
-        "job": job, "kind": story.header.job.kind, "subject": story.header.job.subject,
-        "state": story.header.state, "created_at": story.header.job.created_at,
-        "cancel_requested": story.header.cancel_requested, "progress": story.header.progress,
-        "view": view,
-    });
-    session
-        .output
-        .result("job", &result, || text(&story, &view))
-        .map_err(print_problem)
+fn progress(progress: &ProgressView) -> Value {
+    json!({
+        "sub_task": progress.sub_task, "done": progress.done_bytes,
+        "total": progress.total_bytes, "message": progress.message,
+    })
 }
 
-fn text(story: &JobStory, view: &JobView) -> String {
-    let job = &story.header.job;
+/// Prints a job with its story.
+pub(super) fn print(session: &Session, detail: &JobDetail) -> Result<(), Problem> {
+    let printed = session
+        .output
+        .result("job", &value(detail), || text(detail));
+    printed.map_err(print_problem)
+}
+
+fn value(detail: &JobDetail) -> Value {
+    let job = &detail.job;
+    let warnings = detail.warnings.iter().map(|warned| {
+        let warning = match &warned.problem {
+            Some(problem) => json!({ "problem": problem }),
+            None => json!({ "text": warned.text }),
+        };
+        json!({ "sub_task": warned.sub_task, "at": warned.at, "warning": warning })
+    });
+    json!({
+        "job": job.id, "kind": job.kind, "subject": job.subject, "state": job.state,
+        "created_at": job.created_at, "cancel_requested": job.cancel_requested,
+        "progress": job.progress.as_ref().map(progress), "queued_s": detail.queued_s,
+        "view": {
+            "state": job.state, "sub_tasks": detail.sub_tasks,
+            "warnings": warnings.collect::<Vec<_>>(), "unwinding": detail.unwinding,
+            "cause": detail.problem, "begun_at": detail.begun_at, "ended_at": detail.ended_at,
+        },
+    })
+}
+
+fn text(detail: &JobDetail) -> String {
+    let job = &detail.job;
     let mut text = format!(
         "Job {}: {} of {}, {}\n  created at {}\n",
         job.id,
         kind_name(job.kind),
         job.subject,
-        state_name(story.header.state),
+        state_name(job.state),
         job.created_at,
     );
-    if let Some(progress) = &story.header.progress
-        && !story.header.state.is_final()
-    {
+    if let Some(progress) = &job.progress {
         let total = progress
-            .total
+            .total_bytes
             .map_or(String::new(), |total| format!(" of {}", bytes(total)));
         text.push_str(&format!(
             "  {}{total} {}\n",
-            bytes(progress.done),
+            bytes(progress.done_bytes),
             progress.message
         ));
     }
     let mut table = plain_table(&["sub-task", "state", "took", "what went wrong"]);
-    for task in &view.sub_tasks {
+    for task in &detail.sub_tasks {
         let took = task.started_at.zip(task.ended_at).map(|(started, ended)| {
             format!("{:.2} s", ended.duration_since(started).as_secs_f64())
         });
@@ -134,10 +152,10 @@ fn text(story: &JobStory, view: &JobView) -> String {
         ]);
     }
     text.push_str(&table.to_string());
-    for warning in &view.warnings {
-        text.push_str(&format!("\n{}", warning_text(&warning.warning)));
+    for warning in &detail.warnings {
+        text.push_str(&format!("\n{}", warning_text(warning)));
     }
-    if let Some(cause) = &view.cause {
+    if let Some(cause) = &detail.problem {
         text.push_str(&format!(
             "\n{} [{}]\n  {}\nwhat to do:",
             cause.title, cause.code, cause.cause
@@ -149,24 +167,25 @@ fn text(story: &JobStory, view: &JobView) -> String {
     text
 }
 
-async fn cancel(session: &Session, job: JobId) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    let header = catalog
-        .load(job)
-        .await
-        .map_err(|e| Problem::from(&e))?
-        .header;
-    if header.state.is_final() {
+/// A warning as people read it: a problem with what to do about it.
+pub(super) fn warning_text(warning: &WarningView) -> String {
+    let text = format!("warning: {}", warning.text);
+    match &warning.problem {
+        Some(problem) => with_remedies(text, problem),
+        None => text,
+    }
+}
+
+async fn cancel(session: &Session, client: &Client, job: JobId) -> Result<(), Problem> {
+    let before = client.job(job).await?.job;
+    if before.state.is_final() {
         note(&format!(
             "job {job} has ended already: {}",
-            state_name(header.state)
+            state_name(before.state)
         ));
         return Ok(());
     }
-    catalog
-        .request_cancel(job)
-        .await
-        .map_err(|e| Problem::from(&e))?;
+    client.cancel_job(job).await?;
     let result = json!({ "job": job });
     session
         .output
@@ -176,7 +195,7 @@ async fn cancel(session: &Session, job: JobId) -> Result<(), Problem> {
         .map_err(print_problem)
 }
 
-fn kind_name(kind: JobKind) -> &'static str {
+pub(super) fn kind_name(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Backup => "backup",
         JobKind::Restore => "restore",

@@ -1,6 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
 mod audit;
+mod asked;
 mod backup;
 mod check;
 mod collect;
@@ -19,11 +20,14 @@ mod host;
 mod hosts;
 mod jobs;
 mod key;
+mod login;
+mod lookup;
 mod notify;
 mod open;
 mod partial;
 mod points;
 mod points_change;
+mod points_known;
 mod policies;
 mod protect;
 mod queue;
@@ -34,6 +38,7 @@ mod restore;
 mod serve;
 mod session;
 mod status;
+mod tokens;
 mod unhide;
 mod unprotect;
 mod vault;
@@ -48,10 +53,14 @@ pub(crate) use session::Session;
 use clap::CommandFactory as _;
 use tresor_problem::Problem;
 
-use crate::args::{CatalogCommand, Cli, Command};
+use crate::{
+    args::{CatalogCommand, Cli, Command},
+    remote::needs,
+};
 
 /// Runs a command to its end.
 pub(crate) async fn run(command: Command, session: Session) -> Result<(), Problem> {
+    session.check(needs(&command))?;
     match command {
         Command::Vault(command) => vault::run(command, &session).await,
         Command::Vm(command) => vm::run(command, &session).await,
@@ -82,6 +91,9 @@ pub(crate) async fn run(command: Command, session: Session) -> Result<(), Proble
         Command::Notify(command) => notify::run(command, &session).await,
         Command::Jobs(command) => jobs::run(command, &session).await,
         Command::Config(command) => config::run(command, &session),
+        Command::Tokens(command) => tokens::run(command, &session).await,
+        Command::Login(args) => login::login(args, &session).await,
+        Command::Logout => login::logout(&session),
         Command::Debug(command) => debug::run(&command, &session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tresor", &mut std::io::stdout());

@@ -2,34 +2,31 @@
 
 use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _, path::Path};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use tresor_catalog::{Catalog, ChannelRecord, ChannelSecret};
+use tresor_api_client::Client;
+use tresor_api_types::{ChannelView, NewChannel};
+use tresor_catalog::ChannelSecret;
 use tresor_host::{internal, usage};
-use tresor_identity::Action;
 use tresor_notify::{EventKind, Mail, Quiet, Settings, Tls, Way, Webhook};
 use tresor_problem::{Kind, Problem};
 
-use super::{
-    audit,
-    session::{Session, print_problem},
-};
+use super::session::{Session, print_problem};
 use crate::args::{AddCommand, MailArgs, NotifyCommand, TlsArg, WebhookArgs, WhenArgs};
 
 /// Longer secrets and templates are none.
 const LONGEST: u64 = 16 << 10;
 
 pub(super) async fn run(command: NotifyCommand, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
+    let client = session.client().await?;
     match command {
-        NotifyCommand::Add(command) => add(*command, session, &catalog).await,
-        NotifyCommand::List => list(session, &catalog).await,
-        NotifyCommand::Test { name } => test(session, &catalog, &name).await,
-        NotifyCommand::Remove { name } => remove(session, &catalog, &name).await,
+        NotifyCommand::Add(command) => add(*command, session, &client).await,
+        NotifyCommand::List => list(session, &client).await,
+        NotifyCommand::Test { name } => test(session, &client, &name).await,
+        NotifyCommand::Remove { name } => remove(session, &client, &name).await,
     }
 }
 
-async fn add(command: AddCommand, session: &Session, catalog: &Catalog) -> Result<(), Problem> {
+async fn add(command: AddCommand, session: &Session, client: &Client) -> Result<(), Problem> {
     let (name, way, secret, when) = match command {
         AddCommand::Webhook(args) => webhook(args)?,
         AddCommand::Mail(args) => mail(args)?,
@@ -55,20 +52,18 @@ async fn add(command: AddCommand, session: &Session, catalog: &Catalog) -> Resul
     }
     let place = settings.place();
     let settings = serde_json::to_value(&settings);
-    let channel = ChannelRecord {
-        name: name.clone(),
+    if !when.replace {
+        let there = client.channels().await?;
+        if there.iter().any(|channel| channel.name == name) {
+            let object = "channel".to_owned();
+            return Err(Kind::ObjectExists { object, name }.into());
+        }
+    }
+    let asked = NewChannel {
         settings: settings.map_err(|error| internal(error.to_string()))?,
-        secret,
-        created_at: Timestamp::now(),
-        last_sent_at: None,
-        failing_since: None,
-        failure: None,
-        digest_at: None,
+        secret: secret.as_ref().map(|secret| secret.reveal().to_owned()),
     };
-    let before = shown(catalog, &name).await?;
-    let added = catalog.set_channel(&channel, when.replace).await;
-    added.map_err(|error| Problem::from(&error))?;
-    changed(catalog, &name, (before, Some(row(&channel)))).await?;
+    client.set_channel(&name, &asked).await?;
     let result = json!({ "channel": name, "place": place });
     let text = || format!("Channel {name} leads to {place}. Try it: tresor notify test {name}");
     let printed = session.output.result("channel_added", &result, text);
@@ -154,9 +149,8 @@ fn template(file: &Path) -> Result<Value, Problem> {
     parsed.map_err(|error| usage(&format!("{} is no JSON: {error}.", file.display())))
 }
 
-async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
-    let channels = catalog.channels().await;
-    let channels = channels.map_err(|error| Problem::from(&error))?;
+async fn list(session: &Session, client: &Client) -> Result<(), Problem> {
+    let channels = client.channels().await?;
     let rows: Vec<_> = channels.iter().map(row).collect();
     let printed = session.output.list(
         "channel",
@@ -176,59 +170,32 @@ async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
     printed.map_err(print_problem)
 }
 
-fn row(channel: &ChannelRecord) -> Value {
-    let settings: Option<Settings> = serde_json::from_value(channel.settings.clone()).ok();
+fn row(channel: &ChannelView) -> Value {
+    let settings = channel.settings.clone();
+    let settings: Option<Settings> = settings.and_then(|it| serde_json::from_value(it).ok());
     json!({
         "name": channel.name,
         "place": settings.as_ref().map(Settings::place),
-        "settings": settings.as_ref().map(Settings::shown),
-        "has_secret": channel.secret.is_some(),
+        "settings": settings,
+        "has_secret": channel.has_secret,
         "last_sent_at": channel.last_sent_at,
         "failing_since": channel.failing_since,
         "failure": channel.failure,
     })
 }
 
-async fn test(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    let tested = tresor_service::test_channel(catalog, name).await;
-    let how = tested.as_ref().map_or("failed", |()| "sent");
-    changed(catalog, name, (None, Some(json!({ "test": how })))).await?;
-    tested?;
+async fn test(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    client.test_channel(name).await?;
     let result = json!({ "channel": name });
     let text = || format!("A test was sent by {name}.");
     let printed = session.output.result("channel_tested", &result, text);
     printed.map_err(print_problem)
 }
 
-async fn remove(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    let before = shown(catalog, name).await?;
-    let removed = catalog.remove_channel(name).await;
-    removed.map_err(|error| Problem::from(&error))?;
-    changed(catalog, name, (before, None)).await?;
+async fn remove(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    client.remove_channel(name).await?;
     let result = json!({ "channel": name });
     let text = || format!("Channel {name} is removed.");
     let printed = session.output.result("channel_removed", &result, text);
     printed.map_err(print_problem)
-}
-
-/// A channel without its secrets, if there is one of that name.
-async fn shown(catalog: &Catalog, name: &str) -> Result<Option<Value>, Problem> {
-    let all = catalog.channels().await;
-    let all = all.map_err(|error| Problem::from(&error))?;
-    Ok(all.iter().find(|channel| channel.name == name).map(row))
-}
-
-/// The audit log's entry, as the API makes it.
-async fn changed(
-    catalog: &Catalog,
-    name: &str,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<(), Problem> {
-    let change = audit::Change {
-        action: Action::ConfigChange.name(),
-        object: format!("channel:{name}"),
-        before,
-        after,
-    };
-    audit::note(catalog, change).await
 }

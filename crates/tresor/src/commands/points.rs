@@ -7,7 +7,7 @@ use tresor_problem::Problem;
 use tresor_vault::{PointMarks, PointSummary};
 
 use super::{
-    open, points_change,
+    open, points_change, points_known,
     session::{Session, print_problem},
 };
 use crate::{
@@ -17,6 +17,13 @@ use crate::{
 
 pub(super) async fn run(command: PointsCommand, session: &Session) -> Result<(), Problem> {
     match command {
+        PointsCommand::List {
+            vm,
+            deleted,
+            access,
+        } if session.is_remote()? => {
+            points_known::list(session, vm.as_deref(), deleted, &access).await
+        }
         PointsCommand::List {
             vm,
             deleted,
@@ -96,7 +103,7 @@ async fn list(
         .map_err(print_problem)
 }
 
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 

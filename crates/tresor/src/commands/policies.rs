@@ -4,9 +4,10 @@ use std::{io::Read as _, path::Path};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
-use tresor_catalog::{Catalog, CatalogErrorKind, PolicyRecord};
+use tresor_api_client::Client;
+use tresor_api_types::{PageQuery, PolicyView};
 use tresor_host::{internal, usage};
-use tresor_policy::{Policy, PolicyError};
+use tresor_policy::Policy;
 use tresor_problem::{Kind, Problem};
 
 use super::session::{Session, print_problem};
@@ -19,26 +20,27 @@ const LONGEST: u64 = 1 << 20;
 const NEXT: usize = 5;
 
 pub(super) async fn run(command: PoliciesCommand, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    // The ready-made ones are there before the first service is.
-    tresor_service::make_ready(&catalog, &Policy::ready_made()).await?;
+    let client = session.client().await?;
     match command {
-        PoliciesCommand::List => list(session, &catalog).await,
-        PoliciesCommand::Show { name } => show(session, &find(&catalog, &name).await?),
-        PoliciesCommand::Set { file } => set(session, &catalog, &file).await,
-        PoliciesCommand::Remove { name } => remove(session, &catalog, &name).await,
+        PoliciesCommand::List => list(session, &client).await,
+        PoliciesCommand::Show { name } => show(session, &client, &name).await,
+        PoliciesCommand::Set { file } => set(session, &client, &file).await,
+        PoliciesCommand::Remove { name } => remove(session, &client, &name).await,
     }
 }
 
-async fn find(catalog: &Catalog, name: &str) -> Result<PolicyRecord, Problem> {
-    let found = catalog.policy(name).await;
-    found.map_err(|error| Problem::from(&error))
+/// The zone of schedules that name none: the service's, where it has a name.
+pub(super) async fn zone(client: &Client) -> Result<TimeZone, Problem> {
+    let zone = client.status().await?.zone;
+    let zone = zone.and_then(|zone| TimeZone::get(&zone).ok());
+    Ok(zone.unwrap_or_else(TimeZone::system))
 }
 
-async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
-    let policies = catalog.all_policies().await;
-    let policies = policies.map_err(|error| Problem::from(&error))?;
-    let rows: Vec<_> = policies.iter().map(summary).collect::<Result<_, _>>()?;
+async fn list(session: &Session, client: &Client) -> Result<(), Problem> {
+    let policies = client.policies(&PageQuery::default()).all().await?;
+    let zone = zone(client).await?;
+    let rows = policies.iter().map(|policy| summary(policy, &zone));
+    let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
     let printed = session.output.list(
         "policy",
         &["policy", "due", "longest gap", "revision"],
@@ -57,10 +59,10 @@ async fn list(session: &Session, catalog: &Catalog) -> Result<(), Problem> {
     printed.map_err(print_problem)
 }
 
-fn summary(record: &PolicyRecord) -> Result<serde_json::Value, Problem> {
+fn summary(record: &PolicyView, zone: &TimeZone) -> Result<serde_json::Value, Problem> {
     let policy = &record.policy;
     let due = policy.schedules.iter().map(|it| it.calendar.to_string());
-    let gap = windows(policy)?.rpo(Timestamp::now()).worst;
+    let gap = windows(policy, zone)?.rpo(Timestamp::now()).worst;
     Ok(json!({
         "name": policy.name, "revision": record.revision,
         "due": due.collect::<Vec<_>>().join("; "),
@@ -69,16 +71,17 @@ fn summary(record: &PolicyRecord) -> Result<serde_json::Value, Problem> {
     }))
 }
 
-fn windows(policy: &Policy) -> Result<tresor_policy::windows::Windows, Problem> {
-    let windows = policy.windows(&TimeZone::system(), jiff::tz::db());
+fn windows(policy: &Policy, zone: &TimeZone) -> Result<tresor_policy::windows::Windows, Problem> {
+    let windows = policy.windows(zone, jiff::tz::db());
     windows.map_err(|error| invalid(&policy.name, &error.to_string()))
 }
 
-fn show(session: &Session, record: &PolicyRecord) -> Result<(), Problem> {
+async fn show(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    let record = client.policy(name).await?;
     let policy = &record.policy;
     let document = toml::to_string(policy)
         .map_err(|error| internal(format!("The policy has no TOML: {error}.")))?;
-    let windows = windows(policy)?;
+    let windows = windows(policy, &zone(client).await?)?;
     let now = Timestamp::now();
     let next: Vec<_> = windows.after(now).take(NEXT).collect();
     let gap = windows.rpo(now).worst;
@@ -106,25 +109,20 @@ fn show(session: &Session, record: &PolicyRecord) -> Result<(), Problem> {
     printed.map_err(print_problem)
 }
 
-async fn set(session: &Session, catalog: &Catalog, file: &Path) -> Result<(), Problem> {
+async fn set(session: &Session, client: &Client, file: &Path) -> Result<(), Problem> {
     let policy = read(file)?;
-    let wrong = policy.validate(Timestamp::now(), &TimeZone::system(), jiff::tz::db());
-    wrong.map_err(|errors| invalid(&policy.name, &told(&errors)))?;
-    let known = match catalog.policy(&policy.name).await {
+    let known = match client.policy(&policy.name).await {
         Ok(known) => Some(known),
-        Err(error) if matches!(error.kind, CatalogErrorKind::NotFound(_)) => None,
-        Err(error) => return Err(Problem::from(&error)),
+        Err(problem) if problem.is("ObjectNotFound") => None,
+        Err(problem) => return Err(problem),
     };
-    let now = Timestamp::now();
     let revision = match known {
-        Some(known) if known.policy == policy => Ok(known.revision),
-        Some(known) => catalog.update_policy(&policy, known.revision, now).await,
-        None => catalog
-            .add_policy(&policy, now)
-            .await
-            .map(|new| new.revision),
+        Some(known) if known.policy == policy => known.revision,
+        known => {
+            let replaced = known.map(|known| known.revision);
+            client.set_policy(&policy, replaced).await?.revision
+        }
     };
-    let revision = revision.map_err(|error| Problem::from(&error))?;
     let result = json!({ "policy": policy.name, "revision": revision });
     let text = || format!("Policy {} is set (revision {revision}).", policy.name);
     let printed = session.output.result("policy_set", &result, text);
@@ -143,11 +141,6 @@ fn read(file: &Path) -> Result<Policy, Problem> {
     toml::from_str(&text).map_err(|error| invalid(&name, error.to_string().trim_end()))
 }
 
-fn told(errors: &[PolicyError]) -> String {
-    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    errors.join("; ")
-}
-
 fn invalid(policy: &str, wrong: &str) -> Problem {
     Kind::PolicyInvalid {
         policy: policy.to_owned(),
@@ -156,9 +149,8 @@ fn invalid(policy: &str, wrong: &str) -> Problem {
     .into()
 }
 
-async fn remove(session: &Session, catalog: &Catalog, name: &str) -> Result<(), Problem> {
-    let removed = catalog.remove_policy(name).await;
-    removed.map_err(|error| Problem::from(&error))?;
+async fn remove(session: &Session, client: &Client, name: &str) -> Result<(), Problem> {
+    client.remove_policy(name).await?;
     let result = json!({ "policy": name });
     let text = || format!("Policy {name} is removed.");
     let printed = session.output.result("policy_removed", &result, text);

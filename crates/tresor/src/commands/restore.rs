@@ -1,6 +1,5 @@
 //! `tresor restore`
 
-use jiff::Timestamp;
 use serde_json::json;
 use tresor_host::{OtherVaults, absolute, no_vms};
 use tresor_model::{JobId, JobKind};
@@ -9,7 +8,7 @@ use tresor_transfer::restore::ImageFormat;
 use tresor_workflows::restore::{self, RestoreContext, RestoreOrder};
 
 use super::{
-    open, queue,
+    asked, open,
     session::{Session, print_problem},
 };
 use crate::{
@@ -18,6 +17,9 @@ use crate::{
 };
 
 pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Problem> {
+    if args.queue || session.is_remote()? {
+        return asked::restore(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let place = open::find_vault(&catalog, args.access.vault.as_deref(), None).await?;
     let vault = open::open_vault(&place, &args.access).await?;
@@ -35,11 +37,6 @@ pub(super) async fn run(args: RestoreArgs, session: &Session) -> Result<(), Prob
         args::ImageFormat::Qcow2 => ImageFormat::Qcow2,
     });
     order.overwrite = args.overwrite;
-    if args.queue {
-        order.vault = queue::name_of(&place, &args.access.key)?;
-        let job = restore::plan(JobId::generate(), &order).new_job(Timestamp::now());
-        return queue::enqueue(session, &catalog, job).await;
-    }
     let copies = others.copies(vault.id(), &point);
     let vault = vault.with_copies(copies);
     let runner = session.runner(&catalog);

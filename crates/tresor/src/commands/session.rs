@@ -3,17 +3,21 @@
 use std::{ffi::OsString, io, path::Path, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
+use tresor_api_client::Client;
 use tresor_catalog::{Catalog, VmRecord};
-use tresor_host::{StateDir, here};
+use tresor_host::{StateDir, here, usage};
 use tresor_jobs::{Engine, JobFilter, JobHeader, JobOutcome, JobPlan, JobView, NewJob, Warning};
 use tresor_model::{HostId, JobId, JobKind, JobState};
+use tresor_policy::Policy;
 use tresor_problem::{Kind, Problem};
 
 use crate::{
-    args::Global,
+    args::{Global, ServerArgs},
     database,
+    enrolment::Enrolments,
     output::{Output, note},
     progress::Progress,
+    remote::{Needs, Source, near},
     signals::Signals,
 };
 
@@ -32,6 +36,63 @@ impl Session {
             output,
             signals,
         }
+    }
+
+    /// What was said of a service elsewhere.
+    pub(crate) fn service(&self) -> &ServerArgs {
+        &self.global.service
+    }
+
+    fn source(&self) -> Result<Source, Problem> {
+        let database = &self.global.database;
+        let here = self.global.state_dir.is_some()
+            || database.database.is_some()
+            || database.database_file.is_some();
+        Source::of(&self.global.service, here)
+    }
+
+    /// Whether commands are for a service elsewhere.
+    pub(crate) fn is_remote(&self) -> Result<bool, Problem> {
+        Ok(matches!(self.source()?, Source::Server(_)))
+    }
+
+    /// Refuses a command that a service elsewhere cannot do.
+    pub(crate) fn check(&self, needs: Needs) -> Result<(), Problem> {
+        if needs != Needs::Machine {
+            return Ok(());
+        }
+        match self.source()? {
+            Source::Here => Ok(()),
+            Source::Server(reach) if reach.by_login => Err(usage(&format!(
+                "This command works on a machine's own VMs, vaults and keys, and you are logged in to {}: run \
+                 it on that machine, or name this one's state with --state-dir, or `tresor logout`.",
+                reach.address
+            ))),
+            Source::Server(reach) => Err(usage(&format!(
+                "This command works on a machine's own VMs, vaults and keys, and {} was named: run it on \
+                 that machine, without --server and TRESOR_SERVER.",
+                reach.address
+            ))),
+        }
+    }
+
+    /// A client of what commands work on: a service elsewhere, or this machine's catalog.
+    pub(crate) async fn client(&self) -> Result<Client, Problem> {
+        match self.source()? {
+            Source::Server(reach) => reach.client(),
+            Source::Here => {
+                let catalog = self.catalog().await?;
+                // The ready-made policies are there before the first service is.
+                tresor_service::make_ready(&catalog, &Policy::ready_made()).await?;
+                let enrolments = Enrolments::in_state(&catalog, self.state()?.path())?;
+                Ok(near(catalog, enrolments))
+            }
+        }
+    }
+
+    /// Progress, as it was asked for.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(self.global.progress, self.output.is_json())
     }
 
     pub(crate) fn state(&self) -> Result<StateDir, Problem> {
@@ -262,7 +323,7 @@ pub(crate) fn warning_text(warning: &Warning) -> String {
     }
 }
 
-fn with_remedies(mut text: String, problem: &Problem) -> String {
+pub(crate) fn with_remedies(mut text: String, problem: &Problem) -> String {
     for remedy in &problem.remedy {
         text.push_str(&format!("\n  - {remedy}"));
     }

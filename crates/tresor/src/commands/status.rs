@@ -1,28 +1,29 @@
 //! `tresor status`
 
-use std::collections::BTreeMap;
-
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
-use tresor_catalog::{AlertFilter, AlertRecord, Catalog, ItemFilter, ItemRecord, Page};
+use tresor_api_client::Client;
+use tresor_api_types::{AlertQuery, AlertView, ItemQuery, ItemView, Standing};
 use tresor_problem::{Kind, Problem};
-use tresor_service::{Outlook, SCHEDULER_LEASE, Standing};
 
 use super::session::{Session, print_problem};
 use crate::{args::StatusArgs, output::plain_table};
+
+/// More alerts are not looked at.
+const MOST_ALERTS: usize = 500;
 
 /// How it all stands.
 struct Status {
     /// Until when the process that schedules has said that it lives; `None`: none does.
     serves_until: Option<Timestamp>,
-    items: Vec<(ItemRecord, Standing, Option<Timestamp>)>,
-    alerts: Vec<AlertRecord>,
+    items: Vec<ItemView>,
+    alerts: Vec<AlertView>,
 }
 
 pub(super) async fn run(args: StatusArgs, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
+    let client = session.client().await?;
+    let status = look(&client).await?;
     let now = Timestamp::now();
-    let status = look(&catalog, now).await?;
     if args.check {
         return status.judge(now);
     }
@@ -32,36 +33,22 @@ pub(super) async fn run(args: StatusArgs, session: &Session) -> Result<(), Probl
     printed.map_err(print_problem)
 }
 
-async fn look(catalog: &Catalog, now: Timestamp) -> Result<Status, Problem> {
-    let failed = |error: tresor_catalog::CatalogError| Problem::from(&error);
-    let lease = catalog.lease(SCHEDULER_LEASE).await.ok();
-    let mut outlooks = BTreeMap::new();
-    for record in catalog.all_policies().await.map_err(failed)? {
-        let name = record.policy.name.clone();
-        let outlook = Outlook::new(record.policy, record.revision, &TimeZone::system(), now);
-        outlooks.extend(outlook.ok().map(|outlook| (name, outlook)));
-    }
-    let mut items = Vec::new();
-    let all = catalog.all_items(&ItemFilter::default()).await;
-    for item in all.map_err(failed)? {
-        if let Some(outlook) = outlooks.get(&item.policy) {
-            let standing = Standing::of(&item, outlook, now);
-            let next = outlook.next_start(&item, now);
-            items.push((item, standing, next));
-        }
-    }
-    items.sort_by(|a, b| a.0.vm_name.cmp(&b.0.vm_name));
-    let open = AlertFilter {
+async fn look(client: &Client) -> Result<Status, Problem> {
+    let serves_until = client.status().await?.scheduled_until;
+    let asked = ItemQuery {
+        limit: Some(500),
+        ..ItemQuery::default()
+    };
+    let mut items = client.items(&asked).all().await?;
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    let asked = AlertQuery {
         open: true,
-        ..AlertFilter::default()
+        ..AlertQuery::default()
     };
     Ok(Status {
-        serves_until: lease.map(|lease| lease.until),
+        serves_until,
         items,
-        alerts: catalog
-            .alerts(&open, &Page::default())
-            .await
-            .map_err(failed)?,
+        alerts: client.alerts(&asked).first(MOST_ALERTS).await?,
     })
 }
 
@@ -71,11 +58,10 @@ impl Status {
     }
 
     /// Those whose next recovery point should be there.
-    fn late(&self) -> impl Iterator<Item = &ItemRecord> {
-        let late = |(_, standing, _): &&(_, Standing, _)| {
-            matches!(standing, Standing::Late { .. } | Standing::Vanished { .. })
-        };
-        self.items.iter().filter(late).map(|(item, ..)| item)
+    fn late(&self) -> impl Iterator<Item = &ItemView> {
+        let late =
+            |item: &&ItemView| matches!(item.standing, Some(Standing::Late | Standing::Vanished));
+        self.items.iter().filter(late)
     }
 
     /// For monitoring.
@@ -86,7 +72,7 @@ impl Status {
                 .map_or("(never)".to_owned(), |until| until.to_string());
             return Err(Kind::ServiceDown { since }.into());
         }
-        let mut at_risk: Vec<_> = self.late().map(|item| item.vm_name.clone()).collect();
+        let mut at_risk: Vec<_> = self.late().map(|item| item.name.clone()).collect();
         at_risk.extend(self.alerts.iter().map(|alert| alert.subject.clone()));
         at_risk.sort();
         at_risk.dedup();
@@ -98,11 +84,11 @@ impl Status {
     }
 
     fn value(&self, now: Timestamp) -> Value {
-        let items = self.items.iter().map(|(item, standing, next)| {
+        let items = self.items.iter().map(|item| {
             json!({
-                "vm": item.vm_name, "policy": item.policy, "vault": item.vault,
-                "standing": standing, "last_point_at": item.memory.last_point_at,
-                "next_start": next, "attempt": item.memory.attempt,
+                "vm": item.name, "policy": item.policy, "vault": item.vault,
+                "standing": item.standing, "since": since(item),
+                "last_point_at": item.last_point_at, "next_start": item.next_start_at,
             })
         });
         let alerts = self.alerts.iter().map(|alert| {
@@ -141,8 +127,8 @@ impl Status {
                 "stands",
                 "next start",
             ]);
-            for (item, standing, next) in &self.items {
-                table.add_row(row(item, standing, *next, now));
+            for item in &self.items {
+                table.add_row(row(item, now));
             }
             text.push_str(&format!("\n{table}"));
         }
@@ -159,31 +145,38 @@ impl Status {
     }
 }
 
-fn row(
-    item: &ItemRecord,
-    standing: &Standing,
-    next: Option<Timestamp>,
-    now: Timestamp,
-) -> Vec<String> {
-    let point = item.memory.last_point_at;
+/// Since when it is late, or not found.
+fn since(item: &ItemView) -> Option<Timestamp> {
+    match item.standing? {
+        Standing::Late => item.late_since,
+        Standing::Vanished => item.gone_since,
+        Standing::Fresh | Standing::Waiting | Standing::Stopped => None,
+    }
+}
+
+fn row(item: &ItemView, now: Timestamp) -> Vec<String> {
+    let since = since(item).map_or("?".to_owned(), |since| ago(since, now));
+    let standing = match item.standing {
+        Some(Standing::Fresh) => "fresh".to_owned(),
+        Some(Standing::Waiting) => "waits for its first".to_owned(),
+        Some(Standing::Late) => format!("LATE by {since}"),
+        Some(Standing::Vanished) => format!("VANISHED {since} ago"),
+        Some(Standing::Stopped) => "stopped".to_owned(),
+        None => "its policy cannot be asked".to_owned(),
+    };
+    let point = item.last_point_at;
+    let start = item.next_start_at.map(|next| {
+        let next = next.to_zoned(TimeZone::system());
+        next.strftime("%a %H:%M").to_string()
+    });
     vec![
-        item.vm_name.clone(),
+        item.name.clone(),
         item.policy.clone(),
         point.map_or("none".to_owned(), |point| {
             format!("{} ago", ago(point, now))
         }),
-        match standing {
-            Standing::Fresh => "fresh".to_owned(),
-            Standing::Waiting => "waits for its first".to_owned(),
-            Standing::Late { since } => format!("LATE by {}", ago(*since, now)),
-            Standing::Vanished { since } => format!("VANISHED {} ago", ago(*since, now)),
-            Standing::Stopped => "stopped".to_owned(),
-        },
-        next.map_or("-".to_owned(), |next| {
-            next.to_zoned(TimeZone::system())
-                .strftime("%a %H:%M")
-                .to_string()
-        }),
+        standing,
+        start.unwrap_or("-".to_owned()),
     ]
 }
 

@@ -10,20 +10,26 @@ use tresor_service::unwanted;
 use tresor_workflows::expire::{self, Plan, Request};
 
 use super::{
+    asked,
     expire::{confirm, print},
-    open, queue,
+    lookup, open, queue,
     session::{Session, print_problem},
 };
-use crate::args::UnprotectArgs;
+use crate::{args::UnprotectArgs, output::note};
 
 pub(super) async fn run(args: UnprotectArgs, session: &Session) -> Result<(), Problem> {
-    let catalog = session.catalog().await?;
-    let vm = open::vm(&catalog, &args.vm).await?;
-    if args.delete_data {
-        return delete_data(&args, &vm, &catalog, session).await;
+    match (args.delete_data, session.is_remote()?) {
+        (true, true) => return delete_elsewhere(&args, session).await,
+        (true, false) => {
+            let catalog = session.catalog().await?;
+            let vm = open::vm(&catalog, &args.vm).await?;
+            return delete_data(&args, &vm, &catalog, session).await;
+        }
+        (false, _) => {}
     }
-    let stopped = catalog.stop_protection(vm.id, Timestamp::now()).await;
-    stopped.map_err(|error| Problem::from(&error))?;
+    let client = session.client().await?;
+    let vm = lookup::vm(&client, &args.vm).await?;
+    let vm = client.stop_protection(vm).await?;
     let result = json!({ "vm": vm.name, "data": "kept" });
     let text = || {
         format!(
@@ -33,6 +39,23 @@ pub(super) async fn run(args: UnprotectArgs, session: &Session) -> Result<(), Pr
     };
     let printed = session.output.result("unprotected", &result, text);
     printed.map_err(print_problem)
+}
+
+/// What would go is in the vault, whose key is not here: it is not shown.
+async fn delete_elsewhere(args: &UnprotectArgs, session: &Session) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let vm = lookup::vm(&client, &args.vm).await?;
+    let vm = client.item(vm).await?;
+    if !args.yes {
+        note(&format!(
+            "All recovery points of VM {} in vault {} are deleted, but for those that a pin or a lock holds; they \
+             can be brought back for 7 days.",
+            vm.name, vm.vault
+        ));
+        confirm()?;
+    }
+    let job = client.delete_data(vm.vm).await?;
+    asked::leave(session, &client, job).await
 }
 
 /// Shows what would go, asks, and leaves the deletion to the service.

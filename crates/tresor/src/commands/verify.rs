@@ -1,8 +1,6 @@
 //! `tresor verify`
 
-use jiff::Timestamp;
 use serde_json::json;
-use tresor_catalog::Catalog;
 use tresor_host::{VaultPlace, WholeVault, absolute, mark_points};
 use tresor_model::{JobId, JobKind};
 use tresor_problem::Problem;
@@ -10,7 +8,7 @@ use tresor_vault::Choice;
 use tresor_workflows::verify::{self, VerifyContext, VerifyOrder, VerifyWhat};
 
 use super::{
-    open, partial, queue,
+    asked, open, partial,
     session::{Session, print_problem},
 };
 use crate::{
@@ -19,14 +17,11 @@ use crate::{
 };
 
 pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Problem> {
+    if args.queue || session.is_remote()? {
+        return asked::verify(session, &args).await;
+    }
     let catalog = session.catalog().await?;
     let place = open::find_vault(&catalog, args.access.vault.as_deref(), None).await?;
-    if args.queue {
-        let name = queue::name_of(&place, &args.access.key)?;
-        let order = VerifyOrder::new(&name, asked(&args, &catalog, &place).await?);
-        let job = order.new_job(JobId::generate(), Timestamp::now());
-        return queue::enqueue(session, &catalog, job).await;
-    }
     let choice = args.sample.map(Choice::Share);
     if let Some(choice) = choice.or(args.since_last.then_some(Choice::SinceLast)) {
         return partial::run(session, &place, &args.access.key, choice).await;
@@ -95,24 +90,6 @@ pub(super) async fn run(args: VerifyArgs, session: &Session) -> Result<(), Probl
             )
         })
         .map_err(print_problem)
-}
-
-/// What is asked for. `latest:VM` is the latest now.
-async fn asked(
-    args: &VerifyArgs,
-    catalog: &Catalog,
-    place: &VaultPlace,
-) -> Result<VerifyWhat, Problem> {
-    Ok(match (&args.point, args.sample, args.since_last) {
-        (Some(selector), ..) => {
-            let vault = open::open_vault(place, &args.access).await?;
-            let point = open::point(catalog, &vault, selector).await?.id;
-            VerifyWhat::Point { point }
-        }
-        (None, Some(share), _) => VerifyWhat::Share { share },
-        (None, None, true) => VerifyWhat::SinceLast,
-        (None, None, false) => VerifyWhat::All,
-    })
 }
 
 /// What is asked for of a vault, by its name where it has one here.

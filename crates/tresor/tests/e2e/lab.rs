@@ -108,6 +108,7 @@ impl Lab {
             .env_remove("TRESOR_KEY_FILE")
             .env_remove("TRESOR_VAULT")
             .env_remove("TRESOR_DATABASE")
+            .env_remove("TRESOR_SERVER")
             .envs(self.database.as_ref().map(|url| ("TRESOR_DATABASE", url)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -32,6 +32,7 @@ mod postgres_server;
 mod problems;
 mod random_requests;
 mod rebuild;
+mod remote;
 mod remote_hosts;
 mod restore;
 mod retention;

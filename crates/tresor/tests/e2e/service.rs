@@ -283,7 +283,7 @@ async fn the_api_and_the_first_page_are_served_over_tls_with_a_token_that_is_sho
     second.wait().await.unwrap();
 }
 
-async fn guest_id(guest: &Guest) -> String {
+pub(crate) async fn guest_id(guest: &Guest) -> String {
     let monitor = guest.monitor().unwrap();
     let answer = monitor.execute("query-uuid", Value::Null).await.unwrap();
     answer["UUID"].as_str().unwrap().to_owned()

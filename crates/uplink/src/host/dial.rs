@@ -34,11 +34,11 @@ async fn secured(
 ) -> Result<TlsStream<TcpStream>, Problem> {
     let failed = |error: &io::Error| unreachable_because(address, error);
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let connected = TcpStream::connect((address.host.as_str(), address.port));
+    let connected = TcpStream::connect((address.host(), address.port()));
     let connected = timeout(LIMIT, connected).await.map_err(late);
     let stream = connected.flatten().map_err(|error| failed(&error))?;
     stream.set_nodelay(true).map_err(|error| failed(&error))?;
-    let name = ServerName::try_from(address.host.clone());
+    let name = ServerName::try_from(address.host().to_owned());
     let name = name.map_err(|error| unreachable_because(address, &error))?;
     let secured = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let secured = timeout(LIMIT, secured).await.map_err(late).flatten();

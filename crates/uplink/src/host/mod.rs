@@ -1,6 +1,5 @@
 //! The host's end.
 
-mod address;
 mod dial;
 mod direct;
 mod enrol;
@@ -8,9 +7,9 @@ mod keep;
 mod run;
 mod vaults;
 
-pub use address::{Address, AddressError};
 pub use direct::Shortcuts;
 pub use enrol::enrol;
 pub use keep::{Pause, Uplink};
 pub use run::Host;
+pub use tresor_identity::{Address, AddressError};
 pub use vaults::HostVaults;

@@ -9,7 +9,8 @@
 
 mod order;
 
-pub use order::{CopyOrder, CopyReadBack};
+pub use order::CopyOrder;
+pub use tresor_model::CopyReadBack;
 
 use std::{collections::HashMap, time::Duration};
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tresor_model::{PointId, VaultId};
+use tresor_model::{CopyReadBack, PointId, VaultId};
 use tresor_problem::{Kind, Problem};
 use tresor_vault::{CopyChoice, PointList, PointSummary, ReadBack, Vault, plan_copies};
 
@@ -52,19 +52,6 @@ pub struct CopyOrder {
     /// Why there is this job.
     #[serde(default)]
     pub cause: Cause,
-}
-
-/// How much of a copy is read back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CopyReadBack {
-    /// Nothing.
-    None,
-    /// A part of it, another one each time.
-    #[default]
-    Sample,
-    /// Everything.
-    All,
 }
 
 impl CopyOrder {

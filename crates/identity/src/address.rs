@@ -11,9 +11,22 @@ const SCHEME: &str = "https://";
 /// Name or address, and port, of the service. Read from `https://name:port/`, or less of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
     /// A DNS name or an address, without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 /// A text that is no address of a service.
