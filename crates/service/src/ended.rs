@@ -43,19 +43,24 @@ pub(crate) struct Made {
 }
 
 /// Judges a story. `None` while it has not ended, or when it cannot be understood.
-pub(crate) fn judge(story: &JobStory, attempt: u32, retry: &Retry) -> Option<End> {
+///
+/// Its times are by the clock of the host that worked on it. What it says of the time after `now` is taken for `now`: by a
+/// clock that is ahead, windows that are still to come would be served.
+pub(crate) fn judge(story: &JobStory, attempt: u32, retry: &Retry, now: Timestamp) -> Option<End> {
     let view = story.view().ok()?;
     let ended = view.ended_at?;
     match view.state {
         JobState::Completed | JobState::CompletedWithWarnings => {
-            Some(End::Point(made(&view, ended)))
+            let made = made(&view, ended);
+            let taken_at = made.taken_at.min(now);
+            Some(End::Point(Made { taken_at, ..made }))
         }
-        JobState::Cancelled if was_stopped(&story.header) => Some(End::Stopped { again_at: ended }),
+        JobState::Cancelled if was_stopped(&story.header) => Some(End::Stopped { again_at: ended.min(now) }),
         JobState::Cancelled => Some(End::Cancelled),
         JobState::Failed => {
             let cause = view.cause?;
             let pause = pause_after(&cause, attempt, retry, story.header.job.id);
-            let retry_at = pause.and_then(|pause| ended.checked_add(pause).ok());
+            let retry_at = pause.and_then(|pause| ended.min(now).checked_add(pause).ok());
             Some(End::Failed { cause, retry_at })
         }
         JobState::Queued | JobState::InProgress | JobState::Cancelling => None,
@@ -92,10 +97,72 @@ pub(crate) fn expected(before: Option<u64>, seen: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tresor_jobs::NewJob;
+    use jiff::SignedDuration;
+    use serde_json::json;
+    use tresor_jobs::{JobEvent, JobHeader, NewJob, Owner, RecordedEvent, SubTaskSpec};
     use tresor_model::{JobId, JobKind};
 
     use super::*;
+
+    /// A backup whose host's clock showed `at`.
+    fn story(at: Timestamp) -> JobStory {
+        let (owner, state) = (Owner::current(), JobState::Completed);
+        let job = NewJob {
+            id: JobId::generate(),
+            kind: JobKind::Backup,
+            subject: "web01".to_owned(),
+            lock: None,
+            params: json!(null),
+            sub_tasks: vec![SubTaskSpec {
+                name: "Commit recovery point".to_owned(),
+                limit_ms: None,
+                commits: true,
+            }],
+            created_at: at,
+        };
+        let output = json!({ "taken_at": at, "stored": 7 });
+        let events = [
+            JobEvent::TakenUp {
+                owner: owner.clone(),
+            },
+            JobEvent::Started { sub_task: 0 },
+            JobEvent::Succeeded {
+                sub_task: 0,
+                output,
+            },
+            JobEvent::Ended { state },
+        ];
+        let recorded = |(seq, event)| RecordedEvent { seq, at, event };
+        JobStory {
+            header: JobHeader {
+                job,
+                state,
+                owner: Some(owner),
+                epoch: 1,
+                heartbeat_at: at,
+                cancel_requested: false,
+                progress: None,
+                lane: None,
+            },
+            events: (0..).zip(events).map(recorded).collect(),
+        }
+    }
+
+    /// Symptom: a VM was not backed up for as long as its host's clock had been ahead. Cause: its last point seemed to
+    /// serve the windows until then.
+    #[test]
+    fn no_point_is_of_the_time_to_come() {
+        let now = Timestamp::now();
+        for (ahead_s, expected_s) in [(-3000, -3000), (0, 0), (3000, 0)] {
+            let at = now + SignedDuration::from_secs(ahead_s);
+            let end = judge(&story(at), 1, &Retry::default(), now);
+            let expected = now + SignedDuration::from_secs(expected_s);
+            assert!(
+                matches!(&end, Some(End::Point(made)) if made.taken_at == expected && made.stored == 7),
+                "{ahead_s}: {end:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_stop_is_made_up_for_and_a_cancel_is_not() {

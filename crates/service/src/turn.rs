@@ -190,7 +190,8 @@ impl<'a> Turn<'a> {
             return Ok(());
         };
         let story = self.catalog.load(job).await?;
-        let Some(end) = ended::judge(&story, attempt, &outlook.policy.retry) else {
+        let now = Timestamp::now();
+        let Some(end) = ended::judge(&story, attempt, &outlook.policy.retry, now) else {
             return Ok(());
         };
         let name = &story.header.job.subject;
@@ -206,7 +207,7 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        let effects = self.fleet.ended(vm, &end, Timestamp::now());
+        let effects = self.fleet.ended(vm, &end, now);
         self.carry_out(effects).await
     }
 

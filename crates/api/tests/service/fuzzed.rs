@@ -97,7 +97,7 @@ fn documents() -> Vec<Value> {
         json!({ "to": "main", "vms": ["web01"], "points": [], "newest": 3, "older": true, "read_back": "none" }),
         json!({ "to": "images", "disks": ["dev-root"], "format": "raw", "overwrite": true }),
         json!({ "settings": { "way": "webhook", "url": "http://127.0.0.1:9/" }, "secret": "s" }),
-        serde_json::to_value(policy).unwrap(),
+        serde_json::to_value(policy).expect("works"),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! A file for each noun; what they share is a [`Session`].
 
-mod audit;
 mod asked;
+mod audit;
 mod backup;
 mod check;
 mod collect;

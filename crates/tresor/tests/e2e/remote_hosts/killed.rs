@@ -64,7 +64,7 @@ async fn vms_of_two_hosts_are_backed_up_whatever_is_killed_and_cut() {
     site.reach(1).await;
     let (mut kills, mut blows, mut known) = (0, BTreeMap::<String, u64>::new(), Vec::new());
     while kills < plan.runs {
-        let line = Blow::Line(usize::from(plan.next() % 2 == 0));
+        let line = Blow::Line(usize::from(plan.next().is_multiple_of(2)));
         for blow in plan.shuffled([Blow::Service, Blow::Host(0), Blow::Host(1), line]) {
             if kills == plan.runs {
                 break;

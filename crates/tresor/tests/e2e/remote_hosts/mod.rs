@@ -1,6 +1,7 @@
 //! A service, and hosts that have VMs and no access to the vault: each in a network of its own, where the
 //! vault's and the service's directories are not.
 
+mod clocks;
 mod killed;
 mod site;
 
