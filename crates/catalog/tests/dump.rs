@@ -1,4 +1,5 @@
 //! What one database holds is in another one after a dump and a load, whichever of the two kinds they are.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
 
 #[path = "support/postgres.rs"]
 mod postgres;

@@ -55,7 +55,9 @@ pub(crate) fn judge(story: &JobStory, attempt: u32, retry: &Retry, now: Timestam
             let taken_at = made.taken_at.min(now);
             Some(End::Point(Made { taken_at, ..made }))
         }
-        JobState::Cancelled if was_stopped(&story.header) => Some(End::Stopped { again_at: ended.min(now) }),
+        JobState::Cancelled if was_stopped(&story.header) => Some(End::Stopped {
+            again_at: ended.min(now),
+        }),
         JobState::Cancelled => Some(End::Cancelled),
         JobState::Failed => {
             let cause = view.cause?;

@@ -130,8 +130,8 @@ fn internal(what: &str) -> Problem {
     Kind::Internal { what }.into()
 }
 
-fn of_catalog(error: tresor_catalog::CatalogError) -> Problem {
-    Problem::from(&error)
+fn of_catalog(error: &tresor_catalog::CatalogError) -> Problem {
+    Problem::from(error)
 }
 
 struct ReadDatabase;
@@ -155,7 +155,11 @@ impl SubTask<DatabaseContext> for ReadDatabase {
         let head = DumpHead {
             schema: 0,
             made_at: Timestamp::now(),
-            installation: services.catalog.installation().await.map_err(of_catalog)?,
+            installation: services
+                .catalog
+                .installation()
+                .await
+                .map_err(|error| of_catalog(&error))?,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             host: services.host,
         };
@@ -165,7 +169,7 @@ impl SubTask<DatabaseContext> for ReadDatabase {
             .catalog
             .dump(head.clone(), &services.files, &mut out)
             .await;
-        let counts = dumped.map_err(of_catalog)?;
+        let counts = dumped.map_err(|error| of_catalog(&error))?;
         ctx.dump = Some((file, head, counts));
         Ok(json!(counts))
     }
@@ -312,7 +316,10 @@ impl SubTask<DatabaseContext> for RemoveOld {
 
     async fn run(&self, ctx: &mut DatabaseContext, scope: &Scope) -> Result<Value, Problem> {
         let (vault, catalog) = (&ctx.services.vault, &ctx.services.catalog);
-        let installation = catalog.installation().await.map_err(of_catalog)?;
+        let installation = catalog
+            .installation()
+            .await
+            .map_err(|error| of_catalog(&error))?;
         let rules = Rules {
             daily: DAILY,
             weekly: WEEKLY,
@@ -347,7 +354,10 @@ async fn another_writer(
     let Some(last) = last else {
         return Ok(None);
     };
-    let restored = catalog.restored_at().await.map_err(of_catalog)?;
+    let restored = catalog
+        .restored_at()
+        .await
+        .map_err(|error| of_catalog(&error))?;
     let is_of_before = restored.is_some_and(|at| last.committed_at <= at);
     if is_of_before || last.copied_from.is_some() {
         return Ok(None);
