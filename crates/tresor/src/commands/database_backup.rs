@@ -35,9 +35,9 @@ pub(super) async fn run(args: CatalogBackupArgs, session: &Session) -> Result<()
         .await?;
     let outputs = outcome.view.sub_tasks.iter();
     let of = |name: &str| {
-        let outputs = outputs.clone();
-        let found = outputs.filter_map(|task| task.output.as_ref()?.get(name));
-        found.last().cloned().unwrap_or_default()
+        let mut outputs = outputs.clone().rev();
+        let found = outputs.find_map(|task| task.output.as_ref()?.get(name));
+        found.cloned().unwrap_or_default()
     };
     let (size, stored) = (of("bytes"), of("stored"));
     let result = json!({

@@ -31,7 +31,7 @@ fn serve(text: &str, words: &[&str]) -> crate::args::ServeArgs {
     let words = ["tresor", "serve"].iter().chain(words);
     let matches = apply(root(), &file(text)).get_matches_from(words);
     match Cli::from_arg_matches(&matches).unwrap().command {
-        Verb::Serve(args) => args,
+        Verb::Serve(args) => *args,
         other => panic!("{other:?}"),
     }
 }

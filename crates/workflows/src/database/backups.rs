@@ -183,7 +183,7 @@ mod tests {
             backups
                 .choose("/srv/vault", installation, at)
                 .map(|point| point.taken_at.as_second())
-                .map_err(|problem| problem.code().to_owned())
+                .map_err(|problem| problem.code.as_str().to_owned())
         };
         let none = || "DatabaseBackupNotFound".to_owned();
         for (installation, at, expected) in [

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, sync::Arc};
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
+use tresor_catalog::Catalog;
 use tresor_jobs::{JobPlan, NewJob, testing::PlanFixture};
 use tresor_model::{JobId, StreamName};
 use tresor_vault::{Choice, Copies, History, StreamReader};
@@ -12,6 +13,7 @@ use tresor_workflows::{
     check::{self, CheckContext},
     collect::{self, CollectContext},
     copy::{self, CopyContext, CopyOrder},
+    database::{self, Backups, DatabaseContext, Services},
     expire::{self, ExpireContext, Request},
     partial::{self, PartialContext},
     repair::{self, RepairContext},
@@ -50,7 +52,7 @@ impl Act for RestoreOne {
     fn plan(&self, world: &World, job: JobId) -> JobPlan<RestoreContext> {
         restore::plan(job, &Self::order(world))
     }
-    async fn context(&self, world: &World) -> RestoreContext {
+    async fn context(&self, world: &World, _: JobId) -> RestoreContext {
         let (vault, point) = (world.vault.clone(), world.points[1].clone());
         RestoreContext::new(vault, point, Self::order(world))
     }
@@ -72,7 +74,7 @@ impl Act for VerifyAll {
     fn plan(&self, _: &World, job: JobId) -> JobPlan<VerifyContext> {
         verify::plan(job, &VerifyOrder::new("main", VerifyWhat::All))
     }
-    async fn context(&self, world: &World) -> VerifyContext {
+    async fn context(&self, world: &World, _: JobId) -> VerifyContext {
         let list = world.vault.points().await.unwrap();
         let points = VerifyWhat::All.points(&list).unwrap();
         assert_eq!(points.len(), 2);
@@ -93,7 +95,7 @@ impl Act for VerifyPart {
     fn plan(&self, _: &World, job: JobId) -> JobPlan<PartialContext> {
         partial::plan(job, &VerifyOrder::new("main", VerifyWhat::SinceLast))
     }
-    async fn context(&self, world: &World) -> PartialContext {
+    async fn context(&self, world: &World, _: JobId) -> PartialContext {
         let vault = Some(world.vault.clone());
         let (choice, history) = (Choice::SinceLast, History::default());
         PartialContext::new(Arc::clone(&world.backend), vault, choice, history)
@@ -120,7 +122,7 @@ impl Act for CopyAll {
     fn plan(&self, world: &World, job: JobId) -> JobPlan<CopyContext> {
         copy::plan(job, &Self::order(world))
     }
-    async fn context(&self, world: &World) -> CopyContext {
+    async fn context(&self, world: &World, _: JobId) -> CopyContext {
         let (source, target) = (world.vault.clone(), world.other.clone());
         let request = Self::order(world).request(&source, &target, None).await;
         CopyContext::new(source, target, request.unwrap())
@@ -149,7 +151,7 @@ impl Act for RepairAll {
     fn plan(&self, world: &World, job: JobId) -> JobPlan<RepairContext> {
         repair::plan(job, &world.vault, false)
     }
-    async fn context(&self, world: &World) -> RepairContext {
+    async fn context(&self, world: &World, _: JobId) -> RepairContext {
         RepairContext::new(world.vault.clone(), Box::new(|_| Arc::new(NoCopies)))
     }
     async fn probe(&self, world: &World) -> String {
@@ -167,7 +169,7 @@ impl Act for CheckAll {
     fn plan(&self, _: &World, job: JobId) -> JobPlan<CheckContext> {
         check::plan(job, "memory", true)
     }
-    async fn context(&self, world: &World) -> CheckContext {
+    async fn context(&self, world: &World, _: JobId) -> CheckContext {
         let vault = Some(world.vault.clone());
         CheckContext::new(Arc::clone(&world.backend), vault, true)
     }
@@ -198,7 +200,7 @@ impl Act for ExpireOne {
     fn plan(&self, world: &World, job: JobId) -> JobPlan<ExpireContext> {
         expire::plan(job, "main", &Self::request(world))
     }
-    async fn context(&self, world: &World) -> ExpireContext {
+    async fn context(&self, world: &World, _: JobId) -> ExpireContext {
         ExpireContext::new(world.vault.clone(), Self::request(world))
     }
     async fn probe(&self, world: &World) -> String {
@@ -225,12 +227,41 @@ impl Act for CollectAll {
     fn plan(&self, world: &World, job: JobId) -> JobPlan<CollectContext> {
         collect::plan(job, "main", world.vault.id())
     }
-    async fn context(&self, world: &World) -> CollectContext {
+    async fn context(&self, world: &World, _: JobId) -> CollectContext {
         // There is something to free, unless an earlier process has done that.
         world.vault.expire(world.points[1].id).await.ok();
         CollectContext::new(world.vault.clone())
     }
     async fn probe(&self, world: &World) -> String {
         format!("whole: {}", whole(&world.vault).await)
+    }
+}
+
+/// There is no backup of the database, or one that can be read.
+pub(crate) struct BackUpDatabase;
+
+#[async_trait]
+impl Act for BackUpDatabase {
+    type Context = DatabaseContext;
+
+    fn plan(&self, world: &World, job: JobId) -> JobPlan<DatabaseContext> {
+        database::plan(job, "main", world.vault.id())
+    }
+    async fn context(&self, world: &World, job: JobId) -> DatabaseContext {
+        let catalog = Catalog::open(&world.dir.path().join("catalog.db")).await;
+        let services = Services {
+            catalog: Arc::new(catalog.unwrap()),
+            vault: world.vault.clone(),
+            files: Vec::new(),
+            host: None,
+            scratch: world.dir.path().to_owned(),
+            index_cache: None,
+        };
+        DatabaseContext::new(job, services)
+    }
+    async fn probe(&self, world: &World) -> String {
+        let backups = Backups::of(&world.vault).await.unwrap();
+        let whole = whole(&world.vault).await;
+        format!("backups: {}, whole: {whole}", backups.own.len())
     }
 }

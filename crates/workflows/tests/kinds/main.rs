@@ -9,7 +9,8 @@ use tresor_jobs::testing::check_plan;
 use tresor_model::JobKind;
 
 use acts::{
-    CheckAll, CollectAll, CopyAll, ExpireOne, RepairAll, RestoreOne, VerifyAll, VerifyPart,
+    BackUpDatabase, CheckAll, CollectAll, CopyAll, ExpireOne, RepairAll, RestoreOne, VerifyAll,
+    VerifyPart,
 };
 use world::Of;
 
@@ -28,6 +29,7 @@ async fn check(kind: JobKind) {
         JobKind::Check => check_plan(&Of::new(CheckAll)).await,
         JobKind::Expire => check_plan(&Of::new(ExpireOne)).await,
         JobKind::Collect => check_plan(&Of::new(CollectAll)).await,
+        JobKind::Catalog => check_plan(&Of::new(BackUpDatabase)).await,
     }
 }
 

@@ -181,7 +181,7 @@ pub(crate) trait Act: Send + Sync {
     type Context: Send + 'static;
 
     fn plan(&self, world: &World, job: JobId) -> JobPlan<Self::Context>;
-    async fn context(&self, world: &World) -> Self::Context;
+    async fn context(&self, world: &World, job: JobId) -> Self::Context;
     /// What must be as it was, or as it is when all is done.
     async fn probe(&self, world: &World) -> String;
 }
@@ -217,8 +217,8 @@ impl<A: Act> PlanFixture for Of<A> {
     async fn plan(&self, job: JobId) -> JobPlan<A::Context> {
         self.act.plan(&self.world(), job)
     }
-    async fn context(&self, _: JobId) -> A::Context {
-        self.act.context(&self.world()).await
+    async fn context(&self, job: JobId) -> A::Context {
+        self.act.context(&self.world(), job).await
     }
     async fn probe(&self) -> String {
         self.act.probe(&self.world()).await
