@@ -15,7 +15,7 @@ use crate::{
 /// How to run them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the slow end-to-end tests (the test programs named `e2e`)
+    /// Leave out the slow tests: on real machines from end to end, and of the Debian package
     #[arg(long)]
     fast: bool,
     /// Install nothing: print what is missing, and fail if anything is
@@ -23,14 +23,14 @@ pub(crate) struct Options {
     no_install: bool,
 }
 
-/// The name of the test programs that are slow.
-const SLOW: &str = "e2e";
+/// The names of the test programs that are slow.
+const SLOW: [&str; 2] = ["e2e", "package"];
 
 /// Runs the tests. Doc tests run even when others failed: one run shows all that is wrong.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     crate::setup::run(!options.no_install).await?;
     let programs = test_programs()?;
-    let leave_out = options.fast && programs.iter().any(|name| name == SLOW);
+    let leave_out = options.fast && programs.iter().any(|name| is_slow(name));
     let unit = if find("cargo-nextest").is_some() {
         succeeds(&mut nextest(leave_out)?)?
     } else {
@@ -59,7 +59,8 @@ fn nextest(leave_out: bool) -> Result<Command> {
     let threads = (2 * processors + 2).to_string();
     command.args(["--profile", "full", "--test-threads", &threads]);
     if leave_out {
-        command.args(["-E", &format!("not binary(={SLOW})")]);
+        let slow = SLOW.map(|name| format!("binary(={name})")).join(" + ");
+        command.args(["-E", &format!("not ({slow})")]);
     }
     Ok(command)
 }
@@ -68,7 +69,7 @@ fn plain(programs: &[String], leave_out: bool) -> Result<Command> {
     let mut command = cargo()?;
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
     for name in programs {
-        if !(leave_out && name == SLOW) {
+        if !(leave_out && is_slow(name)) {
             command.args(["--test", name]);
         }
     }
@@ -93,17 +94,15 @@ fn test_programs() -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn is_slow(program: &str) -> bool {
+    SLOW.contains(&program)
+}
+
 fn count_slow() -> Result<usize> {
-    let args = [
-        "test",
-        "--quiet",
-        "--workspace",
-        "--test",
-        SLOW,
-        "--",
-        "--list",
-    ];
-    let listed = capture(cargo()?.args(args)).context("cannot count the tests left out")?;
+    let mut list = cargo()?;
+    list.args(["test", "--quiet", "--workspace"]);
+    list.args(SLOW.iter().flat_map(|name| ["--test", name]));
+    let listed = capture(list.args(["--", "--list"])).context("cannot count the tests left out")?;
     Ok(listed
         .lines()
         .filter(|line| line.ends_with(": test"))

@@ -13,8 +13,10 @@ use crate::args::OidcArgs;
 
 /// The provider, where there is one.
 pub(crate) fn by(args: &OidcArgs, listen: SocketAddr) -> Result<Option<Logins>, Problem> {
-    let (Some(issuer), Some(client_id)) = (&args.oidc_issuer, &args.oidc_client_id) else {
-        return Ok(None);
+    let (issuer, client_id) = match (&args.oidc_issuer, &args.oidc_client_id) {
+        (Some(issuer), Some(client_id)) => (issuer, client_id),
+        (None, None) => return Ok(None),
+        _ => return Err(usage("--oidc-issuer and --oidc-client-id go together.")),
     };
     let roles = GroupRoles {
         admin: args.oidc_admin.clone(),

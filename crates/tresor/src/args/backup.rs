@@ -7,6 +7,9 @@ use tresor_model::RereadFraction;
 
 use super::VaultAccess;
 
+/// How long a guest may take to freeze, unless it is said.
+pub(crate) const FREEZE_LIMIT_S: u32 = 20;
+
 /// `tresor backup`
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
@@ -30,7 +33,7 @@ pub(crate) struct BackupArgs {
     pub(crate) require: RequiredConsistency,
 
     /// How long the guest may take to freeze, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "20")]
+    #[arg(long, value_name = "SECONDS", default_value_t = FREEZE_LIMIT_S)]
     pub(crate) freeze_limit: u32,
 
     /// How long the transfer of the data may take, in seconds [default: a day]

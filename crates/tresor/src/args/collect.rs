@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::VaultAccess;
 
+/// A session that is older is of a backup that never ends, unless it is said.
+pub(crate) const SESSION_AGE: Duration = Duration::from_secs(7 * 86_400);
+
 /// `tresor collect`
 #[derive(Debug, Args)]
 pub(crate) struct CollectArgs {
@@ -22,9 +25,9 @@ pub(crate) struct CollectArgs {
     pub(crate) min_gain: u8,
 
     /// Abort sessions of backups that began so long ago and have not ended, e.g. 36h or 7d; younger
-    /// ones are waited for. Also a backup that still runs loses then
-    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age)]
-    pub(crate) abort_sessions_older_than: Duration,
+    /// ones are waited for. Also a backup that still runs loses then [default: 7d]
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) abort_sessions_older_than: Option<Duration>,
 
     /// Wait at most so long for backups that run; then the next collect goes on [default: until they
     /// have ended]

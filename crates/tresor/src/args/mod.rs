@@ -20,11 +20,11 @@ mod service;
 mod vault;
 mod vm;
 
-pub(crate) use backup::{BackupArgs, RequiredConsistency};
+pub(crate) use backup::{BackupArgs, FREEZE_LIMIT_S, RequiredConsistency};
 pub(crate) use catalog::{
     CatalogBackupArgs, CatalogCommand, CatalogRestoreArgs, NamedVault, RebuildArgs,
 };
-pub(crate) use collect::CollectArgs;
+pub(crate) use collect::{CollectArgs, SESSION_AGE};
 pub(crate) use config::{ConfigCommand, ConfigTable};
 pub(crate) use copy::{CopyArgs, ReadBackArg, RepairArgs};
 pub(crate) use host::{HostArgs, HostsCommand};

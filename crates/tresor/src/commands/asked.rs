@@ -5,7 +5,7 @@ use serde_json::json;
 use tresor_api_client::Client;
 use tresor_api_types::{Copy, JobView, Restore, Verify};
 use tresor_host::{absolute, usage};
-use tresor_model::{CopyReadBack, JobId, JobState, VerifyShare};
+use tresor_model::{CopyReadBack, JobId, JobState, RereadFraction, VerifyShare};
 use tresor_problem::{Kind, Problem};
 
 use super::{
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     args::{
-        BackupArgs, CollectArgs, CopyArgs, ExpireArgs, ImageFormat, KeyArgs, ReadBackArg,
-        RequiredConsistency, RestoreArgs, StoreArgs, VerifyArgs,
+        BackupArgs, CollectArgs, CopyArgs, ExpireArgs, FREEZE_LIMIT_S, ImageFormat, KeyArgs,
+        ReadBackArg, RequiredConsistency, RestoreArgs, StoreArgs, VerifyArgs,
     },
     output::note,
     progress::Follower,
@@ -26,6 +26,8 @@ pub(super) async fn backup(session: &Session, args: &BackupArgs) -> Result<(), P
         ("--vault", args.access.vault.is_some()),
         ("--fleecing-dir", args.fleecing_dir.is_some()),
         ("--fleecing-limit", args.fleecing_limit.is_some()),
+        ("--freeze-limit", args.freeze_limit != FREEZE_LIMIT_S),
+        ("--reread", args.reread != RereadFraction::default()),
         ("--require", args.require != RequiredConsistency::Crash),
         ("--transfer-limit", args.transfer_limit.is_some()),
         ("--read-limit", args.read_limit.is_some()),
@@ -174,6 +176,10 @@ pub(super) async fn collect(session: &Session, args: &CollectArgs) -> Result<(),
     refuse(&[
         ("--dry-run", args.dry_run),
         ("--wait", args.wait.is_some()),
+        (
+            "--abort-sessions-older-than",
+            args.abort_sessions_older_than.is_some(),
+        ),
         (
             "--min-gain",
             args.min_gain != tresor_vault::DEFAULT_MIN_GAIN,

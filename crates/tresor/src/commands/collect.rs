@@ -16,7 +16,7 @@ use super::{
     session::{Session, print_problem},
 };
 use crate::{
-    args::CollectArgs,
+    args::{CollectArgs, SESSION_AGE},
     output::{bytes, note},
 };
 
@@ -31,7 +31,7 @@ pub(super) async fn run(args: CollectArgs, session: &Session) -> Result<(), Prob
     let vault = open::vault(&catalog, &args.access).await?;
     let options = CollectOptions {
         min_gain: args.min_gain,
-        margin: args.abort_sessions_older_than,
+        margin: args.abort_sessions_older_than.unwrap_or(SESSION_AGE),
         wait: args.wait.unwrap_or(Duration::MAX),
         ..CollectOptions::default()
     };

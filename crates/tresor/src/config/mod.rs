@@ -5,7 +5,7 @@
 //!
 //! # What beats what
 //! The command line, then the environment, then the file, then the default: the file's values become the
-//! defaults that clap goes by ([`apply`]).
+//! defaults that clap goes by ([`mod@apply`]).
 
 mod apply;
 mod effective;
