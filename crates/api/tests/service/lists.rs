@@ -119,7 +119,10 @@ async fn the_other_lists_show_what_there_is() {
     assert_eq!(one("/api/v1/datasources?host=local").await["name"], "found");
     assert!(one("/api/v1/datasources?protected=true").await.is_null());
     assert_eq!(one("/api/v1/policies").await["policy"]["name"], "hourly");
-    assert_eq!(one("/api/v1/problems").await["code"], "ApiTokenInvalid");
+    assert_eq!(
+        one("/api/v1/problems").await["code"],
+        "AnotherServiceWrites"
+    );
     assert!(one("/api/v1/hosts").await.is_null());
     assert!(one("/api/v1/alerts?open=true").await.is_null());
     let entry = service.get(&token, "/api/v1/problems/VmNotFound").await;

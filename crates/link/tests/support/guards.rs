@@ -1,4 +1,4 @@
-//! Guards as processes: found by their command line, signalled, waited for.
+//! Guards as processes: found by their program and command line, signalled, waited for.
 
 use std::{
     ffi::OsString,
@@ -36,7 +36,9 @@ impl Guards {
                 let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
                 let words: Vec<_> = line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
                 let words: Vec<_> = words.into_iter().map(OsString::from_vec).collect();
-                words.first().is_some_and(|word| word == GUARD)
+                // By what it runs: what it is called in lists is another matter.
+                std::fs::read_link(process.path().join("exe"))
+                    .is_ok_and(|exe| exe == Path::new(GUARD))
                     && words.iter().any(|word| word == self.0.as_os_str())
             })
             .map(|process| process.file_name().into_string().unwrap())

@@ -40,8 +40,8 @@ Examples:
     /// Send mails
     #[command(after_help = "\
 Examples:
-  tresor notify add mail admins --server mx.example.org --from tresor@example.org --to ops@example.org --digest 07:00
-  tresor notify add mail night --server localhost --tls none --from a@example.org --to b@example.org --quiet-time 22:00-07:00")]
+  tresor notify add mail admins --smtp-server mx.example.org --from tresor@example.org --to ops@example.org --digest 07:00
+  tresor notify add mail night --smtp-server localhost --tls none --from a@example.org --to b@example.org --quiet-time 22:00-07:00")]
     Mail(MailArgs),
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct MailArgs {
 
     /// The mail server
     #[arg(long, value_name = "HOST")]
-    pub(crate) server: String,
+    pub(crate) smtp_server: String,
 
     /// Its port [default: 587, 465 or 25, by --tls]
     #[arg(long)]

@@ -85,7 +85,7 @@ fn webhook(args: WebhookArgs) -> Result<Asked, Problem> {
 fn mail(args: MailArgs) -> Result<Asked, Problem> {
     let secret = args.password_file.as_deref().map(secret).transpose()?;
     let way = Way::Mail(Mail {
-        server: args.server,
+        server: args.smtp_server,
         port: args.port,
         tls: match args.tls {
             TlsArg::Starttls => Tls::Starttls,

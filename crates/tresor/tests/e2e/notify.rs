@@ -98,7 +98,7 @@ async fn a_mail_goes_by_tls_to_a_server_whose_authority_the_machine_knows() {
         "add",
         "mail",
         "admins",
-        "--server",
+        "--smtp-server",
         "localhost",
         "--port",
         &port,

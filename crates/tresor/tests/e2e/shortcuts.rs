@@ -67,9 +67,9 @@ fn told(lab: &Lab) -> String {
 }
 
 /// Has the VM backed up; waits until it has so many points.
-async fn back_up(lab: &Lab, url: &str, bearer: &str, wanted: usize) {
+async fn back_up(lab: &Lab, (url, bearer): (&str, &str), vm: &str, wanted: usize) {
     let post = ["--header", bearer, "--request", "POST"];
-    let (status, body) = request(lab, url, "/api/v1/items/db01/backup", &post).await;
+    let (status, body) = request(lab, url, &format!("/api/v1/items/{vm}/backup"), &post).await;
     assert_eq!(status, 202, "{body}");
     let until = Instant::now() + PATIENCE;
     while run_with_credentials(lab, &["points", "list", "db01"])
@@ -122,7 +122,7 @@ async fn a_host_whose_credentials_can_only_append_reaches_the_store_itself_and_n
         assert!(Instant::now() < until, "{}", told(&lab));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    back_up(&lab, &url, &bearer, 1).await;
+    back_up(&lab, (&url, &bearer), &id, 1).await;
     assert!(told(&lab).contains("reached directly"), "{}", told(&lab));
     // Two of the trial, and more of the backup.
     assert!(store.puts() > 3, "{}", store.puts());
@@ -131,7 +131,7 @@ async fn a_host_whose_credentials_can_only_append_reaches_the_store_itself_and_n
 
     let store = Proxy::start(moto.url(), Fault::None).await.unwrap();
     let mut host = start_host(&lab, &url, &store).await;
-    back_up(&lab, &url, &bearer, 2).await;
+    back_up(&lab, (&url, &bearer), &id, 2).await;
     let why = "reached through the service: this host's own credentials can replace what is there";
     assert!(told(&lab).contains(why), "{}", told(&lab));
     assert_eq!(store.puts(), 2, "the trial, and nothing else");

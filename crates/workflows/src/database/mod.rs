@@ -73,7 +73,7 @@ pub struct DatabaseContext {
     job: JobId,
     services: Services,
     dump: Option<(File, DumpHead, DumpCounts)>,
-    writer: Option<(WriteSession, StreamRecord, u64)>,
+    writer: Option<(WriteSession, StreamRecord, Value)>,
 }
 
 impl DatabaseContext {
@@ -210,6 +210,9 @@ impl SubTask<DatabaseContext> for Transfer {
     }
 
     async fn run(&self, ctx: &mut DatabaseContext, scope: &Scope) -> Result<Value, Problem> {
+        if let Some((_, _, done)) = &ctx.writer {
+            return Ok(done.clone());
+        }
         let dump = ctx.dump.as_ref();
         let (file, _, counts) = dump.ok_or_else(|| internal("The database was not read."))?;
         let options = SessionOptions {
@@ -238,8 +241,9 @@ impl SubTask<DatabaseContext> for Transfer {
         }
         let finished = stream.finish().await;
         let (record, stats) = finished.map_err(|error| ctx.failed(&error))?;
-        ctx.writer = Some((writer, record, stats.stored));
-        Ok(json!({ "read": stats.read, "new": stats.new, "stored": stats.stored }))
+        let done = json!({ "read": stats.read, "new": stats.new, "stored": stats.stored });
+        ctx.writer = Some((writer, record, done.clone()));
+        Ok(done)
     }
 
     async fn undo(&self, ctx: &mut DatabaseContext, _: Option<&Value>) -> Result<(), Problem> {
@@ -265,7 +269,7 @@ impl SubTask<DatabaseContext> for Commit {
         let dump = ctx.dump.as_ref();
         let (_, head, _) = dump.ok_or_else(|| internal("The database was not read."))?;
         let written = ctx.writer.take();
-        let (writer, stream, stored) =
+        let (writer, stream, done) =
             written.ok_or_else(|| internal("Nothing was written to the vault."))?;
         let last = Backups::of(&ctx.services.vault).await?;
         let last = last.newest_of(head.installation);
@@ -277,7 +281,7 @@ impl SubTask<DatabaseContext> for Commit {
         let (id, at) = (point.id, point.taken_at);
         let committed = writer.commit(point).await;
         committed.map_err(|error| ctx.failed(&error))?;
-        Ok(told(id, at, stored))
+        Ok(told(id, at, done["stored"].as_u64().unwrap_or(0)))
     }
 
     fn commits(&self) -> bool {

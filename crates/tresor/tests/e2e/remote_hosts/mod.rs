@@ -105,20 +105,3 @@ async fn a_host_that_cannot_enrol_says_why() {
     service.start_kill().unwrap();
     service.wait().await.unwrap();
 }
-
-/// It is backed up where it is found then, into that host's own domain.
-#[tokio::test]
-async fn a_vm_that_moves_to_another_host_is_followed() {
-    let site = Site::new(&[1, 0]).await;
-    site.reach(1).await;
-    let [from, to] = ["sockets0/0.qmp", "sockets1/0.qmp"].map(|name| site.lab.path(name));
-    std::fs::rename(from, to).unwrap();
-    let until = Instant::now() + PATIENCE;
-    while !site.told().contains("the VM runs on another host now") {
-        assert!(Instant::now() < until, "{}", site.told());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let points = site.least().await;
-    site.reach(points + 1).await;
-    site.end().await;
-}
